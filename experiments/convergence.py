@@ -1,0 +1,227 @@
+"""Does Algorithm 1 reach the true hyperbola, and how fast?  The paper proves nothing of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+import numpy as np
+from annotated_types import Ge, Gt
+
+from harness.claims import (
+    Claim,
+    Experiment,
+    Finding,
+    Row,
+    Settings,
+    above,
+    at_baseline,
+    below,
+    spread,
+)
+from harness.descent import alternating_descent, local_rate, step_size
+from harness.descent.algorithm1 import SignCheck
+from harness.ensemble import Ensemble, unit_vectors
+from harness.problem import BRANCHES
+from harness.stats import Estimate, proportion, quantile, undetermined
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SUCCESS = Claim(
+    "convergence.success",
+    "From a random start Algorithm 1 reaches the true hyperbola once ell is large against n and p",
+    "Algorithm 1, section 3; no theorem",
+)
+SIGN_CHECK = Claim(
+    "convergence.sign_check",
+    "The sign check of Algorithm 1 raises its success rate on the same networks and starts",
+    "Algorithm 1, step (i)",
+)
+LINEAR = Claim(
+    "convergence.linear",
+    "Near the true hyperbola the error falls geometrically",
+    "Algorithm 1; suggested by the expected landscape",
+)
+
+RATE_WINDOW = (1e-15, 1e-4)
+"""Losses, relative to f on K, between which the local rate is fitted."""
+
+
+@dataclass(frozen=True)
+class Thresholds(Settings):
+    """epsilon: success is an iterate within it of the true hyperbola.  The others: see `judge`."""
+
+    epsilon: Annotated[float, Gt(0)]
+    success_rate: float
+    gain: float
+    rate: float
+
+
+@dataclass(frozen=True)
+class Convergence(Experiment):
+    """One trial: a network, a truth, one random start; a row a trial.
+
+    The start has random directions, ||h|| = ||m|| and ||h|| ||m|| = start_size ||h0|| ||m0||.
+    """
+
+    claims: ClassVar[tuple[Claim, ...]] = (SUCCESS, SIGN_CHECK, LINEAR)
+    caption: ClassVar[str] = (
+        "Algorithm 1 from random starts on random networks. Top left: share of trials that end on "
+        "the true hyperbola (within epsilon of the configuration) over latent dimension n = p and "
+        "signal length ell, with depth, step size and start at their base values. Top right: the "
+        "same share against ell for each pair of depths. Bottom left: share against the step size "
+        "kappa for each size of the start. Bottom right: with and without the sign check, on the "
+        "same networks and starts. Bars are 95% Clopper-Pearson intervals."
+    )
+    paired: ClassVar[tuple[str, ...]] = ("kappa", "start_size", "sign_check", "max_steps")
+
+    network: Ensemble
+    kappa: Annotated[float, Gt(0)]
+    start_size: Annotated[float, Gt(0)]
+    sign_check: SignCheck
+    max_steps: Annotated[int, Ge(1)]
+    thresholds: Thresholds
+
+    def trial(self, rng: np.random.Generator) -> list[Row]:
+        P = self.network.problem(rng)
+        radius = np.sqrt(self.start_size * np.linalg.norm(P.h0) * np.linalg.norm(P.m0))
+        solution = alternating_descent(
+            P,
+            radius * unit_vectors(rng, 1, P.n),
+            radius * unit_vectors(rng, 1, P.p),
+            step=step_size(P, self.kappa),
+            max_steps=self.max_steps,
+            sign_check=self.sign_check,
+            trace=True,
+        )
+        assert solution.trace is not None
+        low, high = RATE_WINDOW
+        window = (low * P.loss_at_zero, high * P.loss_at_zero)
+        distances = [float(P.neighbourhood(solution.h, solution.m, b)[0]) for b in BRANCHES]
+        nearest = BRANCHES[int(np.argmin(distances))]
+        return [
+            {
+                "loss_ratio": solution.loss[0] / P.loss_at_zero,
+                "epsilon_true": distances[0],
+                "product_error": P.product_error(solution.h, solution.m)[0],
+                "nearest": "".join("+" if sign > 0 else "-" for sign in nearest),
+                "epsilon_nearest": min(distances),
+                "steps": solution.steps[0],
+                "flips": solution.flips[0],
+                "rate": local_rate(solution.trace, window)[0],
+                "status": solution.status[0],
+            }
+        ]
+
+    def judge(self, table: pd.DataFrame) -> list[Finding]:
+        limits = self.thresholds
+        table = self._with_success(table)
+        square = self._square(table)
+        longest = square[square["ell"] == square["ell"].max()] if len(square) else square
+        base = at_baseline(self, table, ("n", "p", "ell"))
+        rates = base.loc[base["success"], "rate"]
+        return [
+            above(
+                SUCCESS,
+                proportion(longest["success"]),
+                limits.success_rate,
+                statistic=f"success rate at the largest ell (within epsilon = {limits.epsilon:g})",
+                tested=f"{len(longest)} trials; {spread(longest, ('n', 'ell', 'd', 's', 'kappa'))}",
+            ),
+            above(
+                SIGN_CHECK,
+                self._gain(table),
+                limits.gain,
+                statistic="of the trials that the check decides, the share it turns to success",
+                tested="the same networks and starts with sign_check = every and never",
+            ),
+            below(
+                LINEAR,
+                quantile(rates.fillna(1.0), 0.9),
+                limits.rate,
+                statistic="0.9-quantile of the factor by which a step multiplies the error",
+                tested=f"{len(rates)} successful trials; {spread(base, ('n', 'ell', 'd', 's'))}",
+            ),
+        ]
+
+    def summary(self, table: pd.DataFrame) -> pd.DataFrame:
+        table = self._with_success(table)
+        keys = ["n", "p", "d", "s", "ell", "kappa", "start_size", "sign_check"]
+        rows = []
+        for values, group in table.groupby(keys):
+            rate = proportion(group["success"])
+            won = group[group["success"]]
+            rows.append(
+                dict(zip(keys, values, strict=True))
+                | {
+                    "trials": rate.n,
+                    "success": round(rate.value, 3),
+                    "interval": f"[{rate.low:.3f}, {rate.high:.3f}]",
+                    "median steps": won["steps"].median(),
+                    "median rate": round(won["rate"].median(), 4),
+                    "median epsilon": float(f"{group['epsilon_true'].median():.2g}"),
+                }
+            )
+        return type(table)(rows)
+
+    def figure(self, table: pd.DataFrame) -> Figure:
+        from harness import figures
+
+        table = self._with_success(table)
+        figure, axes = figures.canvas(2, 2)
+        self._draw_heat_map(axes[0, 0], table)
+        depths = at_baseline(self, table, ("d", "s", "ell"))
+        self._draw_lines(axes[0, 1], depths, x="ell", by=("d", "s"))
+        axes[0, 1].set_title(f"depth, at n = p = {self.network.n}")
+        steps = at_baseline(self, table, ("kappa", "start_size"))
+        self._draw_lines(axes[1, 0], steps, x="kappa", by=("start_size",))
+        axes[1, 0].set_title(f"step size and start, at ell = {self.network.ell}")
+        check = at_baseline(self, table, ("sign_check", "ell"))
+        self._draw_lines(axes[1, 1], check, x="ell", by=("sign_check",))
+        axes[1, 1].set_title(f"sign check, at n = p = {self.network.n}")
+        return figure
+
+    # How often, over which rows
+
+    def _with_success(self, table: pd.DataFrame) -> pd.DataFrame:
+        """A dead network has epsilon_true NaN: no success, and a trial all the same."""
+        return table.assign(success=table["epsilon_true"] <= self.thresholds.epsilon)
+
+    def _square(self, table: pd.DataFrame) -> pd.DataFrame:
+        base = at_baseline(self, table, ("n", "p", "ell"))
+        return base[base["n"] == base["p"]]
+
+    def _gain(self, table: pd.DataFrame) -> Estimate:
+        """Among pairs that end differently with and without the check, those it wins."""
+        arms = at_baseline(self, table, ("ell", "sign_check")).pivot_table(
+            index=["ell", "trial"], columns="sign_check", values="success", aggfunc="first"
+        )
+        if not {"every", "never"} <= set(arms.columns):
+            return undetermined(0, "Clopper-Pearson")
+        arms = arms.dropna().astype(bool)
+        decided = arms[arms["every"] != arms["never"]]
+        return proportion(decided["every"].to_numpy(dtype=bool))
+
+    def _draw_heat_map(self, ax: Axes, table: pd.DataFrame) -> None:
+        from harness import figures
+
+        square = self._square(table)
+        image = figures.heat_map(
+            ax, square, x="ell", y="n", statistic=lambda group: float(group["success"].mean())
+        )
+        ax.figure.colorbar(image, ax=ax, label="success rate")
+        ax.set(ylabel="n = p", title=f"{square.groupby(['n', 'ell']).size().min()} trials a cell")
+
+    def _draw_lines(self, ax: Axes, table: pd.DataFrame, x: str, by: tuple[str, ...]) -> None:
+        from harness import figures
+
+        for index, (values, group) in enumerate(table.groupby(list(by))):
+            rates = {at: proportion(cell["success"]) for at, cell in group.groupby(x)}
+            label = ", ".join(f"{k} = {v}" for k, v in zip(by, values, strict=True))
+            figures.estimates(ax, list(rates), list(rates.values()), label=label, index=index)
+        figures.log_ticks(ax, table[x].unique())
+        ax.set(xlabel=x, ylabel="success rate", ylim=(-0.03, 1.03))
+        ax.legend()

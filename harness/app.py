@@ -1,0 +1,242 @@
+"""The command line: Hydra in, typed values out.  The only module of the library that knows Hydra.
+
+``harness experiment=X``     one cell: measures it, stores it, prints its rows
+``harness -m experiment=X``  the experiment's sweep: cells, table, verdicts, figure, report
+``harness report``           collects, judges and draws again what is stored, measures nothing
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import re
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import hydra
+from annotated_types import Ge
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import StringConstraints, TypeAdapter
+
+from harness import report, schema
+from harness.claims import Settings
+from harness.progress import progress
+from harness.runner import run_cell
+from harness.store import Cell, Store, StoreError
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+log = logging.getLogger(__name__)
+
+BAD_INPUT = (schema.ConfigError, StoreError, HydraException, OmegaConfBaseException)
+BAD_INPUT_CODE = 2
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+
+@dataclass(frozen=True)
+class Run(Settings):
+    """What a run is apart from its experiment's own fields.
+
+    name : of the folder under results/ that the sweep's table and figure go to.
+    """
+
+    experiment: str
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.-]*$")]
+    profile: str
+    seed: Annotated[int, Ge(0)]
+    trials: Annotated[int, Ge(1)]
+    results: str
+
+    @property
+    def store(self) -> Store:
+        return Store(Path(self.results))
+
+
+RUN_KEYS = tuple(field.name for field in fields(Run))
+PROFILES = "profiles"
+"""Node of an experiment's YAML with the values that depend on the profile."""
+
+
+class CellsFailed(Exception):
+    """Some cells of a sweep raised; the others are stored."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code: 0 done, 1 cells failed, 2 bad input."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and we say it in one line
+    try:
+        if arguments[:1] == ["report"]:
+            return _report(arguments[1:])
+        several = [a for a in arguments if re.match(r"experiment=.*,", a)]
+        if several:
+            raise schema.ConfigError(f"{several[0]}: one experiment at a time")
+        sys.argv = [sys.argv[0], *arguments]
+        _hydra_main()
+    except KeyboardInterrupt:
+        print(
+            "interrupted: finished trials are stored; the same command goes on from there",
+            file=sys.stderr,
+        )
+        return INTERRUPTED
+    except CellsFailed as failed:
+        print(failed, file=sys.stderr)
+        return 1
+    except BAD_INPUT as error:
+        return _refuse(error)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+def _hydra_main(cfg: DictConfig) -> str | None:
+    """One Hydra job: one cell.  In a sweep a failure is returned as text, not raised."""
+    try:
+        run, cell = read(cfg)
+        run.store.check()
+    except BAD_INPUT as error:  # Hydra prints lines of its own for anything but SystemExit
+        raise SystemExit(_refuse(error)) from None
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        try:
+            run_cell(run.store, cell, run.trials)
+        except Exception:
+            log.exception("a cell of %s failed", run.experiment)
+            return traceback.format_exc()
+        return None
+    measured = run_cell(run.store, cell, run.trials)
+    table, _ = run.store.collect([cell], run.trials)
+    print(table.to_string(index=False))
+    print(
+        f"{run.trials} trials ({measured} measured now) of one cell; "
+        f"`harness -m experiment={run.experiment}` runs the sweep and judges it"
+    )
+    return None
+
+
+def read(cfg: DictConfig) -> tuple[Run, Cell]:
+    """A composed configuration as typed values; ConfigError in one line if it cannot be."""
+    ours = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
+    values = OmegaConf.to_container(ours, resolve=True, throw_on_missing=True)
+    assert isinstance(values, dict)
+    settings = {key: values.get(key) for key in RUN_KEYS}
+    own = {str(key): value for key, value in values.items() if key not in (*RUN_KEYS, PROFILES)}
+    experiment = schema.build(str(settings["experiment"]), own)
+    run = schema.validate(TypeAdapter(Run), settings, "run")
+    return run, Cell(run.experiment, experiment, run.seed)
+
+
+def run_sweep(
+    base: DictConfig,
+    configs: Sequence[DictConfig],
+    launch: Callable[[Sequence[int]], list[str | None]],
+) -> None:
+    """Validate all cells, launch those with trials missing, then collect, judge and draw.
+
+    Parameters
+    ----------
+    base : the configuration without the swept values; its experiment judges and draws.
+    configs : one configuration a cell.
+    launch : runs the cells with the given indices by Hydra's launcher, returns their failures.
+
+    Raises
+    ------
+    CellsFailed
+        At the end, if a cell raised.
+    """
+    start = time.monotonic()
+    run, template = read(base)
+    runs, all_cells = zip(*(read(config) for config in configs), strict=True)
+    for other, key in itertools.product(runs, RUN_KEYS):
+        if (value := getattr(other, key)) != getattr(run, key):
+            raise schema.ConfigError(
+                f"{key}={getattr(run, key)},{value}: must be the same in all cells of a sweep"
+            )
+    index = {cell.key: i for i, cell in reversed(list(enumerate(all_cells)))}  # grids may overlap
+    cells = [all_cells[i] for i in sorted(index.values())]
+    run.store.check()
+    run.store.write_sweep(run.name, _sweep_record(run, template, cells))
+
+    todo = [index[cell.key] for cell in cells if run.store.missing(cell, run.trials)]
+    failures: list[str] = []
+    if todo:
+        with progress(run.store, run.name, cells, run.trials):
+            failures = [text for text in launch(todo) if text is not None]
+    report.update(run.store, run.name, wall_seconds=time.monotonic() - start)
+    print(report.verdict_lines(run.store, run.name))
+    print(f"report: {report.write(run.store)}")
+    if failures:
+        kinds = sorted({text.strip().splitlines()[-1] for text in failures})
+        raise CellsFailed(
+            f"{len(failures)} of {len(cells)} cells failed ({'; '.join(kinds)}); "
+            "the same command runs only what is missing"
+        )
+
+
+def _sweep_record(run: Run, template: Cell, cells: Sequence[Cell]) -> dict[str, Any]:
+    """What `report.update` needs to collect the sweep again."""
+    return {
+        "experiment": run.experiment,
+        "profile": run.profile,
+        "seed": run.seed,
+        "trials": run.trials,
+        "config": schema.dump(run.experiment, template.experiment),
+        "cells": [schema.dump(run.experiment, cell.experiment) for cell in cells],
+    }
+
+
+def _report(arguments: Sequence[str]) -> int:
+    """`harness report [results=FOLDER]`."""
+    results = Path("results")
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if key != "results" or not value:
+            raise schema.ConfigError(f"{argument}: `harness report` takes results=FOLDER alone")
+        results = Path(value)
+    store = Store(results)
+    if not store.names():
+        raise StoreError(f"results={results}: holds no sweep")
+    store.check()
+    for name in store.names():
+        report.update(store, name)
+        print(report.verdict_lines(store, name))
+    print(f"report: {report.write(store)}")
+    return 0
+
+
+def _refuse(error: Exception) -> int:
+    """Say in one line what is wrong with the input; the exit code."""
+    print(f"error: {_one_line(error)}", file=sys.stderr)
+    return BAD_INPUT_CODE
+
+
+def _one_line(error: Exception) -> str:
+    """The key, the value and what is allowed; Hydra spreads them over several lines."""
+    text = str(error)
+    lines = [line.strip() for line in f"{text}\n{error.__cause__ or ''}".splitlines()]
+    if "Available options" in text:
+        start = next(i for i, line in enumerate(lines) if line.startswith("Available options"))
+        rest = itertools.takewhile(
+            lambda line: not line.startswith("Config search"), lines[start + 1 :]
+        )
+        options = [line for line in rest if line]
+        if found := re.search(r"Could not find '(.+)/(.+)'", text):
+            return f"{found[1]}={found[2]}: must be one of {', '.join(options)}"
+        if found := re.search(r"You must specify '(.+?)'", text):
+            return f"{found[1]}: missing; must be one of {', '.join(options)}"
+    if found := re.search(r"Could not override '(.+?)'", text):
+        return (
+            f"{found[1]}: unknown key; `--cfg job` in place of -m shows the keys and their values"
+        )
+    noise = ("object_type=", "reference_type=")
+    return "; ".join(dict.fromkeys(line for line in lines if line and not line.startswith(noise)))

@@ -1,0 +1,225 @@
+"""What a claim is, how it is decided, and what an experiment must provide.
+
+An experiment is one file: a frozen dataclass whose fields are the coordinates of a cell, with
+`trial`, `judge` and `figure`.  It is all that has to be written for a new claim.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from harness.stats import Estimate
+from harness.status import Status
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+Scalar = float | int | bool | str
+Row = dict[str, Scalar]
+
+
+class Verdict(StrEnum):
+    """What the data say of a claim."""
+
+    SUPPORTED = "SUPPORTED"
+    REFUTED = "REFUTED"
+    INCONCLUSIVE = "INCONCLUSIVE"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement that data can refute.
+
+    id : short and unique, such as "hyperbolas.radius"
+    statement : one line
+    source : where it comes from (equation or theorem of the paper)
+    """
+
+    id: str
+    statement: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A claim, what was measured for it, and the verdict."""
+
+    claim: Claim
+    tested: str
+    statistic: str
+    estimate: Estimate
+    threshold: str
+    verdict: Verdict
+
+
+def above(
+    claim: Claim, estimate: Estimate, threshold: float, *, statistic: str, tested: str
+) -> Finding:
+    """SUPPORTED if the whole interval is >= threshold, REFUTED if it is below, else neither."""
+    return _decide(claim, estimate, threshold, np.inf, f">= {threshold:g}", statistic, tested)
+
+
+def below(
+    claim: Claim, estimate: Estimate, threshold: float, *, statistic: str, tested: str
+) -> Finding:
+    """SUPPORTED if the whole interval is <= threshold, REFUTED if it is above, else neither."""
+    return _decide(claim, estimate, -np.inf, threshold, f"<= {threshold:g}", statistic, tested)
+
+
+def within(
+    claim: Claim, estimate: Estimate, low: float, high: float, *, statistic: str, tested: str
+) -> Finding:
+    """SUPPORTED if the interval lies inside [low, high], REFUTED if outside, else neither."""
+    return _decide(claim, estimate, low, high, f"in [{low:g}, {high:g}]", statistic, tested)
+
+
+def _decide(
+    claim: Claim,
+    estimate: Estimate,
+    low: float,
+    high: float,
+    threshold: str,
+    statistic: str,
+    tested: str,
+) -> Finding:
+    if np.isnan(estimate.value):
+        verdict = Verdict.INCONCLUSIVE
+    elif low <= estimate.low and estimate.high <= high:
+        verdict = Verdict.SUPPORTED
+    elif estimate.high < low or high < estimate.low:
+        verdict = Verdict.REFUTED
+    else:
+        verdict = Verdict.INCONCLUSIVE
+    return Finding(claim, tested, statistic, estimate, threshold, verdict)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Base of every group of settings that a configuration fills.
+
+    Read from a configuration, an unknown key and a number that is not finite are errors.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "allow_inf_nan": False}
+
+
+class Unmeasurable(Exception):
+    """Raised by a trial that has nothing to measure; the runner records the status as its row."""
+
+    def __init__(self, status: Status) -> None:
+        super().__init__(str(status))
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Experiment(Settings, ABC):
+    """A claim's file.  Subclasses are frozen dataclasses named in their module as the only one.
+
+    Fields are the coordinates of a cell: what the configuration sets and a sweep varies.  A field
+    called `thresholds` holds what `judge` compares with; it does not determine any row.
+
+    Class attributes
+    ----------------
+    claims : the claims that `judge` decides.
+    caption : of the figure, to be understood alone.
+    version : raise it when `trial` changes, so that stored cells of the old one are not used.
+    paired : dotted names of fields that do not enter the seed: cells that differ in these alone
+        draw the same networks, so that their trials can be compared in pairs.
+    """
+
+    claims: ClassVar[tuple[Claim, ...]] = ()
+    caption: ClassVar[str] = ""
+    version: ClassVar[int] = 1
+    paired: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def trial(self, rng: np.random.Generator) -> list[Row]:
+        """Measure once: rows of scalars.  All randomness comes from `rng`.
+
+        A row may carry a `status` of `Status`; without one it is OK.  Raise `Unmeasurable` for a
+        draw that has nothing to measure.
+        """
+
+    @abstractmethod
+    def judge(self, table: pd.DataFrame) -> list[Finding]:
+        """Decide the claims from the table of all cells: coordinates, trial, seed, rows, status."""
+
+    @abstractmethod
+    def figure(self, table: pd.DataFrame) -> Figure:
+        """Draw the table."""
+
+    def summary(self, table: pd.DataFrame) -> pd.DataFrame | None:
+        """A small table for the report and for LaTeX; None for none."""
+        return None
+
+
+def coordinates(experiment: Experiment) -> dict[str, Scalar | None]:
+    """Fields by dotted name, nested dataclasses opened, lists as text; thresholds left out."""
+    return dict(_flatten(_without_thresholds(experiment)))
+
+
+def columns(experiment: Experiment) -> dict[str, Scalar | None]:
+    """`coordinates` by the last part of each name: the coordinate columns of the table."""
+    return {name.rpartition(".")[2]: value for name, value in coordinates(experiment).items()}
+
+
+def canonical(values: Mapping[str, Any]) -> str:
+    """A mapping as text, the same for equal mappings: what digests are taken of."""
+    return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _without_thresholds(experiment: Experiment) -> dict[str, Any]:
+    return {key: value for key, value in asdict(experiment).items() if key != "thresholds"}
+
+
+def _flatten(mapping: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Scalar | None]]:
+    for key, value in mapping.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{key}.")
+        elif isinstance(value, Sequence) and not isinstance(value, str):
+            yield prefix + key, "-".join(str(item) for item in value)
+        else:
+            yield prefix + key, value
+
+
+def experiment_class(module: Any) -> type[Experiment]:
+    """The one Experiment that a module defines; TypeError if it defines none or several."""
+    found = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and issubclass(value, Experiment)
+        and value.__module__ == module.__name__
+    ]
+    if len(found) != 1:
+        raise TypeError(f"{module.__name__} defines {len(found)} experiments; exactly 1 is needed")
+    return found[0]
+
+
+def at_baseline(experiment: Experiment, table: pd.DataFrame, free: Sequence[str]) -> pd.DataFrame:
+    """Rows whose coordinates are the experiment's own, but for the columns named in `free`."""
+    chosen = table
+    for name, value in columns(experiment).items():
+        if name not in free and value is not None:
+            chosen = chosen[chosen[name] == value]
+    return chosen
+
+
+def spread(table: pd.DataFrame, names: Sequence[str]) -> str:
+    """What was tested, in words: "ell = 50..800 (5 values), d = 2"."""
+    parts = []
+    for name in names:
+        values = sorted(table[name].unique())
+        if len(values) == 1:
+            parts.append(f"{name} = {values[0]}")
+        elif values:
+            parts.append(f"{name} = {values[0]}..{values[-1]} ({len(values)} values)")
+    return ", ".join(parts)

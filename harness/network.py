@@ -1,0 +1,174 @@
+"""Bias-free ReLU networks G(h) = relu(W_d ... relu(W_1 h)) and their random ensembles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+LastLayer = Literal["truncated", "gaussian"]
+
+KINK_RTOL = 1e-12
+"""A pre-activation w.x with |w.x| <= KINK_RTOL ||w|| ||x|| counts as exactly zero in `jvp`."""
+
+
+@dataclass(frozen=True, eq=False)
+class ReluNetwork:
+    """A bias-free ReLU network, ReLU after every layer, the last included.
+
+    Parameters
+    ----------
+    weights : sequence of arrays
+        W_1, ..., W_d with W_i of shape (n_i, n_{i-1}).
+
+    Raises
+    ------
+    ValueError
+        If there is no layer, a layer is not a finite non-empty matrix, or two do not fit.
+    """
+
+    weights: tuple[Array, ...]
+
+    def __init__(self, weights: Sequence[ArrayLike]) -> None:
+        matrices = tuple(np.ascontiguousarray(W, dtype=np.float64) for W in weights)
+        if not matrices:
+            raise ValueError("weights: a network needs at least one layer")
+        for i, W in enumerate(matrices, start=1):
+            if W.ndim != 2 or W.size == 0:
+                raise ValueError(
+                    f"weights: W_{i} has shape {W.shape}; a non-empty matrix is needed"
+                )
+            if not np.isfinite(W).all():
+                raise ValueError(f"weights: W_{i} has entries that are not finite")
+            if i > 1 and W.shape[1] != matrices[i - 2].shape[0]:
+                raise ValueError(
+                    f"weights: W_{i} has {W.shape[1]} columns but W_{i - 1} has "
+                    f"{matrices[i - 2].shape[0]} rows"
+                )
+        object.__setattr__(self, "weights", matrices)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """(n_0, n_1, ..., n_d)."""
+        return (self.weights[0].shape[1], *(W.shape[0] for W in self.weights))
+
+    @property
+    def depth(self) -> int:
+        """Number of layers, d."""
+        return len(self.weights)
+
+    def __call__(self, h: ArrayLike) -> Array:
+        """G(h): (..., n) -> (..., ell)."""
+        x = np.asarray(h, dtype=np.float64)
+        for W in self.weights:
+            x = np.maximum(x @ W.T, 0.0)
+        return x
+
+    def Lambda(self, h: ArrayLike) -> Array:
+        """Lambda_h = prod_{i=d..1} diag(W_i x_{i-1} > 0) W_i, so that G(h) = Lambda_h h.
+
+        Takes one point (n,) and returns (ell, n).  A pre-activation of 0 is inactive.
+        """
+        x = np.asarray(h, dtype=np.float64)
+        product = np.eye(self.widths[0])
+        for W in self.weights:
+            z = W @ x
+            product = np.where(z > 0, 1.0, 0.0)[:, None] * (W @ product)
+            x = np.maximum(z, 0.0)
+        return product
+
+    def pullback(self, h: ArrayLike) -> tuple[Array, Callable[[Array], Array]]:
+        """G(h) and the map v -> Lambda_h^T v, (..., ell) -> (..., n), from one evaluation.
+
+        Where G is differentiable the map is the transposed Jacobian (reverse mode).
+        """
+        x = np.asarray(h, dtype=np.float64)
+        active: list[NDArray[np.bool_]] = []
+        for W in self.weights:
+            z = x @ W.T
+            active.append(z > 0)
+            x = np.maximum(z, 0.0)
+
+        def transpose(v: Array) -> Array:
+            for W, mask in zip(reversed(self.weights), reversed(active), strict=True):
+                v = (v * mask) @ W
+            return v
+
+        return x, transpose
+
+    def jvp(
+        self, h: ArrayLike, dh: ArrayLike, *, kink_rtol: float = KINK_RTOL
+    ) -> tuple[Array, Array]:
+        """G(h) and its one-sided derivative lim_{t -> 0+} (G(h + t dh) - G(h)) / t.
+
+        Exact at every point: value and derivative go through the layers together, and at a kink
+        relu'(0; u) = max(u, 0).
+
+        Parameters
+        ----------
+        h, dh : (..., n)
+            Points and directions; leading axes broadcast.
+        kink_rtol : float
+            A pre-activation w.x is taken to be exactly 0 if |w.x| <= kink_rtol ||w|| ||x||.  A
+            point that was put on a kink in floating point misses it by rounding; with 0 only
+            exact zeros are kinks.
+
+        Returns
+        -------
+        value, derivative : (..., ell)
+        """
+        x, u = np.broadcast_arrays(
+            np.asarray(h, dtype=np.float64), np.asarray(dh, dtype=np.float64)
+        )
+        for W, row_norms in zip(self.weights, self._row_norms, strict=True):
+            scale = row_norms * np.linalg.norm(x, axis=-1, keepdims=True)
+            z, u = x @ W.T, u @ W.T
+            kink = np.abs(z) <= kink_rtol * scale
+            u = np.where(kink, np.maximum(u, 0.0), np.where(z > 0, u, 0.0))
+            x = np.where(kink, 0.0, np.maximum(z, 0.0))
+        return x, u
+
+    @cached_property
+    def _row_norms(self) -> tuple[Array, ...]:
+        return tuple(np.linalg.norm(W, axis=1) for W in self.weights)
+
+
+def gaussian_network(
+    rng: np.random.Generator, widths: Sequence[int], last_layer: LastLayer = "truncated"
+) -> ReluNetwork:
+    """Random network of Theorem 3: entries of W_i are N(0, 1/n_i), i = 1..d.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    widths : sequence of int
+        (n_0, ..., n_d), each >= 1, depth d >= 1.  No hypothesis of the theorem is enforced.
+    last_layer : {"truncated", "gaussian"}
+        "truncated" sets to ZERO each row of W_d longer than 3 sqrt(n_{d-1} / n_d) (the paper's
+        w 1{||w|| <= 3 sqrt(k/ell)}); then E w w^T = (alpha/ell) I with
+        alpha = `harness.theory.truncation_alpha(n_{d-1})`.
+
+    Raises
+    ------
+    ValueError
+        If widths has fewer than two entries or one below 1, or last_layer is unknown.
+    """
+    widths = [int(k) for k in widths]
+    if len(widths) < 2 or min(widths) < 1:
+        raise ValueError(f"widths={widths}: at least two widths are needed, each >= 1")
+    if last_layer not in ("truncated", "gaussian"):
+        raise ValueError(f"last_layer={last_layer!r}: must be 'truncated' or 'gaussian'")
+    weights = [
+        rng.standard_normal((rows, columns)) / np.sqrt(rows)
+        for columns, rows in zip(widths[:-1], widths[1:], strict=True)
+    ]
+    if last_layer == "truncated":
+        ell, k = weights[-1].shape
+        too_long = np.linalg.norm(weights[-1], axis=1) > 3 * np.sqrt(k / ell)
+        weights[-1][too_long] = 0.0
+    return ReluNetwork(weights)

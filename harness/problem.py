@@ -1,0 +1,218 @@
+"""The demodulation problem: observation, loss, gradients, one-sided derivatives, hyperbolas."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from harness.network import KINK_RTOL, ReluNetwork
+from harness.status import Status
+from harness.theory import rho
+
+Array = NDArray[np.float64]
+Branch = tuple[int, int]
+
+BRANCHES: tuple[Branch, ...] = ((1, 1), (-1, 1), (1, -1), (-1, -1))
+"""Signs of the four hyperbolas, the true one first; -1 stands for -rho."""
+
+
+@dataclass(frozen=True, eq=False)
+class Demodulation:
+    """f(h, m) = 1/2 ||G1(h) * G2(m) - y0||^2 with y0 = G1(h0) * G2(m0) (eq. 2).
+
+    Parameters
+    ----------
+    G1, G2 : ReluNetwork
+        R^n -> R^ell and R^p -> R^ell.
+    h0, m0 : (n,), (p,)
+        The truth.
+
+    Raises
+    ------
+    ValueError
+        If the networks' ell differ or a truth has the wrong length or is not finite.
+    """
+
+    G1: ReluNetwork
+    G2: ReluNetwork
+    h0: Array
+    m0: Array
+    y0: Array = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.G1.widths[-1] != self.G2.widths[-1]:
+            raise ValueError(f"G1 has ell={self.G1.widths[-1]} but G2 has ell={self.G2.widths[-1]}")
+        for name, G in (("h0", self.G1), ("m0", self.G2)):
+            truth = np.asarray(getattr(self, name), dtype=np.float64)
+            if truth.shape != (G.widths[0],) or not np.isfinite(truth).all():
+                raise ValueError(f"{name}: a finite vector of length {G.widths[0]} is needed")
+            object.__setattr__(self, name, truth)
+        object.__setattr__(self, "y0", self.G1(self.h0) * self.G2(self.m0))
+
+    @property
+    def n(self) -> int:
+        return self.G1.widths[0]
+
+    @property
+    def p(self) -> int:
+        return self.G2.widths[0]
+
+    @property
+    def ell(self) -> int:
+        return self.G1.widths[-1]
+
+    @property
+    def d(self) -> int:
+        return self.G1.depth
+
+    @property
+    def s(self) -> int:
+        return self.G2.depth
+
+    @property
+    def status(self) -> Status:
+        """OK, or why there is nothing to recover: DEAD_NETWORK or ZERO_OBSERVATION."""
+        if not self.G1(self.h0).any() or not self.G2(self.m0).any():
+            return Status.DEAD_NETWORK
+        return Status.OK if self.y0.any() else Status.ZERO_OBSERVATION
+
+    @property
+    def loss_at_zero(self) -> float:
+        """F on K: 1/2 ||y0||^2, the natural unit of the loss."""
+        return 0.5 * float(self.y0 @ self.y0)
+
+    def loss(self, h: ArrayLike, m: ArrayLike) -> Array:
+        """f(h, m): (..., n), (..., p) -> (...)."""
+        residual = self.G1(h) * self.G2(m) - self.y0
+        return 0.5 * np.sum(residual * residual, axis=-1)
+
+    def gradients(self, h: ArrayLike, m: ArrayLike) -> tuple[Array, Array]:
+        """g1 = Lambda1_h^T [(a*b - y0) * b], g2 = Lambda2_m^T [(a*b - y0) * a].
+
+        a = G1(h), b = G2(m); (..., n), (..., p) -> (..., n), (..., p), the partial gradients where
+        f is differentiable.  At a kink relu' is taken to be 0, as in Lambda.
+        """
+        a, transpose1 = self.G1.pullback(h)
+        b, transpose2 = self.G2.pullback(m)
+        residual = a * b - self.y0
+        return transpose1(residual * b), transpose2(residual * a)
+
+    def gradient_h(self, h: ArrayLike, m: ArrayLike) -> Array:
+        """The first of `gradients` alone."""
+        a, transpose = self.G1.pullback(h)
+        b = self.G2(m)
+        return transpose((a * b - self.y0) * b)
+
+    def gradient_m(self, h: ArrayLike, m: ArrayLike) -> Array:
+        """The second of `gradients` alone."""
+        b, transpose = self.G2.pullback(m)
+        a = self.G1(h)
+        return transpose((a * b - self.y0) * a)
+
+    def directional_derivative(
+        self,
+        h: ArrayLike,
+        m: ArrayLike,
+        dh: ArrayLike,
+        dm: ArrayLike,
+        *,
+        kink_rtol: float = KINK_RTOL,
+    ) -> Array:
+        """D_v f = lim_{t -> 0+} (f(h + t dh, m + t dm) - f(h, m)) / t, exact, kinks included.
+
+        Takes (..., n), (..., p) and directions of the same shapes, returns (...); not normalised
+        by the length of the direction.  `kink_rtol` as in `ReluNetwork.jvp`.
+        """
+        a, da = self.G1.jvp(h, dh, kink_rtol=kink_rtol)
+        b, db = self.G2.jvp(m, dm, kink_rtol=kink_rtol)
+        return np.sum((a * b - self.y0) * (da * b + a * db), axis=-1)
+
+    def hyperbola(self, branch: Branch = (1, 1)) -> tuple[Array, Array]:
+        """The point (hb, mb) whose orbit (c hb, mb/c), c > 0, is the branch (Theorem 2)."""
+        if branch not in BRANCHES:
+            raise ValueError(f"branch={branch}: must be one of {BRANCHES}")
+        hb = self.h0 if branch[0] == 1 else -rho(self.d) * self.h0
+        mb = self.m0 if branch[1] == 1 else -rho(self.s) * self.m0
+        return hb, mb
+
+    def neighbourhood(self, h: ArrayLike, m: ArrayLike, branch: Branch = (1, 1)) -> Array:
+        """Least epsilon with (h, m) in A_{epsilon,(hb,mb)} of a branch's hyperbola.
+
+        A holds the points with ||(h, m) - (c hb, mb/c)|| <= epsilon ||(c hb, mb/c)|| for some
+        c > 0; see `relative_distance`.  (..., n), (..., p) -> (...).
+        """
+        hb, mb = self.hyperbola(branch)
+        return relative_distance(h, m, hb, mb)
+
+    def product_error(self, h: ArrayLike, m: ArrayLike) -> Array:
+        """||h m^T - h0 m0^T||_F / ||h0 m0^T||_F: (..., n), (..., p) -> (...); free of the scale."""
+        h, m = np.asarray(h, dtype=np.float64), np.asarray(m, dtype=np.float64)
+        difference = h[..., :, None] * m[..., None, :] - np.outer(self.h0, self.m0)
+        return np.linalg.norm(difference, axis=(-2, -1)) / (
+            np.linalg.norm(self.h0) * np.linalg.norm(self.m0)
+        )
+
+
+def relative_distance(h: ArrayLike, m: ArrayLike, hb: ArrayLike, mb: ArrayLike) -> Array:
+    """Inf over c > 0 of ||(h, m) - (c hb, mb/c)|| / ||(c hb, mb/c)||.
+
+    (..., n), (..., p) and one (n,), (p,) -> (...).  Exact: the stationary c are roots of a
+    polynomial.  Never above 1, the limit of c -> 0 and c -> inf, unless hb = mb = 0, where it is 0
+    at the origin and inf elsewhere.
+
+    Notes
+    -----
+    With a = ||hb||^2, b = ||mb||^2, c = (b/a)^(1/4) t, S = ||h||^2 + ||m||^2,
+    U = (b/a)^(1/4) h.hb and V = (a/b)^(1/4) m.mb, the square is
+    1 + (S t^2 - 2 U t^3 - 2 V t) / (sqrt(ab) (1 + t^4)), stationary where
+    U t^6 - S t^5 + 3 V t^4 - 3 U t^2 + S t - V = 0.
+    """
+    h, m, hb, mb = (np.asarray(v, dtype=np.float64) for v in (h, m, hb, mb))
+    shape = np.broadcast_shapes(h.shape[:-1], m.shape[:-1])
+    h = np.broadcast_to(h, (*shape, h.shape[-1])).reshape(-1, h.shape[-1])
+    m = np.broadcast_to(m, (*shape, m.shape[-1])).reshape(-1, m.shape[-1])
+    a, b = float(hb @ hb), float(mb @ mb)
+    if a == 0 and b == 0:
+        at_origin = ~(h.any(axis=-1) | m.any(axis=-1))
+        return np.where(at_origin, 0.0, np.inf).reshape(shape)[()]
+    u, v = h @ hb, m @ mb
+    S = np.sum(h * h, axis=-1) + np.sum(m * m, axis=-1)
+    if a == 0 or b == 0:
+        # One factor vanishes: 1 + (S q^2 - 2 w q)/e in q = 1/c or c has its minimum at q = w/S.
+        w = (v if a == 0 else u)[:, None]
+        q = np.divide(w, S[:, None], out=np.zeros_like(w), where=S[:, None] > 0)
+        scales = 1 / np.where(q > 0, q, np.nan) if a == 0 else np.where(q > 0, q, np.nan)
+    else:
+        gamma = (b / a) ** 0.25
+        scales = gamma * _stationary_scales(u * gamma, v / gamma, S)
+    return np.sqrt(_least_square(h, m, hb, mb, scales)).reshape(shape)[()]
+
+
+def _stationary_scales(U: Array, V: Array, S: Array) -> Array:
+    """Positive real roots t of the polynomial in `relative_distance`, (N, 6), NaN elsewhere."""
+    flip = np.abs(V) > np.abs(U)  # t -> 1/t exchanges U and V: divide by the larger one
+    U, V = np.where(flip, V, U), np.where(flip, U, V)
+    solvable = U != 0
+    lead = np.where(solvable, U, 1.0)
+    zero = np.zeros_like(U)
+    monic = np.stack([-S, 3 * V, zero, -3 * U, S, -V], axis=-1) / lead[:, None]
+    companion = np.zeros((U.size, 6, 6))
+    companion[:, 0, :] = -monic
+    companion[:, np.arange(1, 6), np.arange(5)] = 1.0
+    roots = np.linalg.eigvals(companion)
+    # A double root splits into a pair off the axis by rounding; its real part is still a candidate.
+    real = solvable[:, None] & (np.abs(roots.imag) <= 1e-6 * np.abs(roots)) & (roots.real > 0)
+    t = np.where(real, roots.real, np.nan)
+    return np.where(flip[:, None], 1 / t, t)
+
+
+def _least_square(h: Array, m: Array, hb: Array, mb: Array, scales: Array) -> Array:
+    """min(1, least of ||(h, m) - (c hb, mb/c)||^2 / ||(c hb, mb/c)||^2 over the columns c)."""
+    best = np.ones(len(h))
+    for c in scales.T[:, :, None]:
+        numerator = np.sum((h - c * hb) ** 2, axis=-1) + np.sum((m - mb / c) ** 2, axis=-1)
+        denominator = np.sum((c * hb) ** 2, axis=-1) + np.sum((mb / c) ** 2, axis=-1)
+        best = np.fmin(best, numerator / denominator)
+    return best

@@ -1,0 +1,47 @@
+"""A progress bar over the cells of a sweep, read off the store, so that any launcher has it."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+from harness.store import Cell, Store
+
+INTERVAL = 0.5
+"""Seconds between looks at the store."""
+
+
+@contextmanager
+def progress(store: Store, name: str, cells: Sequence[Cell], trials: int) -> Iterator[None]:
+    """Show cells done, rate and time left while the block runs."""
+    pending = [cell for cell in cells if store.missing(cell, trials)]
+    done = threading.Event()
+
+    def watch(bar: tqdm) -> None:
+        remaining, last = pending, False
+        while not last:
+            last = done.wait(INTERVAL)
+            still = [cell for cell in remaining if store.missing(cell, trials)]
+            bar.update(len(remaining) - len(still))
+            remaining = still
+
+    quiet = 0.1 if sys.stderr.isatty() else 15.0
+    with tqdm(
+        total=len(cells),
+        initial=len(cells) - len(pending),
+        desc=name,
+        unit="cell",
+        mininterval=quiet,
+        file=sys.stderr,
+    ) as bar:
+        watcher = threading.Thread(target=watch, args=(bar,), daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            done.set()
+            watcher.join()

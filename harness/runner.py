@@ -1,0 +1,89 @@
+"""One cell: seeds of its trials, and the trials that are missing measured and stored."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from harness.claims import Row, Scalar, Unmeasurable, coordinates
+from harness.status import Status
+from harness.store import Cell, Store, digest
+
+CHECKPOINT_SECONDS = 5.0
+"""A cell's finished trials reach the disk at least this often (and after every longer trial)."""
+
+
+def run_cell(store: Store, cell: Cell, trials: int) -> int:
+    """Measure and store the trials 0..trials-1 that are not stored yet; return how many.
+
+    BLAS runs on one thread: results differ in the last bits between thread counts, and workers
+    run side by side.
+    """
+    missing = store.missing(cell, trials)
+    finished: list[Row] = []
+    saved = time.monotonic()
+    with threadpool_limits(limits=1, user_api="blas"):
+        try:
+            for trial in missing:
+                finished.extend(measure(cell, trial))
+                if time.monotonic() - saved > CHECKPOINT_SECONDS:
+                    store.append(cell, finished)
+                    finished, saved = [], time.monotonic()
+        finally:  # an error or Ctrl-C in a later trial keeps the earlier ones
+            if finished:
+                store.append(cell, finished)
+    return len(missing)
+
+
+def measure(cell: Cell, trial: int) -> list[Row]:
+    """The rows of one trial: trial, seed, measured scalars, status, seconds (of the trial).
+
+    A row without a status is OK, or NONFINITE if a measured scalar is NaN or infinite.
+    """
+    seed = trial_seed(cell, trial)
+    start = time.perf_counter()
+    try:
+        measured = cell.experiment.trial(np.random.default_rng(seed))
+    except Unmeasurable as nothing:
+        measured = [{"status": nothing.status}]
+    seconds = time.perf_counter() - start
+    rows = []
+    for row in measured:
+        scalars = {key: _plain(value) for key, value in row.items() if key != "status"}
+        finite = all(math.isfinite(v) for v in scalars.values() if isinstance(v, float))
+        status = Status(row.get("status", Status.OK if finite else Status.NONFINITE))
+        rows.append(
+            {"trial": trial, "seed": seed} | scalars | {"status": str(status), "seconds": seconds}
+        )
+    return rows
+
+
+def trial_seed(cell: Cell, trial: int) -> int:
+    """64-bit seed of a trial from (seed, coordinates without the paired ones, trial number).
+
+    `numpy.random.default_rng(seed)` repeats the trial.  It does not depend on the order or number
+    of workers, nor on which other cells there are.
+    """
+    shared = {
+        key: value
+        for key, value in coordinates(cell.experiment).items()
+        if key not in cell.experiment.paired
+    }
+    words = digest({"experiment": cell.name, "coordinates": shared})
+    entropy = [cell.seed, int(words[:32], 16), trial]
+    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
+
+
+def _plain(value: Any) -> Scalar:
+    """A measured value as a Python scalar."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, (bool, int, float)):
+        return value
+    raise TypeError(f"a row holds scalars, not {type(value).__name__}")

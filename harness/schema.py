@@ -1,0 +1,72 @@
+"""From plain mappings to typed experiments and back: configuration is validated here, once."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+import experiments
+from harness.claims import Experiment, columns, coordinates, experiment_class
+
+T = TypeVar("T")
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be used: one line with the key, the value and what is allowed."""
+
+
+def experiment_names() -> list[str]:
+    """Names of all experiments, the modules of the package `experiments`."""
+    return experiments.names()
+
+
+def build(name: str, values: Mapping[str, Any]) -> Experiment:
+    """The experiment `name` with its fields from a mapping.
+
+    Raises
+    ------
+    ConfigError
+        For the first unknown experiment or key, wrong type, or value out of range.
+    """
+    experiment = validate(_adapter(name), values, f"experiment {name}")
+    if len(columns(experiment)) != len(coordinates(experiment)):
+        raise TypeError(f"{name}: two fields end in the same name and would share a column")
+    return experiment
+
+
+def dump(name: str, experiment: Experiment) -> dict[str, Any]:
+    """The plain mapping that `build` makes the experiment from."""
+    return _adapter(name).dump_python(experiment, mode="json")
+
+
+def validate(adapter: TypeAdapter[T], values: Mapping[str, Any], owner: str) -> T:
+    """The typed value; the first error as a ConfigError that says whose key it is."""
+    try:
+        return adapter.validate_python(dict(values))
+    except ValidationError as error:
+        raise ConfigError(_one_line(owner, error)) from None
+
+
+@cache
+def _adapter(name: str) -> TypeAdapter[Experiment]:
+    if name not in experiment_names():
+        raise ConfigError(f"experiment={name}: must be one of {', '.join(experiment_names())}")
+    return TypeAdapter(experiment_class(importlib.import_module(f"experiments.{name}")))
+
+
+def _one_line(owner: str, error: ValidationError) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"]) or owner
+    match first["type"]:
+        case "missing":
+            return f"{key}: missing; a value is needed"
+        case "unexpected_keyword_argument" | "extra_forbidden":
+            return f"{key}={first['input']}: unknown key of {owner}"
+        case "value_error":  # raised by a dataclass's __post_init__, which names the key itself
+            return str(first["ctx"]["error"])
+        case _:
+            return f"{key}={first['input']}: {first['msg'][0].lower()}{first['msg'][1:]}"

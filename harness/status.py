@@ -1,0 +1,24 @@
+"""How a trial ended: the closed set of statuses that a row can carry."""
+
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """Status of one measured row."""
+
+    OK = "ok"
+    """A measurement without an iteration."""
+    CONVERGED = "converged"
+    """The loss fell below its tolerance."""
+    MAX_STEPS = "max_steps"
+    """The step limit came first."""
+    STALLED = "stalled"
+    """The loss stopped falling above its tolerance: a stationary point that is no zero."""
+    DIVERGED = "diverged"
+    """The loss grew beyond its bound, or ceased to be finite."""
+    NONFINITE = "nonfinite"
+    """A measured quantity is NaN or infinite."""
+    DEAD_NETWORK = "dead_network"
+    """G1(h0) = 0 or G2(m0) = 0: there is nothing to recover."""
+    ZERO_OBSERVATION = "zero_observation"
+    """y0 = 0 although neither factor is: the supports of the two factors do not meet."""
