@@ -219,7 +219,7 @@ class Convergence(Experiment):
         from harness import figures
 
         for index, (values, group) in enumerate(table.groupby(list(by))):
-            rates = {at: proportion(cell["success"]) for at, cell in group.groupby(x)}
+            rates = {float(str(at)): proportion(cell["success"]) for at, cell in group.groupby(x)}
             label = ", ".join(f"{k} = {v}" for k, v in zip(by, values, strict=True))
             figures.estimates(ax, list(rates), list(rates.values()), label=label, index=index)
         figures.log_ticks(ax, table[x].unique())

@@ -67,7 +67,7 @@ PROFILES = "profiles"
 """Node of an experiment's YAML with the values that depend on the profile."""
 
 
-class CellsFailed(Exception):
+class CellsFailedError(Exception):
     """Some cells of a sweep raised; the others are stored."""
 
 
@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return INTERRUPTED
-    except CellsFailed as failed:
+    except CellsFailedError as failed:
         print(failed, file=sys.stderr)
         return 1
     except BAD_INPUT as error:
@@ -126,7 +126,7 @@ def _hydra_main(cfg: DictConfig) -> str | None:
 
 def read(cfg: DictConfig) -> tuple[Run, Cell]:
     """A composed configuration as typed values; ConfigError in one line if it cannot be."""
-    ours = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
+    ours = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
     values = OmegaConf.to_container(ours, resolve=True, throw_on_missing=True)
     assert isinstance(values, dict)
     settings = {key: values.get(key) for key in RUN_KEYS}
@@ -151,7 +151,7 @@ def run_sweep(
 
     Raises
     ------
-    CellsFailed
+    CellsFailedError
         At the end, if a cell raised.
     """
     start = time.monotonic()
@@ -177,7 +177,7 @@ def run_sweep(
     print(f"report: {report.write(run.store)}")
     if failures:
         kinds = sorted({text.strip().splitlines()[-1] for text in failures})
-        raise CellsFailed(
+        raise CellsFailedError(
             f"{len(failures)} of {len(cells)} cells failed ({'; '.join(kinds)}); "
             "the same command runs only what is missing"
         )
@@ -226,10 +226,8 @@ def _one_line(error: Exception) -> str:
     lines = [line.strip() for line in f"{text}\n{error.__cause__ or ''}".splitlines()]
     if "Available options" in text:
         start = next(i for i, line in enumerate(lines) if line.startswith("Available options"))
-        rest = itertools.takewhile(
-            lambda line: not line.startswith("Config search"), lines[start + 1 :]
-        )
-        options = [line for line in rest if line]
+        end = next((i for i, line in enumerate(lines) if line.startswith("Config search")), None)
+        options = [line for line in lines[start + 1 : end] if line]
         if found := re.search(r"Could not find '(.+)/(.+)'", text):
             return f"{found[1]}={found[2]}: must be one of {', '.join(options)}"
         if found := re.search(r"You must specify '(.+?)'", text):

@@ -111,7 +111,7 @@ class Settings:
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "allow_inf_nan": False}
 
 
-class Unmeasurable(Exception):
+class UnmeasurableError(Exception):
     """Raised by a trial that has nothing to measure; the runner records the status as its row."""
 
     def __init__(self, status: Status) -> None:
@@ -144,7 +144,7 @@ class Experiment(Settings, ABC):
     def trial(self, rng: np.random.Generator) -> list[Row]:
         """Measure once: rows of scalars.  All randomness comes from `rng`.
 
-        A row may carry a `status` of `Status`; without one it is OK.  Raise `Unmeasurable` for a
+        A row may carry a `status` of `Status`; without one it is OK.  Raise `UnmeasurableError` for a
         draw that has nothing to measure.
         """
 

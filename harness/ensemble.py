@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Ge, Gt
 
-from harness.claims import Settings, Unmeasurable
+from harness.claims import Settings, UnmeasurableError
 from harness.network import LastLayer, ReluNetwork, gaussian_network
 from harness.problem import Demodulation
 from harness.status import Status
@@ -54,8 +54,8 @@ class Ensemble(Settings):
             ends = (size[1], self.ell)
             if given is not None and (len(given) != depth[1] + 1 or (given[0], given[-1]) != ends):
                 raise ValueError(
-                    f"{key}={list(given)}: must have network.{depth[0]} + 1 = {depth[1] + 1} entries,"
-                    f" begin with network.{size[0]} = {size[1]} and end in network.ell = {self.ell}"
+                    f"{key}={list(given)}: must have network.{depth[0]} + 1 = {depth[1] + 1} "
+                    f"entries, begin with network.{size[0]} = {size[1]} and end in network.ell = {self.ell}"
                 )
 
     def widths(self) -> tuple[list[int], list[int]]:
@@ -78,13 +78,13 @@ class Ensemble(Settings):
 
         Raises
         ------
-        Unmeasurable
+        UnmeasurableError
             If y0 = 0: a dead network, or two supports that do not meet.
         """
         G1, G2 = self.networks(rng)
         P = Demodulation(G1, G2, unit_vectors(rng, 1, self.n)[0], unit_vectors(rng, 1, self.p)[0])
         if P.status != Status.OK:
-            raise Unmeasurable(P.status)
+            raise UnmeasurableError(P.status)
         return P
 
     @property

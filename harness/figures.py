@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import cycler
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -22,7 +23,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 SEQUENTIAL = "cividis"
 
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "figure.dpi": 100,
     "savefig.dpi": 160,
     "font.size": 9,
@@ -34,7 +35,7 @@ STYLE: dict[str, Any] = {
     "axes.spines.right": False,
     "axes.grid": True,
     "grid.alpha": 0.25,
-    "axes.prop_cycle": matplotlib.cycler(color=COLOURS),
+    "axes.prop_cycle": cycler.cycler(color=COLOURS),
     "lines.linewidth": 1.4,
     "lines.markersize": 4.5,
     "pdf.fonttype": 42,
@@ -90,7 +91,7 @@ def estimates(
     )
 
 
-def log_ticks(ax: Axes, values: Sequence[float], axis: str = "x") -> None:
+def log_ticks(ax: Axes, values: Iterable[float], axis: str = "x") -> None:
     """A logarithmic axis (base 2) with a plain label at each of the values."""
     getattr(ax, f"set_{axis}scale")("log", base=2)
     ordered = sorted(set(values))

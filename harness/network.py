@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -165,7 +166,7 @@ def gaussian_network(
         raise ValueError(f"last_layer={last_layer!r}: must be 'truncated' or 'gaussian'")
     weights = [
         rng.standard_normal((rows, columns)) / np.sqrt(rows)
-        for columns, rows in zip(widths[:-1], widths[1:], strict=True)
+        for columns, rows in itertools.pairwise(widths)
     ]
     if last_layer == "truncated":
         ell, k = weights[-1].shape

@@ -11,6 +11,7 @@ from typing import Any
 from threadpoolctl import threadpool_info, threadpool_limits
 
 PACKAGES = ("numpy", "scipy", "pandas", "matplotlib", "hydra-core", "omegaconf", "joblib")
+BLAS_FACTS = ("internal_api", "version", "architecture", "num_threads")
 SOURCE = Path(__file__).resolve().parent.parent
 
 
@@ -18,10 +19,7 @@ def provenance() -> dict[str, Any]:
     """Commit and dirty flag of the code, versions, platform, BLAS kernel and its thread count."""
     with threadpool_limits(limits=1, user_api="blas"):  # as in every cell
         blas = [
-            {
-                key: library.get(key)
-                for key in ("internal_api", "version", "architecture", "num_threads")
-            }
+            {key: library.get(key) for key in BLAS_FACTS}
             for library in threadpool_info()
             if library["user_api"] == "blas"
         ]

@@ -156,8 +156,8 @@ def _section(result: Result, findings: Sequence[Finding]) -> list[str]:
     statuses = result.table["status"].value_counts().sort_index()
     lines.append(
         f"Experiment `{origin['experiment']}`, profile {origin['profile']}: "
-        f"{origin['cells_complete']} of {origin['cells']} cells complete, {origin['trials']} trials "
-        f"a cell, {origin['rows']} rows ("
+        f"{origin['cells_complete']} of {origin['cells']} cells complete, "
+        f"{origin['trials']} trials a cell, {origin['rows']} rows ("
         + ", ".join(f"{count} {status}" for status, count in statuses.items())
         + f"), seed {origin['seed']}; {origin['trial_seconds']:g} s of trials. "
         f"Data: [table.csv]({result.name}/table.csv), "
@@ -203,7 +203,7 @@ def _markdown(table: pd.DataFrame) -> list[str]:
         shown = _number(value) if isinstance(value, float) else str(value)
         return shown.replace("|", "\\|").replace("\n", " ")
 
-    rows = [table.columns, *table.itertuples(index=False)]
+    rows: list[Any] = [table.columns, *table.itertuples(index=False)]
     lines = ["| " + " | ".join(text(v) for v in row) + " |" for row in rows]
     return [lines[0], "|" + " --- |" * len(table.columns), *lines[1:]]
 

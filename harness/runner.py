@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from harness.claims import Row, Scalar, Unmeasurable, coordinates
+from harness.claims import Row, Scalar, UnmeasurableError, coordinates
 from harness.status import Status
 from harness.store import Cell, Store, digest
 
@@ -48,14 +48,14 @@ def measure(cell: Cell, trial: int) -> list[Row]:
     start = time.perf_counter()
     try:
         measured = cell.experiment.trial(np.random.default_rng(seed))
-    except Unmeasurable as nothing:
+    except UnmeasurableError as nothing:
         measured = [{"status": nothing.status}]
     seconds = time.perf_counter() - start
     rows = []
     for row in measured:
         scalars = {key: _plain(value) for key, value in row.items() if key != "status"}
         finite = all(math.isfinite(v) for v in scalars.values() if isinstance(v, float))
-        status = Status(row.get("status", Status.OK if finite else Status.NONFINITE))
+        status = Status(str(row.get("status", Status.OK if finite else Status.NONFINITE)))
         rows.append(
             {"trial": trial, "seed": seed} | scalars | {"status": str(status), "seconds": seconds}
         )

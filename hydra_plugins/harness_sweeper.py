@@ -71,7 +71,9 @@ class HarnessSweeper(BasicSweeper):
             for override in varied
         ):
             return loader.load_sweep_config(self.config, job)
-        config = OmegaConf.masked_copy(self.config, [key for key in self.config if key != "hydra"])
+        config = OmegaConf.masked_copy(
+            self.config, [str(key) for key in self.config if key != "hydra"]
+        )
         for override in varied:
             OmegaConf.update(config, override.key_or_group, override.value())
         return config

@@ -241,7 +241,7 @@ def _check(
         raise ValueError("h_init, m_init: every entry must be finite")
     eta = np.asarray(step_size(P) if step is None else step, dtype=np.float64)
     if eta.shape not in ((), (len(h),)) or not (np.isfinite(eta).all() and (eta > 0).all()):
-        raise ValueError(f"step={step}: must be > 0 and finite, one number or one for each start")
+        raise ValueError(f"step={step!r}: must be > 0 and finite, one number or one for each start")
     if max_steps < 1:
         raise ValueError(f"max_steps={max_steps}: must be >= 1")
     if engine != "reference":
