@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from harness.stats import Estimate
+from harness.stats import Estimate, undetermined
 from harness.status import Status
 
 if TYPE_CHECKING:
@@ -60,45 +60,75 @@ class Finding:
     verdict: Verdict
 
 
+Estimates = Estimate | Sequence[Estimate]
+"""One estimate, or a family that must hold as a whole (intervals at `stats.simultaneous`)."""
+
+
 def above(
-    claim: Claim, estimate: Estimate, threshold: float, *, statistic: str, tested: str
+    claim: Claim, estimates: Estimates, threshold: float, *, statistic: str, tested: str
 ) -> Finding:
-    """SUPPORTED if the whole interval is >= threshold, REFUTED if it is below, else neither."""
-    return _decide(claim, estimate, threshold, np.inf, f">= {threshold:g}", statistic, tested)
+    """`within` [threshold, infinity)."""
+    return _decide(claim, estimates, threshold, np.inf, f">= {threshold:g}", statistic, tested)
 
 
 def below(
-    claim: Claim, estimate: Estimate, threshold: float, *, statistic: str, tested: str
+    claim: Claim, estimates: Estimates, threshold: float, *, statistic: str, tested: str
 ) -> Finding:
-    """SUPPORTED if the whole interval is <= threshold, REFUTED if it is above, else neither."""
-    return _decide(claim, estimate, -np.inf, threshold, f"<= {threshold:g}", statistic, tested)
+    """`within` (-infinity, threshold]."""
+    return _decide(claim, estimates, -np.inf, threshold, f"<= {threshold:g}", statistic, tested)
 
 
 def within(
-    claim: Claim, estimate: Estimate, low: float, high: float, *, statistic: str, tested: str
+    claim: Claim, estimates: Estimates, low: float, high: float, *, statistic: str, tested: str
 ) -> Finding:
-    """SUPPORTED if the interval lies inside [low, high], REFUTED if outside, else neither."""
-    return _decide(claim, estimate, low, high, f"in [{low:g}, {high:g}]", statistic, tested)
+    """SUPPORTED if the whole interval lies in [low, high], REFUTED if outside, else neither.
+
+    A family is SUPPORTED if all of its members are and REFUTED if one is; the finding shows the
+    member that decides: of those with the family's verdict, the one that reaches farthest out.
+    """
+    return _decide(claim, estimates, low, high, f"in [{low:g}, {high:g}]", statistic, tested)
 
 
 def _decide(
     claim: Claim,
-    estimate: Estimate,
+    estimates: Estimates,
     low: float,
     high: float,
     threshold: str,
     statistic: str,
     tested: str,
 ) -> Finding:
-    if np.isnan(estimate.value):
-        verdict = Verdict.INCONCLUSIVE
-    elif low <= estimate.low and estimate.high <= high:
-        verdict = Verdict.SUPPORTED
-    elif estimate.high < low or high < estimate.low:
+    family = [estimates] if isinstance(estimates, Estimate) else list(estimates)
+    if not family:
+        family = [undetermined(0, "no data")]
+    verdicts = {_verdict(estimate, low, high) for estimate in family}
+    if Verdict.REFUTED in verdicts:
         verdict = Verdict.REFUTED
+    elif verdicts == {Verdict.SUPPORTED}:
+        verdict = Verdict.SUPPORTED
     else:
         verdict = Verdict.INCONCLUSIVE
-    return Finding(claim, tested, statistic, estimate, threshold, verdict)
+
+    def margin(estimate: Estimate) -> float:
+        if np.isnan(estimate.value):
+            return -np.inf
+        return min(estimate.low - low, high - estimate.high)
+
+    shown = min(
+        (e for e in family if _verdict(e, low, high) == verdict),
+        key=margin,
+    )
+    return Finding(claim, tested, statistic, shown, threshold, verdict)
+
+
+def _verdict(estimate: Estimate, low: float, high: float) -> Verdict:
+    if np.isnan(estimate.value):
+        return Verdict.INCONCLUSIVE
+    if low <= estimate.low and estimate.high <= high:
+        return Verdict.SUPPORTED
+    if estimate.high < low or high < estimate.low:
+        return Verdict.REFUTED
+    return Verdict.INCONCLUSIVE
 
 
 @dataclass(frozen=True)
@@ -112,7 +142,7 @@ class Settings:
 
 
 class UnmeasurableError(Exception):
-    """Raised by a trial that has nothing to measure; the runner records the status as its row."""
+    """Raised by a trial with nothing to measure; the runner records the status as its row."""
 
     def __init__(self, status: Status) -> None:
         super().__init__(str(status))
@@ -144,8 +174,8 @@ class Experiment(Settings, ABC):
     def trial(self, rng: np.random.Generator) -> list[Row]:
         """Measure once: rows of scalars.  All randomness comes from `rng`.
 
-        A row may carry a `status` of `Status`; without one it is OK.  Raise `UnmeasurableError` for a
-        draw that has nothing to measure.
+        A row may carry a `status` of `Status`; without one it is OK.  Raise
+        `UnmeasurableError` for a draw that has nothing to measure.
         """
 
     @abstractmethod
@@ -211,6 +241,14 @@ def at_baseline(experiment: Experiment, table: pd.DataFrame, free: Sequence[str]
         if name not in free and value is not None:
             chosen = chosen[chosen[name] == value]
     return chosen
+
+
+def unmeasured(table: pd.DataFrame) -> str:
+    """In words, how many rows have nothing measured ("; 3 of 200 draws had y0 = 0"), or ""."""
+    empty = table["status"].isin([Status.DEAD_NETWORK, Status.ZERO_OBSERVATION])
+    return (
+        f"; {empty.sum()} of {len(table)} draws had y0 = 0 and are left out" if empty.any() else ""
+    )
 
 
 def spread(table: pd.DataFrame, names: Sequence[str]) -> str:

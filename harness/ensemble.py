@@ -54,8 +54,9 @@ class Ensemble(Settings):
             ends = (size[1], self.ell)
             if given is not None and (len(given) != depth[1] + 1 or (given[0], given[-1]) != ends):
                 raise ValueError(
-                    f"{key}={list(given)}: must have network.{depth[0]} + 1 = {depth[1] + 1} "
-                    f"entries, begin with network.{size[0]} = {size[1]} and end in network.ell = {self.ell}"
+                    f"{key}={list(given)}: must have network.{depth[0]} + 1 = {depth[1] + 1}"
+                    f" entries, begin with network.{size[0]} = {size[1]}"
+                    f" and end in network.ell = {self.ell}"
                 )
 
     def widths(self) -> tuple[list[int], list[int]]:

@@ -11,7 +11,9 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import BoundaryNorm, Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
 from harness.stats import Estimate
 
@@ -97,6 +99,20 @@ def log_ticks(ax: Axes, values: Iterable[float], axis: str = "x") -> None:
     ordered = sorted(set(values))
     getattr(ax, f"set_{axis}ticks")(ordered, labels=[f"{v:g}" for v in ordered])
     getattr(ax, f"{axis}axis").minorticks_off()
+
+
+def plain_log(ax: Axes, axis: str = "y") -> None:
+    """A logarithmic axis with plain labels at 1, 2 and 5 times the powers of ten."""
+    getattr(ax, f"set_{axis}scale")("log")
+    scale = getattr(ax, f"{axis}axis")
+    scale.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    scale.set_major_formatter(FormatStrFormatter("%g"))
+    scale.set_minor_formatter(NullFormatter())
+
+
+def by_level(levels: Sequence[float]) -> Normalize:
+    """A norm that spends the same span of colours on every step between two levels."""
+    return BoundaryNorm(levels, ncolors=256, extend="max")
 
 
 def heat_map(

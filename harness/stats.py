@@ -6,7 +6,6 @@ are not finite) the estimate is NaN with an unbounded interval, which no claim c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -149,9 +148,6 @@ def _slope(x: Array, y: ArrayLike) -> Array:
     return np.asarray(y, dtype=np.float64) @ centred / (centred @ centred)
 
 
-def worst(estimates: Sequence[Estimate], *, largest: bool) -> Estimate:
-    """The estimate with the largest (or smallest) value of several; undetermined ones are worst."""
-    if not estimates:
-        return undetermined(0, "none")
-    sign = -1.0 if largest else 1.0
-    return min(estimates, key=lambda e: -np.inf if np.isnan(e.value) else sign * e.value)
+def simultaneous(family: int, level: float = LEVEL) -> float:
+    """Bonferroni: the level at which each of `family` intervals holds, all of them at `level`."""
+    return 1 - (1 - level) / max(family, 1)

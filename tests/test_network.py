@@ -183,7 +183,7 @@ def test_jvp_at_a_kink_of_each_layer_is_the_one_sided_difference_quotient(widths
         u = rng.normal(size=widths[0])
         for direction in (u, -u):
             t = 2.0**-18
-            assert same_pattern_on_segment(G, h, direction, (t / 4, t))
+            assert same_pattern_on_segment(G, h, direction, (2.0**-30, t))
             value, derivative = G.jvp(h, direction)
             quotient = (G(h + t * direction) - G(h)) / t
             # both evaluations of G round; nothing else separates the two on one linear piece
@@ -263,6 +263,21 @@ def test_kink_tolerance_zero_takes_only_exact_zeros_as_kinks():
     assert almost.jvp(h, [0.0, 1.0], kink_rtol=0.0)[1] == -1.0
     assert almost.jvp(h, [0.0, 1.0])[1] == 0.0
     assert almost.jvp([1.0, 1.0], [0.0, 1.0], kink_rtol=0.0)[1] == 0.0
+
+
+def test_a_point_merely_near_a_kink_is_generic():
+    G = ReluNetwork([[[1.0, -1.0]]])
+    for gap in (1e-9, 1e-11):
+        assert G.jvp([1.0, 1.0 - gap], [0.0, 1.0])[1] == -1.0
+        assert G.jvp([1.0 - gap, 1.0], [0.0, -1.0])[1] == 0.0
+
+
+def test_rounding_at_a_kink_does_not_reach_the_next_layer():
+    """Both units of layer 1 are at their kink up to rounding, so layer 2 sees x = 0 exactly."""
+    G = ReluNetwork([[[1.0, -1.0], [-1.0, 1.0]], [[-1.0, 1.0]]])
+    value, derivative = G.jvp([1.0, np.nextafter(1.0, 0.0)], [0.0, 1.0])
+    assert value == 0.0
+    assert derivative == 1.0
 
 
 # --- construction ---------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from tests.helpers import (
     integer_network,
     kink_point,
     naive_forward,
+    naive_Lambda,
     naive_loss,
     naive_preactivations,
     network,
@@ -243,8 +244,8 @@ KINK_CASES = [
 def test_directional_derivative_at_a_kink_is_the_difference_quotient(shape, factor, layer):
     P = problem(shape)
     rng = np.random.default_rng([13, factor, layer])
-    jumps = []
-    for _ in range(4):
+    visible = 0
+    for _ in range(100):
         h, m = rng.normal(size=P.n), rng.normal(size=P.p)
         if factor == 1:
             h, _ = kink_point(P.G1, layer, rng)
@@ -255,7 +256,7 @@ def test_directional_derivative_at_a_kink_is_the_difference_quotient(shape, fact
         for sign in (1, -1):
             # the largest step on which both networks are linear: least rounding
             for t in 2.0 ** -np.arange(8, 20):
-                ts = (t / 4, t, 2 * t, 3 * t, 4 * t)
+                ts = (2.0**-30, t, 4 * t)
                 if same_pattern_on_segment(P.G1, h, sign * dh, ts) and same_pattern_on_segment(
                     P.G2, m, sign * dm, ts
                 ):
@@ -267,8 +268,28 @@ def test_directional_derivative_at_a_kink_is_the_difference_quotient(shape, fact
             # 128/12 evaluations' roundings, each a few EPS of the terms of the loss
             bound = 100 * EPS * natural_scale(P, h, m) / t
             assert abs(slopes[-1] - quotient) <= bound
-        jumps.append(abs(sum(slopes)) / max(map(abs, slopes)))
-    assert max(jumps) > 1e-3  # the points really are kinks of the loss
+        # the unit may be one that the loss does not see; go on until some are seen
+        visible += abs(sum(slopes)) > 1e3 * bound
+        if visible == 3:
+            break
+    assert visible == 3
+
+
+@pytest.mark.parametrize("shape", ["one-layer", "mixed-depth", "two-layer", "deep"])
+def test_kinks_of_the_last_layer_are_concave_by_the_observation(shape):
+    """Opposite slopes at a kink of unit j sum to -y_j b_j |effective row . dh| <= 0."""
+    P = problem(shape)
+    rng = np.random.default_rng(24)
+    seen = 0
+    for _ in range(60):
+        h, j = kink_point(P.G1, P.d, rng)
+        m, dh, dm = rng.normal(size=P.p), rng.normal(size=P.n), rng.normal(size=P.p)
+        row = P.G1.weights[-1][j] @ naive_Lambda(P.G1.weights[:-1], h.tolist())
+        expected = -P.y0[j] * naive_forward(P.G2.weights, m.tolist())[j] * abs(row @ dh)
+        slopes = [P.directional_derivative(h, m, i * dh, i * dm) for i in (1, -1)]
+        assert sum(slopes) == pytest.approx(expected, abs=100 * EPS * natural_scale(P, h, m))
+        seen += expected < 0
+    assert seen >= 3
 
 
 @settings(PROPERTY, max_examples=150)
@@ -339,18 +360,23 @@ def naive_relative_distance(h, m, hb, mb) -> float:
         gap = math.hypot(np.linalg.norm(h - c * hb), np.linalg.norm(m - mb / c))
         return gap / math.hypot(c * np.linalg.norm(hb), np.linalg.norm(mb) / c)
 
+    if not (hb.any() or mb.any()):
+        return math.inf if h.any() or m.any() else 0.0
     grid = np.linspace(-20, 20, 401)
     values = [distance(x) for x in grid]
     best = min(1.0, *values)
     for i in range(1, len(grid) - 1):
         if values[i] <= min(values[i - 1], values[i + 1]):
-            found = minimize_scalar(
-                distance,
-                bounds=(grid[i - 1], grid[i + 1]),
-                method="bounded",
-                options={"xatol": 1e-13},
-            )
-            best = min(best, float(found.fun))
+            centre = grid[i]
+            for width in (0.1, 1e-4, 1e-8):  # the solver's tolerance is relative to its variable
+                found = minimize_scalar(
+                    lambda x, centre=centre: distance(centre + x),
+                    bounds=(-width, width),
+                    method="bounded",
+                    options={"xatol": 1e-9 * width},
+                )
+                centre += found.x
+                best = min(best, float(found.fun))
     return best
 
 
@@ -382,7 +408,6 @@ def test_neighbourhood_equals_bracketed_minimisation(shape, branch):
     rng = np.random.default_rng([16, P.n, P.p])
     for size_h, size_m in ((1.0, 1.0), (30.0, 1.0), (1.0, 0.03), (0.05, 0.05), (10.0, 10.0)):
         h, m = size_h * rng.normal(size=P.n), size_m * rng.normal(size=P.p)
-        # a minimum of a square is found to 1e-8 in c; the distance is stationary there
         expected = naive_relative_distance(h, m, *branch_point(P, branch, 1.0))
         assert P.neighbourhood(h, m, branch) == pytest.approx(expected, rel=1e-9)
 
@@ -401,9 +426,9 @@ def test_neighbourhood_of_near_points_equals_bracketed_minimisation(shape, branc
         expected = naive_relative_distance(h, m, *branch_point(P, branch, 1.0))
         measured = P.neighbourhood(h, m, branch)
         if length == 0:  # d = s = 1: both factors of the branch vanish
-            assert measured == 0.0
+            assert measured == expected == 0.0
         else:
-            assert measured == pytest.approx(expected, rel=1e-6)
+            assert measured == pytest.approx(expected, rel=1e-8)
             assert measured <= size * (1 + 1e-12)  # c itself is a candidate
 
 
@@ -497,12 +522,18 @@ def test_neighbourhood_does_not_see_a_common_rescaling_of_the_truth_orbit():
         assert moved.neighbourhood(h, m, branch) == pytest.approx(distance, rel=1e-10)
 
 
-@pytest.mark.parametrize("size", [1e-150, 1e-30, 1e30, 1e80, 1e150])
-def test_neighbourhood_of_very_long_or_short_points_is_at_most_one(size):
+@pytest.mark.parametrize("size", [1e-150, 1e-30, 1e30, 1e150])
+def test_neighbourhood_of_very_long_or_short_points(size):
+    """Far out only one end of the hyperbola matters: it is a ray, and near 0 none is near."""
     P = problem("two-layer")
     h, m = points(P, 22)
+    far = []
+    for x, x0 in ((h, P.h0), (m, P.m0)):
+        cosine = x @ x0 / (np.linalg.norm(x0) * math.hypot(np.linalg.norm(h), np.linalg.norm(m)))
+        far.append(math.sqrt(1 - max(0.0, cosine) ** 2))
+    expected = min(far) if size > 1 else 1.0
+    assert P.neighbourhood(size * h, size * m) == pytest.approx(expected, rel=1e-12)
     assert P.neighbourhood(size * P.h0, P.m0 / size) <= 1.0
-    assert P.neighbourhood(size * h, size * m) == pytest.approx(1.0, abs=1e-12)
 
 
 def test_a_diverged_iterate_does_not_spoil_the_neighbourhoods_of_the_others():

@@ -25,7 +25,7 @@ from harness.theory import (
     truncation_alpha,
     xi_zeta,
 )
-from tests.helpers import angle_between, standard_error
+from tests.helpers import EPS, angle_between, standard_error
 
 PROPERTY = settings(deadline=None, max_examples=60, derandomize=True, database=None)
 DEPTHS = list(itertools.product((1, 2, 3, 5), repeat=2))
@@ -236,6 +236,17 @@ def test_swap_of_parallel_and_opposite_vectors(n):
     projection = np.outer(x, x) / (x @ x)
     np.testing.assert_allclose(swap(x, 3.7 * x), projection, atol=1e-15)
     np.testing.assert_allclose(swap(x, -0.3 * x), -projection, atol=1e-15)
+
+
+@pytest.mark.parametrize("t", [1e-10, 1e-7, 1e-3])
+def test_swap_of_nearly_parallel_and_nearly_opposite_vectors_still_has_both_signs(t):
+    x, y = np.array([1.0, 0.0, 0.0]), np.array([math.cos(t), math.sin(t), 0.0])
+    for sign in (1, -1):
+        M = swap(x, sign * y)
+        # rounding of unit vectors turns their difference, of length t, by EPS/t at the most
+        slack = min(t, 4 * EPS / t)
+        np.testing.assert_allclose(np.linalg.eigvalsh(M), [-1, 0, 1], atol=slack)
+        np.testing.assert_allclose(M @ x, sign * y, rtol=0, atol=slack)
 
 
 @pytest.mark.parametrize("n", [2, 3, 7])

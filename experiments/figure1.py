@@ -1,0 +1,242 @@
+"""Figure 1 of the paper: the landscape for n = p = 1, and where its four valleys lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import numpy as np
+from annotated_types import Ge
+
+from harness.claims import (
+    Claim,
+    Experiment,
+    Finding,
+    Row,
+    Settings,
+    UnmeasurableError,
+    spread,
+    within,
+)
+from harness.network import LastLayer, gaussian_network
+from harness.problem import BRANCHES, Demodulation
+from harness.stats import power_law, quantile, simultaneous
+from harness.status import Status
+from harness.theory import rho
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+VALLEYS = Claim(
+    "figure1.valleys",
+    "For n = p = 1, d = s = 2 the four valleys lie at h m = 1, -rho_2, -rho_2, rho_2^2",
+    "Figure 1; Theorem 2",
+)
+RATE = Claim(
+    "figure1.rate",
+    "One network's valleys come closer to them as its expansivity grows, like its power -1/2",
+    "concentration behind Theorem 3",
+)
+NAMES = {(i, j): f"h {'>' if i > 0 else '<'} 0, m {'>' if j > 0 else '<'} 0" for i, j in BRANCHES}
+SPURIOUS = [name for branch, name in NAMES.items() if branch != (1, 1)]
+
+
+@dataclass(frozen=True)
+class Thresholds(Settings):
+    """valley_error: of the median h m at the largest expansivity; exponent_error: of -1/2.
+
+    The exponent is fitted from the expansivity `fit_from` on.
+    """
+
+    valley_error: float
+    exponent_error: float
+    fit_from: int
+
+
+@dataclass(frozen=True)
+class Figure1(Experiment):
+    """One trial: two networks of widths 1-e-e^2 (e the expansivity), h0 = m0 = 1; four rows.
+
+    For h, m of fixed signs the loss is quadratic in |h m|, so that the product h m of each valley
+    is measured exactly: <y0, a*b> / ||a*b||^2 with a = G1(+-1), b = G2(+-1).
+    """
+
+    claims: ClassVar[tuple[Claim, ...]] = (VALLEYS, RATE)
+    caption: ClassVar[str] = (
+        "The loss f(h, m) of one random network with n = p = 1, d = s = 2 and h0 = m0 = 1: (a) "
+        "surface, (b) the same seen from above; colour is f relative to its value on K = {h m = 0}. "
+        "Black lines are the four hyperbolas of Theorem 2: solid the true one, h m = 1, dashed the "
+        "spurious ones, h m = -rho_2, -rho_2, rho_2^2. (c) Valley positions h m of many "
+        "networks against the expansivity e (widths 1-e-e^2): medians with 95% order-statistic "
+        "intervals, pale bands the central 90%, dashed lines the prediction. (d) "
+        "Median distance of a network's valley from the prediction; the grey line has slope "
+        "-1/2. The true valley lies at h m = 1 in every network."
+    )
+
+    expansivity: Annotated[int, Ge(2)]
+    last_layer: LastLayer
+    thresholds: Thresholds
+
+    def problem(self, rng: np.random.Generator) -> Demodulation:
+        """Two networks of widths 1-e-e^2 and the truth h0 = m0 = 1."""
+        widths = (1, self.expansivity, self.expansivity**2)
+        G1 = gaussian_network(rng, widths, self.last_layer)
+        G2 = gaussian_network(rng, widths, self.last_layer)
+        return Demodulation(G1, G2, np.ones(1), np.ones(1))
+
+    def trial(self, rng: np.random.Generator) -> list[Row]:
+        P = self.problem(rng)
+        if P.status != Status.OK:
+            raise UnmeasurableError(P.status)
+        rows: list[Row] = []
+        for i, j in BRANCHES:
+            product = P.G1([float(i)]) * P.G2([float(j)])
+            size = float(product @ product)
+            rows.append(
+                {
+                    "valley": NAMES[i, j],
+                    "predicted": (1 if i > 0 else -rho(2)) * (1 if j > 0 else -rho(2)),
+                    "product": i * j * float(P.y0 @ product) / size if size > 0 else 0.0,
+                }
+            )
+        return rows
+
+    def judge(self, table: pd.DataFrame) -> list[Finding]:
+        limits = self.thresholds
+        table = self._measured(table)
+        spurious = table[table["valley"] != NAMES[1, 1]]
+        largest = table["expansivity"].max()
+        wide = [g for _, g in table[table["expansivity"] == largest].groupby("valley")]
+        fitted = spurious[spurious["expansivity"] >= limits.fit_from]
+        fits = [group for _, group in fitted.groupby("valley")]
+        return [
+            within(
+                VALLEYS,
+                [quantile(group["error"], level=simultaneous(len(wide))) for group in wide],
+                *(-limits.valley_error, limits.valley_error),
+                statistic="median of h m - predicted, at the worst of the four valleys",
+                tested=f"widths 1-{largest}-{largest**2}, {self.last_layer} last layers",
+            ),
+            within(
+                RATE,
+                [
+                    power_law(g["expansivity"], g["error"].abs(), level=simultaneous(len(fits)))
+                    for g in fits
+                ],
+                *(-0.5 - limits.exponent_error, -0.5 + limits.exponent_error),
+                statistic="exponent in e of the median |h m - predicted|, at the worst valley",
+                tested=f"widths 1-e-e^2, {spread(fitted, ('expansivity',))}",
+            ),
+        ]
+
+    def summary(self, table: pd.DataFrame) -> pd.DataFrame:
+        rows = []
+        for (valley, e), group in self._measured(table).groupby(["valley", "expansivity"]):
+            position = quantile(group["product"])
+            rows.append(
+                {
+                    "valley": valley,
+                    "e": e,
+                    "networks": position.n,
+                    "predicted h m": round(group["predicted"].iloc[0], 5),
+                    "median h m": round(position.value, 5),
+                    "interval": f"[{position.low:.4f}, {position.high:.4f}]",
+                    "median |error|": round(group["error"].abs().median(), 5),
+                }
+            )
+        return type(table)(rows)
+
+    def figure(self, table: pd.DataFrame) -> Figure:
+        from harness import figures
+
+        table = self._measured(table)
+        figure, axes = figures.canvas(2, 2, width=8, height=3.4)
+        choice = (table["expansivity"] - self.expansivity).abs().idxmin()
+        example = table.loc[choice]
+        P = replace(self, expansivity=int(example["expansivity"])).problem(
+            np.random.default_rng(int(example["seed"]))
+        )
+        axis = np.linspace(-2, 2, 161)
+        A, B = P.G1(axis[:, None]), P.G2(axis[:, None])  # rows of the map are m
+        loss = 1 - (B @ (A * P.y0).T - 0.5 * (B * B) @ (A * A).T) / P.loss_at_zero
+        title = f"(a) widths 1-{P.G1.widths[1]}-{P.ell}, trial {example['trial']}"
+        self._draw_surface(figure, axes, axis, loss, title)
+        self._draw_map(figure, axes[0, 1], axis, loss)
+        self._draw_positions(axes[1, 0], table)
+        self._draw_errors(axes[1, 1], table)
+        return figure
+
+    def _measured(self, table: pd.DataFrame) -> pd.DataFrame:
+        base = table[(table["status"] == "ok") & (table["last_layer"] == self.last_layer)]
+        return base.assign(error=base["product"] - base["predicted"])
+
+    def _draw_surface(
+        self, figure: Figure, axes: Any, axis: np.ndarray, loss: np.ndarray, title: str
+    ) -> None:
+        from harness import figures
+
+        place = axes[0, 0].get_subplotspec()
+        axes[0, 0].remove()
+        surface: Any = figure.add_subplot(place, projection="3d")
+        h, m = np.meshgrid(axis, axis)
+        surface.plot_surface(
+            h, m, np.minimum(loss, 2.5), cmap=figures.SEQUENTIAL, rstride=4, cstride=4, linewidth=0
+        )
+        surface.set(xlabel="h", ylabel="m", zlabel=r"$f\,/\,f|_K$ (cut at 2.5)", title=title)
+        surface.view_init(elev=38, azim=-120)
+
+    def _draw_map(self, figure: Figure, ax: Axes, axis: np.ndarray, loss: np.ndarray) -> None:
+        from harness import figures
+
+        levels = [0.0, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.99, 1.0, 1.1, 1.5, 2.5]
+        image = ax.contourf(
+            axis,
+            axis,
+            loss,
+            levels,
+            cmap=figures.SEQUENTIAL,
+            norm=figures.by_level(levels),
+            extend="max",
+        )
+        figure.colorbar(image, ax=ax, label=r"$f\,/\,f|_K$", ticks=levels[::2])
+        for i, j in BRANCHES:
+            product = (1 if i > 0 else rho(2)) * (1 if j > 0 else rho(2))
+            h = np.geomspace(product / 2, 2, 100)
+            style = "-" if (i, j) == (1, 1) else "--"
+            ax.plot(i * h, j * product / h, style, color="black", linewidth=1.2)
+        ax.set(xlabel="h", ylabel="m", aspect="equal", title="(b) seen from above")
+        ax.grid(False)
+
+    def _draw_positions(self, ax: Axes, table: pd.DataFrame) -> None:
+        from harness import figures
+
+        for index, name in enumerate(NAMES.values()):
+            part = table[table["valley"] == name]
+            groups = {e: g["product"] for e, g in part.groupby("expansivity")}
+            shift = 1.06 ** (index - 1.5)  # so that the two valleys at -rho_2 can be told apart
+            at = [e * shift for e in groups]
+            low, high = zip(*(np.quantile(g, [0.05, 0.95]) for g in groups.values()), strict=True)
+            colour = figures.COLOURS[index]
+            ax.vlines(at, low, high, color=colour, alpha=0.3, linewidth=4)
+            medians = [quantile(g) for g in groups.values()]
+            figures.estimates(ax, at, medians, label=name, index=index, line=False)
+            ax.axhline(part["predicted"].iloc[0], color=colour, linestyle="--", linewidth=1)
+        figures.log_ticks(ax, table["expansivity"].unique())
+        ax.set(xlabel="expansivity e", ylabel="valley position h m", ylim=(-0.9, 1.15), title="(c)")
+        ax.legend(ncols=2, loc="upper right", bbox_to_anchor=(1, 0.88))
+
+    def _draw_errors(self, ax: Axes, table: pd.DataFrame) -> None:
+        from harness import figures
+
+        for index, name in enumerate(SPURIOUS, start=1):
+            part = table[table["valley"] == name]
+            errors = {e: quantile(g["error"].abs()) for e, g in part.groupby("expansivity")}
+            figures.estimates(ax, list(errors), list(errors.values()), label=name, index=index)
+        e = np.array(sorted(table["expansivity"].unique()), dtype=float)
+        ax.plot(e, 0.35 * e**-0.5, color="0.6", zorder=0, label="slope -1/2")
+        figures.plain_log(ax)
+        figures.log_ticks(ax, e)
+        ax.set(xlabel="expansivity e", ylabel="median |h m - predicted|", title="(d)")
+        ax.legend()

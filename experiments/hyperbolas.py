@@ -1,0 +1,243 @@
+"""Whether the four hyperbolas are where the theory puts them, their losses in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from harness.claims import (
+    Claim,
+    Experiment,
+    Finding,
+    Row,
+    Settings,
+    above,
+    at_baseline,
+    spread,
+    within,
+)
+from harness.ensemble import Ensemble
+from harness.problem import BRANCHES
+from harness.stats import power_law, proportion, quantile, simultaneous
+from harness.theory import rho
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+RADIUS = Claim(
+    "hyperbolas.radius",
+    "Along -h0 and -m0 the loss is least at rho_d, rho_s and rho_d rho_s times the true radius",
+    "Theorem 2",
+)
+LOSS = Claim(
+    "hyperbolas.loss",
+    "The least loss along them is 1 - rho^2 of the loss on K, rho the product of the branch",
+    "expected loss; section 5 of the theory page",
+)
+RATE = Claim(
+    "hyperbolas.rate",
+    "One network's minimum deviates from there like ell^(-1/2) when all layers widen with ell",
+    "concentration behind Theorem 3",
+)
+ORDER = Claim(
+    "hyperbolas.order",
+    "At every predicted spurious point the sign check prefers the true branch (d, s >= 2)",
+    "Algorithm 1, step (i)",
+)
+NAMES = {branch: "".join("+" if sign > 0 else "-" for sign in branch) for branch in BRANCHES}
+
+
+@dataclass(frozen=True)
+class Thresholds(Settings):
+    """Errors of radius / true radius and of loss / loss on K, at the largest ell; see `judge`."""
+
+    radius_error: float
+    loss_error: float
+    exponent_error: float
+    order_rate: float
+
+
+@dataclass(frozen=True)
+class Hyperbolas(Experiment):
+    """One trial: a network; a row for each of the four branches of Theorem 2.
+
+    For fixed directions u, v the loss is quadratic in r = ||h|| ||m||, so that its minimum along a
+    branch is measured exactly: r* = <y0, a*b> / ||a*b||^2 with a = G1(u), b = G2(v).
+    """
+
+    claims: ClassVar[tuple[Claim, ...]] = (RADIUS, LOSS, RATE, ORDER)
+    caption: ClassVar[str] = (
+        "The three spurious hyperbolas. Left: measured position of the least loss along (-h0, m0), "
+        "relative to the true radius, against the depth d = s; the line is rho_d, dots are medians "
+        "over networks, bars their 95% order-statistic intervals, pale bands the central "
+        "90% of networks. Middle: the loss there relative to the loss on K; lines are the "
+        "closed forms 1 - rho_d^2 (one factor flipped) and 1 - rho_d^4 (both). Right: share of "
+        "networks in which the sign check, at one of the three predicted spurious points, would "
+        "not choose the true branch (at d = 1 these points lie in K), with 95% Clopper-Pearson "
+        "intervals."
+    )
+
+    network: Ensemble
+    thresholds: Thresholds
+
+    def trial(self, rng: np.random.Generator) -> list[Row]:
+        P = self.network.problem(rng)
+        a = {sign: P.G1(sign * P.h0) for sign in (1, -1)}
+        b = {sign: P.G2(sign * P.m0) for sign in (1, -1)}
+        rows: list[Row] = []
+        for i, j in BRANCHES:
+            product = a[i] * b[j]
+            overlap, size = float(P.y0 @ product), float(product @ product)
+            hb, mb = P.hyperbola((i, j))
+            # The sign check at the predicted point: its loss with each choice of signs.
+            losses = {(k, q): float(P.loss(k * i * hb, q * j * mb)) for k, q in BRANCHES}
+            rows.append(
+                {
+                    "branch": NAMES[i, j],
+                    "radius_predicted": (1 if i > 0 else rho(P.d)) * (1 if j > 0 else rho(P.s)),
+                    "radius": overlap / size if size > 0 else 0.0,
+                    "loss_ratio": 1 - overlap**2 / (size * float(P.y0 @ P.y0)) if size > 0 else 1.0,
+                    "flat": size == 0,
+                    "true_preferred": min(losses, key=losses.__getitem__) == (1, 1),
+                }
+            )
+        return rows
+
+    def judge(self, table: pd.DataFrame) -> list[Finding]:
+        limits = self.thresholds
+        table = self._measured(table)
+        base = at_baseline(self, table, ("n", "p", "d", "s", "ell"))
+        base = base[base["branch"] != "++"]
+        wide = base[base["ell"] == base["ell"].max()]
+        cells = [group for _, group in wide.groupby(["d", "s", "branch"])]
+        tested = f"{spread(wide, ('d', 's', 'n', 'ell'))}, three branches, {_networks(wide)}"
+        deep = [group for _, group in _deep(wide).groupby(["d", "s"])]
+        widening = [
+            group
+            for _, group in base[base["d"] == base["s"]].groupby(["d", "branch"])
+            if (group["radius_predicted"] > 0).all()
+        ]
+        each = simultaneous(len(cells))
+        return [
+            within(
+                RADIUS,
+                [quantile(group["radius_error"], level=each) for group in cells],
+                *(-limits.radius_error, limits.radius_error),
+                statistic="median of radius - predicted, at the worst depths and branch",
+                tested=tested,
+            ),
+            within(
+                LOSS,
+                [quantile(group["loss_error"], level=each) for group in cells],
+                *(-limits.loss_error, limits.loss_error),
+                statistic="median of loss ratio - predicted, at the worst depths and branch",
+                tested=tested,
+            ),
+            within(
+                RATE,
+                [
+                    power_law(g["ell"], g["radius_error"].abs(), level=simultaneous(len(widening)))
+                    for g in widening
+                ],
+                *(-0.5 - limits.exponent_error, -0.5 + limits.exponent_error),
+                statistic="exponent in ell of the median |radius - predicted|, at the worst depth",
+                tested=f"{spread(base[base['d'] == base['s']], ('d', 'n', 'ell'))}, d = s",
+            ),
+            above(
+                ORDER,
+                [proportion(_ordered(group), level=simultaneous(len(deep))) for group in deep],
+                limits.order_rate,
+                statistic="share of networks with the right order, at the worst pair of depths",
+                tested=f"{spread(_deep(wide), ('d', 's', 'n', 'ell'))}, all three points",
+            ),
+        ]
+
+    def summary(self, table: pd.DataFrame) -> pd.DataFrame:
+        rows = []
+        base = self._measured(table)
+        for (d, s, ell), group in base[base["d"] == base["s"]].groupby(["d", "s", "ell"]):
+            entry = {"d": d, "s": s, "ell": ell, "rho_d": round(rho(d), 5)}
+            for branch, part in group[group["branch"] != "++"].groupby("branch"):
+                entry[f"radius {branch}"] = str(quantile(part["radius"]).value.__round__(4))
+            order = proportion(_ordered(group))
+            entry |= {
+                "networks": order.n,
+                "order fails": f"{1 - order.value:.3f} [{1 - order.high:.3f}, {1 - order.low:.3f}]",
+            }
+            rows.append(entry)
+        return type(table)(rows)
+
+    def figure(self, table: pd.DataFrame) -> Figure:
+        from harness import figures
+
+        table = self._measured(table)
+        equal = table[(table["d"] == table["s"]) & (table["branch"] != "++")]
+        figure, axes = figures.canvas(1, 3, width=9.5, height=3.2)
+        depth = np.arange(1, equal["d"].max() + 1)
+        rhos = np.array([rho(int(d)) for d in depth])
+        widest = equal[equal["ell"] == equal["ell"].max()]
+        left, middle, right = axes[0]
+
+        left.plot(depth, rhos, color="black", label=r"$\rho_d$")
+        self._draw(left, widest[widest["branch"] == "-+"], "radius", "measured, (-h0, m0)", 0)
+        left.set(ylabel=r"$\|h\|\,\|m\|$ of least loss / true", ylim=(-0.03, 1.2))
+
+        middle.plot(depth, 1 - rhos**2, color="black", label=r"$1 - \rho_d^2$")
+        middle.plot(depth, 1 - rhos**4, "--", color="black", label=r"$1 - \rho_d^4$")
+        self._draw(middle, widest[widest["branch"] == "-+"], "loss_ratio", "(-h0, m0)", 0)
+        self._draw(middle, widest[widest["branch"] == "--"], "loss_ratio", "(-h0, -m0)", 1)
+        middle.set(ylabel=r"least loss / loss on $K$", ylim=(0, 1.05))
+
+        for index, (ell, group) in enumerate(equal[equal["d"] >= 2].groupby("ell")):
+            wrong = {d: proportion(~_ordered(part)) for d, part in group.groupby("d")}
+            offset = 0.07 * (index - 1)
+            at = [d + offset for d in wrong]
+            figures.estimates(right, at, list(wrong.values()), label=f"ell = {ell}", index=index)
+        right.set(ylabel="share of networks with the wrong order", ylim=(-0.01, None))
+        for ax in axes[0]:
+            ax.set(xlabel="depth d = s", xticks=depth)
+            ax.legend()
+        middle.set_title(f"n = p = {self.network.n}, ell = {widest['ell'].max()}")
+        return figure
+
+    def _measured(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Rows of networks that are not dead, with the errors against the closed forms."""
+        alive = table[table["status"] == "ok"]
+        predicted = alive["radius_predicted"]
+        return alive.assign(
+            radius_error=alive["radius"] - predicted,
+            loss_error=alive["loss_ratio"] - (1 - predicted**2),
+            true_preferred=alive["true_preferred"].astype(bool),
+        )
+
+    def _draw(self, ax: Axes, table: pd.DataFrame, column: str, label: str, index: int) -> None:
+        from harness import figures
+
+        groups = {d: group[column] for d, group in table.groupby("d")}
+        medians = [quantile(values) for values in groups.values()]
+        low, high = zip(
+            *(np.quantile(values, [0.05, 0.95]) for values in groups.values()), strict=True
+        )
+        colour = figures.COLOURS[index]
+        ax.vlines(list(groups), low, high, color=colour, alpha=0.3, linewidth=5)
+        figures.estimates(ax, list(groups), medians, label=label, index=index, line=False)
+
+
+def _deep(table: pd.DataFrame) -> pd.DataFrame:
+    return table[(table["d"] >= 2) & (table["s"] >= 2)]
+
+
+def _networks(table: pd.DataFrame) -> str:
+    """The least number of networks in a cell."""
+    return f"at least {table.groupby(['d', 's', 'branch']).size().min()} networks a cell"
+
+
+def _ordered(table: pd.DataFrame) -> np.ndarray:
+    """Of each network, whether the sign check prefers the true branch at all three points."""
+    spurious = table[table["branch"] != "++"]
+    keys = ["n", "p", "d", "s", "ell", "trial"]
+    return spurious.groupby(keys)["true_preferred"].all().to_numpy(dtype=bool)
