@@ -18,6 +18,7 @@ from harness.claims import (
     at_baseline,
     below,
     spread,
+    varying,
 )
 from harness.descent import alternating_descent, local_rate, step_size
 from harness.descent.algorithm1 import SignCheck
@@ -150,7 +151,7 @@ class Convergence(Experiment):
 
     def summary(self, table: pd.DataFrame) -> pd.DataFrame:
         table = self._with_success(table)
-        keys = ["n", "p", "d", "s", "ell", "kappa", "start_size", "sign_check"]
+        keys = varying(self, table) or ["n"]
         rows = []
         for values, group in table.groupby(keys):
             rate = proportion(group["success"])
@@ -232,4 +233,4 @@ class Convergence(Experiment):
             figures.estimates(ax, at, list(rates.values()), label=f"{by} = {value}", index=index)
         figures.log_ticks(ax, table[x].unique())
         ax.set(xlabel=x, ylabel="success rate", ylim=(-0.03, 1.03))
-        ax.legend()
+        figures.legend(ax)

@@ -66,7 +66,7 @@ class Figure1(Experiment):
     claims: ClassVar[tuple[Claim, ...]] = (VALLEYS, RATE)
     caption: ClassVar[str] = (
         "The loss f(h, m) of one random network with n = p = 1, d = s = 2 and h0 = m0 = 1: (a) "
-        "surface, (b) the same seen from above; colour is f relative to its value on K = {h m = 0}. "
+        "surface, (b) the same seen from above; colour is f relative to that on K = {h m = 0}. "
         "Black lines are the four hyperbolas of Theorem 2: solid the true one, h m = 1, dashed the "
         "spurious ones, h m = -rho_2, -rho_2, rho_2^2. (c) Valley positions h m of many "
         "networks against the expansivity e (widths 1-e-e^2): medians with 95% order-statistic "
@@ -225,7 +225,7 @@ class Figure1(Experiment):
             ax.axhline(part["predicted"].iloc[0], color=colour, linestyle="--", linewidth=1)
         figures.log_ticks(ax, table["expansivity"].unique())
         ax.set(xlabel="expansivity e", ylabel="valley position h m", ylim=(-0.9, 1.15), title="(c)")
-        ax.legend(ncols=2, loc="upper right", bbox_to_anchor=(1, 0.88))
+        figures.legend(ax, ncols=2, loc="upper right", bbox_to_anchor=(1, 0.88))
 
     def _draw_errors(self, ax: Axes, table: pd.DataFrame) -> None:
         from harness import figures
@@ -239,4 +239,4 @@ class Figure1(Experiment):
         figures.plain_log(ax)
         figures.log_ticks(ax, e)
         ax.set(xlabel="expansivity e", ylabel="median |h m - predicted|", title="(d)")
-        ax.legend()
+        figures.legend(ax)

@@ -36,7 +36,7 @@ RADIUS = Claim(
 LOSS = Claim(
     "hyperbolas.loss",
     "The least loss along them is 1 - rho^2 of the loss on K, rho the product of the branch",
-    "expected loss; section 5 of the theory page",
+    "expected loss",
 )
 RATE = Claim(
     "hyperbolas.rate",
@@ -200,7 +200,7 @@ class Hyperbolas(Experiment):
         right.set(ylabel="share of networks with the wrong order", ylim=(-0.01, None))
         for ax in axes[0]:
             ax.set(xlabel="depth d = s", xticks=depth)
-            ax.legend()
+            figures.legend(ax)
         middle.set_title(f"n = p = {self.network.n}, ell = {widest['ell'].max()}")
         return figure
 

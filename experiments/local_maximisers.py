@@ -191,7 +191,7 @@ class LocalMaximisers(Experiment):
         for ax in axes[0]:
             figures.log_ticks(ax, table["ell"].unique())
             ax.set_xlabel("ell")
-            ax.legend()
+            figures.legend(ax)
         middle.set_title(f"n = p = {self.network.n}, inner widths: {self.network.growth}")
         return figure
 

@@ -243,6 +243,11 @@ def at_baseline(experiment: Experiment, table: pd.DataFrame, free: Sequence[str]
     return chosen
 
 
+def varying(experiment: Experiment, table: pd.DataFrame) -> list[str]:
+    """Coordinate columns that take more than one value in the table."""
+    return [name for name in columns(experiment) if name in table and table[name].nunique() > 1]
+
+
 def unmeasured(table: pd.DataFrame) -> str:
     """In words, how many rows have nothing measured ("; 3 of 200 draws had y0 = 0"), or ""."""
     empty = table["status"].isin([Status.DEAD_NETWORK, Status.ZERO_OBSERVATION])

@@ -93,6 +93,12 @@ def estimates(
     )
 
 
+def legend(ax: Axes, **options: Any) -> None:
+    """A legend, where there is something to explain."""
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(**options)
+
+
 def log_ticks(ax: Axes, values: Iterable[float], axis: str = "x") -> None:
     """A logarithmic axis (base 2) with a plain label at each of the values."""
     getattr(ax, f"set_{axis}scale")("log", base=2)

@@ -107,7 +107,8 @@ def write(store: Store) -> Path:
         "priors. A verdict compares an interval with a threshold that the configuration fixed "
         "before the run: SUPPORTED if the whole interval lies on the claimed side, REFUTED if it "
         "lies on the other, INCONCLUSIVE otherwise. Intervals have confidence "
-        f"{LEVEL:.0%}; n counts what the interval is taken over.",
+        f"{LEVEL:.0%}, jointly (Bonferroni) where a claim is about the worst of several cells; n "
+        "counts what the interval is taken over.",
         "",
         "; ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict) + ".",
         "",

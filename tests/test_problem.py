@@ -451,7 +451,7 @@ def test_neighbourhood_is_zero_on_a_degenerate_branch_at_every_scale(branch):
 
 
 def test_neighbourhood_of_a_degenerate_branch_by_hand():
-    """inf over c of ||(h, m - mb/c)||/||mb/c|| is the sine-like ||(h, m_perp)||/||(h, m)||."""
+    """The least of ||(h, m - mb/c)|| / ||mb/c|| is the sine of the angle to the ray (0, mb)."""
     rng = np.random.default_rng(18)
     hb, mb = np.zeros(3), rng.normal(size=2)
     for scale in (0.1, 1.0, 12.0):

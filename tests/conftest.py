@@ -1,0 +1,228 @@
+"""A toy experiment that lives outside the package, and ways to run the command line on it.
+
+A private experiment needs nothing but a package `experiments` that comes first on the path and a
+folder for Hydra's --config-dir; in process it is enough to extend `experiments.__path__`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import experiments
+
+ROOT = Path(__file__).resolve().parent.parent
+TIMEOUT = 90
+"""Seconds after which a subprocess is taken to hang."""
+
+TOY = '''
+"""Normal draws are small: a claim for tests, without mathematics."""
+
+import os
+import time
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from annotated_types import Ge, Gt
+
+from harness.claims import Claim, Experiment, Settings, UnmeasurableError, below, spread
+from harness.stats import quantile
+from harness.status import Status
+
+
+@dataclass(frozen=True)
+class Inner(Settings):
+    size: Annotated[int, Ge(1)]
+    sizes: list[Annotated[int, Ge(1)]] | None = None
+
+
+@dataclass(frozen=True)
+class Thresholds(Settings):
+    median: float
+
+
+@dataclass(frozen=True)
+class Toy(Experiment):
+    claims: ClassVar = (Claim("toy.small", "The median of |draw| is small", "no source"),)
+    caption: ClassVar = "Draws against the size."
+    paired: ClassVar = ("method",)
+
+    inner: Inner
+    scale: Annotated[float, Gt(0)]
+    method: Literal["plain", "fancy"]
+    thresholds: Thresholds
+
+    def trial(self, rng):
+        """TOY_SLEEP: seconds of a trial.  TOY_BROKEN: the size that raises."""
+        time.sleep(float(os.environ.get("TOY_SLEEP", "0")))
+        draws = self.scale * rng.standard_normal(2)
+        if os.environ.get("TOY_BROKEN") == str(self.inner.size):
+            raise ArithmeticError("broken on purpose")
+        if draws[0] > 1.5:
+            raise UnmeasurableError(Status.DEAD_NETWORK)
+        return [
+            {"draw": draw, "positive": draw > 0, "log": float("nan") if draw < -1 else draw**2}
+            for draw in draws
+        ]
+
+    def judge(self, table):
+        return [
+            below(
+                self.claims[0],
+                quantile(table["draw"].abs()),
+                self.thresholds.median,
+                statistic="median of |draw|",
+                tested=spread(table, ("size", "scale")),
+            )
+        ]
+
+    def summary(self, table):
+        return table.groupby("size", as_index=False)["draw"].median()
+
+    def figure(self, table):
+        from harness import figures
+
+        figure, axes = figures.canvas(1, 1)
+        axes[0, 0].plot(table["size"], table["draw"], "o")
+        return figure
+'''
+
+TOY_YAML = """
+# @package _global_
+experiment: toy
+inner: {size: 3, sizes: null}
+scale: 1.0
+method: plain
+thresholds: {median: 2.0}
+profiles:
+  quick:
+    trials: 3
+    grids:
+      - {inner.size: [1, 2, 3, 4]}
+      - {method: [plain, fancy], scale: [0.5, 1.0]}
+  paper: {trials: 5, grids: [{inner.size: [1, 2]}]}
+  full: {trials: 7, grids: [{}]}
+"""
+TOY_CELLS = 7
+"""Cells of its quick profile: 4 + 4 of which one is in both grids."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def refusal(self) -> str:
+        """The one line of a command that refused its input."""
+        assert self.code == 2, self
+        lines = self.err.splitlines()
+        assert len(lines) == 1, self
+        assert self.out == "", self
+        return lines[0]
+
+
+@dataclass(frozen=True)
+class Private:
+    """A folder with an experiment of one's own: experiments/toy.py, conf/experiment/toy.yaml."""
+
+    root: Path
+
+    @property
+    def conf(self) -> Path:
+        return self.root / "conf"
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "harness", "--config-dir", str(self.conf), *arguments]
+
+    def environment(self, **variables: str) -> dict[str, str]:
+        """Of a subprocess that finds this folder's `experiments` first."""
+        path = os.pathsep.join([str(self.root), str(ROOT)])
+        return {**os.environ, "PYTHONPATH": path, **variables}
+
+    def run(self, cwd: Path, *arguments: str, **variables: str) -> Outcome:
+        """The command line in a process of its own."""
+        done = subprocess.run(
+            self.command(*arguments),
+            cwd=cwd,
+            env=self.environment(**variables),
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+            check=False,
+        )
+        return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="session")
+def private(tmp_path_factory: pytest.TempPathFactory) -> Private:
+    """The toy experiment's folder."""
+    root = tmp_path_factory.mktemp("private")
+    (root / "experiments").mkdir()
+    shutil.copy(ROOT / "experiments" / "__init__.py", root / "experiments")
+    (root / "experiments" / "toy.py").write_text(TOY)
+    (root / "conf" / "experiment").mkdir(parents=True)
+    (root / "conf" / "experiment" / "toy.yaml").write_text(TOY_YAML)
+    return Private(root)
+
+
+@pytest.fixture
+def toy(private: Private, monkeypatch: pytest.MonkeyPatch) -> Private:
+    """The toy experiment known in this process, next to the real ones."""
+    folder = str(private.root / "experiments")
+    monkeypatch.setattr(experiments, "__path__", [*experiments.__path__, folder])
+    return private
+
+
+@pytest.fixture
+def bare_logging() -> Iterator[None]:
+    """Hydra configures the root logger; this puts back what was there."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.fixture
+def harness(
+    toy: Private,
+    bare_logging: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Callable[..., Outcome]:
+    """`harness ARGUMENTS` in this process and in tmp_path, the toy experiment known."""
+    from harness.app import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["harness"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+
+    def run(*arguments: str) -> Outcome:
+        own = [] if arguments[:1] == ("report",) else ["--config-dir", str(toy.conf)]
+        capsys.readouterr()
+        code = main([*own, *arguments])
+        return Outcome(code, *capsys.readouterr())
+
+    return run
+
+
+def tree(folder: Path) -> Mapping[str, bytes]:
+    """Contents of all files below a folder, by relative path."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }

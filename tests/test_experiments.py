@@ -1,0 +1,334 @@
+"""Every experiment, shrunk: it runs, judges, draws; and its claims can come out either way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from harness import figures
+from harness.app import CONF, read
+from harness.claims import Experiment, Verdict
+from harness.descent import alternating_descent
+from harness.runner import measure, run_cell
+from harness.schema import experiment_names
+from harness.store import Cell, Store
+from harness.theory import rho
+
+SHRUNK = {
+    "convergence": [
+        {"network.n": 3, "network.p": 3, "network.ell": ell, "max_steps": 200, "sign_check": check}
+        for ell in (40, 80)
+        for check in ("every", "never")
+    ],
+    "expected_landscape": [
+        {"network.ell": ell, "network.d": d, "network.s": d, "network.growth": growth, "points": 20}
+        for ell in (40, 80)
+        for d in (1, 2)
+        for growth in ("proportional", "log")
+    ],
+    "figure1": [{"expansivity": e} for e in (4, 16, 32)],
+    "hyperbolas": [
+        {"network.ell": ell, "network.d": d, "network.s": d} for ell in (40, 80) for d in (1, 2)
+    ],
+    "local_maximisers": [
+        {"network.ell": ell, "network.d": d, "network.s": d, "directions": 8}
+        for ell in (20, 80)
+        for d in (1, 2)
+    ],
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _hydra() -> Iterator[None]:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        yield
+
+
+def configured(name: str, changes: dict[str, Any] | None = None) -> Experiment:
+    """The experiment of its YAML with some keys changed."""
+    cfg = compose("config", overrides=[f"experiment={name}"])
+    for key, value in (changes or {}).items():
+        OmegaConf.update(cfg, key, value)
+    return read(cfg)[1].experiment
+
+
+def test_every_experiment_has_a_shrunk_grid() -> None:
+    assert sorted(SHRUNK) == experiment_names()
+
+
+@pytest.mark.parametrize("name", sorted(SHRUNK))
+def test_shrunk_experiment_runs_judges_and_draws(name: str, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    cells = [Cell(name, configured(name, changes), seed=0) for changes in SHRUNK[name]]
+    for cell in cells:
+        run_cell(store, cell, 6)
+    table, _ = store.collect(cells, 6)
+    experiment = cells[0].experiment
+    findings = experiment.judge(table)
+    assert [f.claim for f in findings] == list(experiment.claims)
+    assert all(f.tested and f.statistic and f.threshold for f in findings)
+    files = figures.render(experiment, table)
+    assert files["png"].startswith(b"\x89PNG")
+    assert files["pdf"].startswith(b"%PDF")
+    summary = experiment.summary(table)
+    assert summary is None or len(summary) > 0
+
+
+@pytest.mark.parametrize("name", sorted(SHRUNK))
+def test_a_sweep_of_one_cell_is_inconclusive_not_an_error(name: str, tmp_path: Path) -> None:
+    cell = Cell(name, configured(name, SHRUNK[name][0]), seed=0)
+    store = Store(tmp_path)
+    run_cell(store, cell, 1)
+    table, _ = store.collect([cell], 1)
+    assert len(cell.experiment.judge(table)) == len(cell.experiment.claims)
+    figures.render(cell.experiment, table)
+
+
+# Verdicts of each experiment's judge on fabricated tables
+
+
+def verdicts(experiment: Experiment, table: pd.DataFrame) -> dict[str, Verdict]:
+    return {f.claim.id.partition(".")[2]: f.verdict for f in experiment.judge(table)}
+
+
+def noise(size: int, width: float, seed: int = 0) -> np.ndarray:
+    return width * np.random.default_rng(seed).standard_normal(size)
+
+
+def figure1_table(bias: float, width: float, exponent: float, trials: int = 400) -> pd.DataFrame:
+    rows = []
+    predicted = {
+        "h > 0, m > 0": 1.0,
+        "h < 0, m > 0": -rho(2),
+        "h > 0, m < 0": -rho(2),
+        "h < 0, m < 0": rho(2) ** 2,
+    }
+    for e in (16, 32, 64):
+        for valley, position in predicted.items():
+            error = bias + noise(trials, width * e**exponent, seed=e)
+            rows.append(
+                pd.DataFrame(
+                    {
+                        "expansivity": e,
+                        "last_layer": "truncated",
+                        "valley": valley,
+                        "predicted": position,
+                        "product": position + error,
+                        "status": "ok",
+                    }
+                )
+            )
+    return pd.concat(rows)
+
+
+def test_figure1_verdicts() -> None:
+    experiment = configured("figure1")
+    good = verdicts(experiment, figure1_table(0.0, 0.4, -0.5, trials=2000))
+    assert good == {"valleys": Verdict.SUPPORTED, "rate": Verdict.SUPPORTED}
+    off = verdicts(experiment, figure1_table(0.1, 0.01, 0.0))
+    assert off == {"valleys": Verdict.REFUTED, "rate": Verdict.REFUTED}
+    few = verdicts(experiment, figure1_table(0.0, 0.4, -0.5, trials=3))
+    assert few == {"valleys": Verdict.INCONCLUSIVE, "rate": Verdict.INCONCLUSIVE}
+
+
+def hyperbolas_table(bias: float, width: float, ordered: float, trials: int = 400) -> pd.DataFrame:
+    rng = np.random.default_rng(1)
+    rows = []
+    for d in (2, 3):
+        for ell in (50, 200, 800):
+            wrong = rng.random(trials) > ordered
+            for branch, predicted in {"-+": rho(d), "+-": rho(d), "--": rho(d) ** 2}.items():
+                deviation = bias + width * ell**-0.5 * rng.standard_normal(trials)
+                rows.append(
+                    pd.DataFrame(
+                        {
+                            **dict.fromkeys(("n", "p"), 10),
+                            **dict.fromkeys(("d", "s"), d),
+                            "ell": ell,
+                            "growth": "proportional",
+                            "c": 0.5,
+                            "last_layer": "truncated",
+                            "trial": np.arange(trials),
+                            "branch": branch,
+                            "radius_predicted": predicted,
+                            "radius": predicted + deviation,
+                            "loss_ratio": 1 - predicted**2 + deviation,
+                            "true_preferred": ~wrong,
+                            "status": "ok",
+                        }
+                    )
+                )
+    return pd.concat(rows)
+
+
+def test_hyperbolas_verdicts() -> None:
+    experiment = configured("hyperbolas")
+    assert set(verdicts(experiment, hyperbolas_table(0.0, 1.0, 1.0)).values()) == {
+        Verdict.SUPPORTED
+    }
+    assert set(verdicts(experiment, hyperbolas_table(0.3, 0.1, 0.5)).values()) == {Verdict.REFUTED}
+    assert set(verdicts(experiment, hyperbolas_table(0.0, 1.0, 1.0, trials=4)).values()) == {
+        Verdict.INCONCLUSIVE
+    }
+
+
+def landscape_table(exponent: float, trials: int = 30) -> pd.DataFrame:
+    rng = np.random.default_rng(2)
+    rows = []
+    for growth, c in (("proportional", 0.5), ("log", 2.0)):
+        for d in (1, 2):
+            for ell in (100, 400, 1600):
+                columns = {
+                    f"{name}_{kind}": ell**exponent * np.exp(0.1 * rng.standard_normal(trials))
+                    for name in ("loss", "grad_h", "grad_m")
+                    for kind in ("median", "worst")
+                }
+                rows.append(
+                    pd.DataFrame(
+                        {
+                            **dict.fromkeys(("n", "p"), 5),
+                            **dict.fromkeys(("d", "s"), d),
+                            "ell": ell,
+                            "growth": growth,
+                            "c": c,
+                            "last_layer": "truncated",
+                            "points": 200,
+                            **columns,
+                            "status": "ok",
+                        }
+                    )
+                )
+    return pd.concat(rows)
+
+
+def test_expected_landscape_verdicts() -> None:
+    experiment = configured("expected_landscape")
+    assert set(verdicts(experiment, landscape_table(-0.5)).values()) == {Verdict.SUPPORTED}
+    assert set(verdicts(experiment, landscape_table(0.0)).values()) == {Verdict.REFUTED}
+    assert set(verdicts(experiment, landscape_table(-0.5, trials=1)).values()) == {
+        Verdict.INCONCLUSIVE
+    }
+
+
+def maximisers_table(rises: float, derivative: float, trials: int = 200) -> pd.DataFrame:
+    return pd.concat(
+        pd.DataFrame(
+            {
+                **dict.fromkeys(("n", "p"), 5),
+                **dict.fromkeys(("d", "s"), d),
+                "ell": ell,
+                "growth": "geometric",
+                "c": 2.0,
+                "last_layer": "truncated",
+                "directions": 64,
+                "largest_derivative": np.full(trials, derivative),
+                "rises": rises,
+                "stays": 0.0,
+                "least_cosine": 0.1,
+                "status": "ok",
+            }
+        )
+        for d in (1, 2)
+        for ell in (5, 320)
+    )
+
+
+def test_local_maximisers_verdicts() -> None:
+    experiment = configured("local_maximisers")
+    assert set(verdicts(experiment, maximisers_table(0.0, 0.0)).values()) == {Verdict.SUPPORTED}
+    assert set(verdicts(experiment, maximisers_table(0.1, 1e-3)).values()) == {Verdict.REFUTED}
+    assert set(verdicts(experiment, maximisers_table(0.0, 0.0, trials=2)).values()) == {
+        Verdict.INCONCLUSIVE
+    }
+
+
+def convergence_table(every: float, never: float, rate: float, trials: int = 200) -> pd.DataFrame:
+    """Shares of success with and without the sign check, on the same trials."""
+    place = (np.arange(trials) + 0.5) / trials
+    return pd.concat(
+        pd.DataFrame(
+            {
+                **dict.fromkeys(("n", "p"), 5),
+                **dict.fromkeys(("d", "s"), 2),
+                "ell": 200,
+                "growth": "log",
+                "c": 4.0,
+                "last_layer": "truncated",
+                "kappa": 0.25,
+                "start_size": 1.0,
+                "sign_check": check,
+                "max_steps": 3000,
+                "trial": np.arange(trials),
+                "epsilon_true": np.where(place < share, 1e-8, 0.9),
+                "rate": rate,
+                "status": "converged",
+            }
+        )
+        for check, share in (("every", every), ("never", never))
+    )
+
+
+def test_convergence_verdicts() -> None:
+    experiment = configured("convergence")
+    assert set(verdicts(experiment, convergence_table(1.0, 0.5, 0.9)).values()) == {
+        Verdict.SUPPORTED
+    }
+    assert set(verdicts(experiment, convergence_table(0.5, 0.9, 1.0)).values()) == {Verdict.REFUTED}
+    assert set(verdicts(experiment, convergence_table(1.0, 0.5, 0.9, trials=2)).values()) == {
+        Verdict.INCONCLUSIVE
+    }
+
+
+# What the trials measure
+
+
+def test_dead_networks_are_rows_and_count_as_failures() -> None:
+    tiny = configured("convergence", {"network.ell": 1, "network.n": 1, "network.p": 1})
+    rows = [row for trial in range(40) for row in measure(Cell("convergence", tiny, 0), trial)]
+    table = pd.DataFrame(rows)
+    dead = table["status"].isin(["dead_network", "zero_observation"])
+    assert dead.any()
+    assert table.loc[dead, "epsilon_true"].isna().all()
+    assert not tiny._with_success(table).loc[dead, "success"].any()  # type: ignore[attr-defined]
+
+
+def test_figure1_measures_the_minimum_along_each_quadrant() -> None:
+    experiment = configured("figure1", {"expansivity": 16})
+    rng = np.random.default_rng(3)
+    P = experiment.problem(np.random.default_rng(3))  # type: ignore[attr-defined]
+    for row in experiment.trial(rng):
+        product = float(row["product"])
+        sign_h = 1.0 if row["valley"].startswith("h >") else -1.0  # type: ignore[union-attr]
+        h = np.array([sign_h])
+        around = [float(P.loss(h, np.array([sign_h * product * q]))) for q in (0.999, 1.0, 1.001)]
+        assert min(around) == around[1]
+
+
+def test_hyperbolas_measure_what_a_brute_scan_of_the_ray_finds() -> None:
+    experiment = configured("hyperbolas", {"network.ell": 100})
+    P = experiment.network.problem(np.random.default_rng(4))  # type: ignore[attr-defined]
+    scan = np.linspace(0, 2, 20001)
+    for row in experiment.trial(np.random.default_rng(4)):
+        i, j = (1.0 if sign == "+" else -1.0 for sign in str(row["branch"]))
+        losses = P.loss(i * scan[:, None] * P.h0, j * P.m0)
+        assert scan[losses.argmin()] == pytest.approx(row["radius"], abs=1e-4)
+        assert losses.min() / P.loss_at_zero == pytest.approx(row["loss_ratio"], abs=1e-7)
+
+
+def test_convergence_row_is_what_algorithm_1_gives() -> None:
+    experiment = configured("convergence", {"network.ell": 60, "max_steps": 50})
+    [row] = experiment.trial(np.random.default_rng(5))
+    faster = replace(experiment, max_steps=1)
+    [first] = faster.trial(np.random.default_rng(5))
+    assert row["steps"] > first["steps"] == 1
+    assert first["status"] == "max_steps"
+    assert row["loss_ratio"] < first["loss_ratio"]
+    assert callable(alternating_descent)

@@ -1,0 +1,263 @@
+"""Intervals against closed forms, exact coverage and simulation; data that cannot give one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats as law
+
+from harness.stats import (
+    LEVEL,
+    Estimate,
+    mean,
+    power_law,
+    proportion,
+    quantile,
+    simultaneous,
+    undetermined,
+)
+
+PROPERTY = settings(deadline=None, max_examples=60, derandomize=True, database=None)
+INF, NAN = float("inf"), float("nan")
+
+
+def hits(successes: int, n: int) -> np.ndarray:
+    return np.arange(n) < successes
+
+
+def is_undetermined(estimate: Estimate) -> bool:
+    return bool(np.isnan(estimate.value)) and (estimate.low, estimate.high) == (-INF, INF)
+
+
+# --- Proportions ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("successes", "n"), [(1, 2), (3, 10), (17, 40), (199, 200), (500, 1000)])
+@pytest.mark.parametrize("level", [0.5, 0.95, 0.999])
+def test_proportion_has_the_beta_quantiles_of_clopper_and_pearson(successes, n, level):
+    estimate = proportion(hits(successes, n), level=level)
+    tail = (1 - level) / 2
+    low = law.beta.ppf(tail, successes, n - successes + 1)
+    high = law.beta.ppf(1 - tail, successes + 1, n - successes)
+    assert estimate.value == successes / n
+    np.testing.assert_allclose([estimate.low, estimate.high], [low, high], rtol=1e-9)
+    assert (estimate.n, estimate.level) == (n, level)
+
+
+@pytest.mark.parametrize("n", [1, 2, 30, 10_000])
+def test_none_or_all_of_n_have_the_closed_form(n):
+    end = ((1 - LEVEL) / 2) ** (1 / n)
+    none, every = proportion(hits(0, n)), proportion(hits(n, n))
+    assert (none.value, none.low) == (0, 0)
+    assert (every.value, every.high) == (1, 1)
+    np.testing.assert_allclose([none.high, every.low], [1 - end, end], rtol=1e-9)
+
+
+@pytest.mark.parametrize("p", [0.01, 0.2, 0.5, 0.93])
+@pytest.mark.parametrize("n", [5, 40])
+def test_exact_coverage_of_a_proportion_is_at_least_the_level(n, p):
+    intervals = [proportion(hits(k, n)) for k in range(n + 1)]
+    covered = [k for k, e in enumerate(intervals) if e.low <= p <= e.high]
+    assert law.binom.pmf(covered, n, p).sum() >= LEVEL
+
+
+def test_proportion_of_nothing_is_undetermined():
+    assert is_undetermined(proportion(np.zeros(0, dtype=bool)))
+    assert proportion(np.zeros(0, dtype=bool)).n == 0
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[1, 0, 1], [1.0, 0.0], ["yes"], [True, None], [], np.array([True, NAN], dtype=object)],
+)
+def test_proportion_of_anything_but_booleans_is_an_error(values):
+    with pytest.raises(TypeError, match="boolean"):
+        proportion(values)
+
+
+# --- Quantiles ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 6, 12, 25, 100])
+@pytest.mark.parametrize("q", [0.1, 0.5, 0.9])
+def test_quantile_interval_is_the_narrowest_of_order_statistics_with_both_tails_small(n, q):
+    tail = (1 - LEVEL) / 2
+    estimate = quantile(np.random.default_rng(n).permutation(np.arange(1.0, n + 1)), q)
+    if np.isfinite(estimate.low):
+        rank = int(estimate.low)
+        assert law.binom.cdf(rank - 1, n, q) <= tail < law.binom.cdf(rank, n, q)
+    else:
+        assert estimate.low == -INF
+        assert law.binom.cdf(0, n, q) > tail
+    if np.isfinite(estimate.high):
+        rank = int(estimate.high)
+        assert law.binom.sf(rank - 1, n, q) <= tail < law.binom.sf(rank - 2, n, q)
+    else:
+        assert estimate.high == INF
+        assert law.binom.sf(n - 1, n, q) > tail
+
+
+@pytest.mark.parametrize(("n", "q"), [(8, 0.5), (30, 0.5), (30, 0.9), (100, 0.1)])
+def test_quantile_interval_covers_the_quantile(n, q):
+    repeats = 2000
+    truth = law.expon.ppf(q)
+    draws = np.random.default_rng(1).exponential(size=(repeats, n))
+    estimates = [quantile(row, q) for row in draws]
+    tail = (1 - LEVEL) / 2
+    slack = 5 * np.sqrt(tail * (1 - tail) / repeats)
+    assert np.mean([e.low > truth for e in estimates]) <= tail + slack
+    assert np.mean([e.high < truth for e in estimates]) <= tail + slack
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60), st.sampled_from([0.1, 0.5, 0.9]))
+@PROPERTY
+def test_quantile_lies_in_its_interval_and_does_not_depend_on_the_order(values, q):
+    estimate = quantile(values, q)
+    assert estimate.low <= estimate.value <= estimate.high
+    assert estimate == quantile(values[::-1], q)
+    assert estimate.n == len(values)
+
+
+@pytest.mark.parametrize("values", [[3.0], [1.0, 2.0], [4.0, 1.0, 3.0, 2.0]])
+def test_median_is_numpys(values):
+    assert quantile(values).value == np.median(values)
+
+
+def test_a_value_that_is_not_had_counts_as_the_largest():
+    values = np.arange(20.0)
+    with_nan = quantile(np.append(values, [NAN] * 5), 0.5)
+    with_inf = quantile(np.append(values, [INF] * 5), 0.5)
+    assert with_nan == with_inf
+    assert (with_nan.value, with_nan.n) == (12.0, 25)
+
+
+def test_quantile_of_mostly_missing_values_has_no_value():
+    assert np.isnan(quantile([1.0, NAN, NAN]).value)
+
+
+def test_infinite_values_are_values():
+    estimate = quantile([INF] * 10)
+    assert (estimate.value, estimate.low, estimate.high) == (INF, INF, INF)
+    assert quantile([-INF] * 10).high == -INF
+
+
+def test_quantile_of_nothing_is_undetermined():
+    assert is_undetermined(quantile([]))
+
+
+# --- Means ----------------------------------------------------------------------------------
+
+
+def test_mean_has_students_interval():
+    values = np.random.default_rng(2).normal(3, 2, size=12)
+    expected = law.ttest_1samp(values, 0).confidence_interval(LEVEL)
+    estimate = mean(values)
+    np.testing.assert_allclose(estimate.value, values.mean())
+    np.testing.assert_allclose([estimate.low, estimate.high], [expected.low, expected.high])
+
+
+@pytest.mark.parametrize("values", [[], [1.0], [1.0, NAN], [1.0, INF], [-INF, INF]])
+def test_mean_without_spread_or_of_values_not_finite_is_undetermined(values):
+    assert is_undetermined(mean(values))
+    assert mean(values).n == len(values)
+
+
+def test_mean_of_equal_values_has_no_width():
+    estimate = mean([2.0, 2.0, 2.0])
+    assert (estimate.low, estimate.value, estimate.high) == (2, 2, 2)
+
+
+# --- Power laws -----------------------------------------------------------------------------
+
+
+def power_data(
+    rng: np.random.Generator, exponent: float, noise: float, trials: int
+) -> tuple[np.ndarray, np.ndarray]:
+    x = np.repeat([50.0, 100.0, 200.0, 400.0, 800.0], trials)
+    return x, 3 * x**exponent * np.exp(noise * rng.standard_normal(x.size))
+
+
+@pytest.mark.parametrize("exponent", [-1.0, -0.5, 0.0, 2.0])
+def test_power_law_without_noise_is_recovered(exponent):
+    estimate = power_law(*power_data(np.random.default_rng(0), exponent, 0.0, 3))
+    ends = [estimate.value, estimate.low, estimate.high]
+    np.testing.assert_allclose(ends, [exponent] * 3, atol=1e-12)
+    assert estimate.n == 15
+
+
+def test_power_law_with_noise_is_recovered():
+    estimate = power_law(*power_data(np.random.default_rng(1), -0.5, 0.3, 100))
+    assert estimate.low < -0.5 < estimate.high
+    assert estimate.high - estimate.low < 0.15
+
+
+def test_power_law_interval_covers_about_as_often_as_it_says():
+    repeats, covered = 200, 0
+    for seed in range(repeats):
+        data = power_data(np.random.default_rng([3, seed]), -0.5, 0.5, 25)
+        estimate = power_law(*data, resamples=200, seed=seed)
+        covered += estimate.low <= -0.5 <= estimate.high
+    slack = 5 * np.sqrt(LEVEL * (1 - LEVEL) / repeats)
+    assert covered / repeats >= LEVEL - slack
+
+
+def test_power_law_is_of_medians():
+    x, y = power_data(np.random.default_rng(0), -0.5, 0.0, 5)
+    y[::5] *= 1e6  # one outlier a group
+    np.testing.assert_allclose(power_law(x, y).value, -0.5, atol=1e-12)
+
+
+def test_power_law_does_not_depend_on_the_order_of_rows():
+    x, y = power_data(np.random.default_rng(4), 1.0, 0.3, 10)
+    np.testing.assert_allclose(power_law(x[::-1], y[::-1]).value, power_law(x, y).value, rtol=1e-12)
+
+
+def test_power_law_is_repeatable():
+    data = power_data(np.random.default_rng(5), 1.0, 0.3, 10)
+    assert power_law(*data) == power_law(*data)
+
+
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        ([], []),
+        ([1, 1, 1], [1, 2, 3]),
+        ([1, 1, 2], [1, 2, 3]),
+        ([1, 1, 2, 2], [1, 2, 3, NAN]),
+        ([1, 1, 2, 2], [1, 2, 3, INF]),
+        ([1, 1, 2, 2], [1, 2, 3, 0]),
+        ([1, 1, 2, 2], [1, 2, 3, -1]),
+        ([0, 0, 2, 2], [1, 2, 3, 4]),
+        ([NAN, NAN, 2, 2], [1, 2, 3, 4]),
+        ([INF, INF, 2, 2], [1, 2, 3, 4]),
+    ],
+)
+def test_power_law_of_unusable_data_is_undetermined(x, y):
+    assert is_undetermined(power_law(x, y))
+    assert power_law(x, y).n == len(x)
+
+
+@pytest.mark.parametrize(("x", "y"), [([1, 2], [1, 2, 3]), ([[1, 2]], [[1, 2]])])
+def test_power_law_of_unlike_arrays_is_an_error(x, y):
+    with pytest.raises(ValueError, match="power_law"):
+        power_law(x, y)
+
+
+# --- Families and text ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", [1, 2, 10])
+def test_simultaneous_intervals_miss_at_most_as_often_as_one(family):
+    level = simultaneous(family)
+    np.testing.assert_allclose(family * (1 - level), 1 - LEVEL)
+
+
+def test_an_empty_family_has_the_level_of_one():
+    assert simultaneous(0) == LEVEL
+
+
+def test_an_undetermined_estimate_says_so_and_another_names_interval_and_n():
+    assert str(undetermined(3, "any")) == "undetermined (n = 3)"
+    assert str(Estimate(0.5, -INF, 0.75, 8, "any")) == "0.5 [-inf, 0.75] (n = 8)"
