@@ -36,7 +36,7 @@ class ReluNetwork:
     weights: tuple[Array, ...]
 
     def __init__(self, weights: Sequence[ArrayLike]) -> None:
-        matrices = tuple(np.ascontiguousarray(W, dtype=np.float64) for W in weights)
+        matrices = tuple(np.array(W, dtype=np.float64, order="C") for W in weights)
         if not matrices:
             raise ValueError("weights: a network needs at least one layer")
         for i, W in enumerate(matrices, start=1):
@@ -51,6 +51,7 @@ class ReluNetwork:
                     f"weights: W_{i} has {W.shape[1]} columns but W_{i - 1} has "
                     f"{matrices[i - 2].shape[0]} rows"
                 )
+            W.flags.writeable = False
         object.__setattr__(self, "weights", matrices)
 
     @property
@@ -76,6 +77,8 @@ class ReluNetwork:
         Takes one point (n,) and returns (ell, n).  A pre-activation of 0 is inactive.
         """
         x = np.asarray(h, dtype=np.float64)
+        if x.shape != (self.widths[0],):
+            raise ValueError(f"Lambda takes one point of shape ({self.widths[0]},), not {x.shape}")
         product = np.eye(self.widths[0])
         for W in self.weights:
             z = W @ x
@@ -157,11 +160,12 @@ def gaussian_network(
     Raises
     ------
     ValueError
-        If widths has fewer than two entries or one below 1, or last_layer is unknown.
+        If widths has fewer than two entries or one that is no whole number >= 1, or last_layer is
+        unknown.
     """
-    widths = [int(k) for k in widths]
-    if len(widths) < 2 or min(widths) < 1:
-        raise ValueError(f"widths={widths}: at least two widths are needed, each >= 1")
+    widths = list(widths)
+    if len(widths) < 2 or any(k != int(k) or k < 1 for k in widths):
+        raise ValueError(f"widths={widths}: at least two widths are needed, whole and each >= 1")
     if last_layer not in ("truncated", "gaussian"):
         raise ValueError(f"last_layer={last_layer!r}: must be 'truncated' or 'gaussian'")
     weights = [

@@ -45,7 +45,8 @@ class Demodulation:
         if self.G1.widths[-1] != self.G2.widths[-1]:
             raise ValueError(f"G1 has ell={self.G1.widths[-1]} but G2 has ell={self.G2.widths[-1]}")
         for name, G in (("h0", self.G1), ("m0", self.G2)):
-            truth = np.asarray(getattr(self, name), dtype=np.float64)
+            truth = np.array(getattr(self, name), dtype=np.float64)
+            truth.flags.writeable = False  # y0 is made of it
             if truth.shape != (G.widths[0],) or not np.isfinite(truth).all():
                 raise ValueError(f"{name}: a finite vector of length {G.widths[0]} is needed")
             object.__setattr__(self, name, truth)
@@ -131,7 +132,7 @@ class Demodulation:
 
     def hyperbola(self, branch: Branch = (1, 1)) -> tuple[Array, Array]:
         """The point (hb, mb) whose orbit (c hb, mb/c), c > 0, is the branch (Theorem 2)."""
-        if branch not in BRANCHES:
+        if tuple(branch) not in BRANCHES:
             raise ValueError(f"branch={branch}: must be one of {BRANCHES}")
         hb = self.h0 if branch[0] == 1 else -rho(self.d) * self.h0
         mb = self.m0 if branch[1] == 1 else -rho(self.s) * self.m0
@@ -147,12 +148,14 @@ class Demodulation:
         return relative_distance(h, m, hb, mb)
 
     def product_error(self, h: ArrayLike, m: ArrayLike) -> Array:
-        """||h m^T - h0 m0^T||_F / ||h0 m0^T||_F: (..., n), (..., p) -> (...); free of the scale."""
+        """||h m^T - h0 m0^T||_F / ||h0 m0^T||_F: (..., n), (..., p) -> (...); free of the scale.
+
+        NaN if h0 or m0 is zero.
+        """
         h, m = np.asarray(h, dtype=np.float64), np.asarray(m, dtype=np.float64)
         difference = h[..., :, None] * m[..., None, :] - np.outer(self.h0, self.m0)
-        return np.linalg.norm(difference, axis=(-2, -1)) / (
-            np.linalg.norm(self.h0) * np.linalg.norm(self.m0)
-        )
+        size = float(np.linalg.norm(self.h0) * np.linalg.norm(self.m0))
+        return np.linalg.norm(difference, axis=(-2, -1)) / (size if size > 0 else np.nan)
 
 
 def relative_distance(h: ArrayLike, m: ArrayLike, hb: ArrayLike, mb: ArrayLike) -> Array:
@@ -160,7 +163,7 @@ def relative_distance(h: ArrayLike, m: ArrayLike, hb: ArrayLike, mb: ArrayLike) 
 
     (..., n), (..., p) and one (n,), (p,) -> (...).  Exact: the stationary c are roots of a
     polynomial.  Never above 1, the limit of c -> 0 and c -> inf, unless hb = mb = 0, where it is 0
-    at the origin and inf elsewhere.
+    at the origin and inf elsewhere.  NaN at points that are not finite.
 
     Notes
     -----
@@ -173,6 +176,11 @@ def relative_distance(h: ArrayLike, m: ArrayLike, hb: ArrayLike, mb: ArrayLike) 
     shape = np.broadcast_shapes(h.shape[:-1], m.shape[:-1])
     h = np.broadcast_to(h, (*shape, h.shape[-1])).reshape(-1, h.shape[-1])
     m = np.broadcast_to(m, (*shape, m.shape[-1])).reshape(-1, m.shape[-1])
+    finite = np.isfinite(h).all(axis=-1) & np.isfinite(m).all(axis=-1)
+    if not finite.all():
+        distance = np.full(len(h), np.nan)
+        distance[finite] = relative_distance(h[finite], m[finite], hb, mb)
+        return distance.reshape(shape)[()]
     a, b = float(hb @ hb), float(mb @ mb)
     if a == 0 and b == 0:
         at_origin = ~(h.any(axis=-1) | m.any(axis=-1))
@@ -180,10 +188,12 @@ def relative_distance(h: ArrayLike, m: ArrayLike, hb: ArrayLike, mb: ArrayLike) 
     u, v = h @ hb, m @ mb
     S = np.sum(h * h, axis=-1) + np.sum(m * m, axis=-1)
     if a == 0 or b == 0:
-        # One factor vanishes: 1 + (S q^2 - 2 w q)/e in q = 1/c or c has its minimum at q = w/S.
+        # One factor vanishes: 1 + (S q^2 - 2 w q)/e, with q = c if a = 0 and 1/c if b = 0 and e the
+        # other square, has its minimum at q = w/S.
         w = (v if a == 0 else u)[:, None]
         q = np.divide(w, S[:, None], out=np.zeros_like(w), where=S[:, None] > 0)
-        scales = 1 / np.where(q > 0, q, np.nan) if a == 0 else np.where(q > 0, q, np.nan)
+        q = np.where(q > 0, q, np.nan)
+        scales = q if a == 0 else 1 / q
     else:
         gamma = (b / a) ** 0.25
         scales = gamma * _stationary_scales(u * gamma, v / gamma, S)

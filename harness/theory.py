@@ -34,7 +34,8 @@ def angle_map(theta: ArrayLike) -> Array:
     """g(theta) = arccos(((pi - theta) cos theta + sin theta) / pi).
 
     The angle between relu(W x) and relu(W y) for a wide Gaussian W, given theta = angle(x, y).
-    Evaluated as 2 arcsin sqrt((1 - cos g) / 2), which keeps its relative accuracy as theta -> 0.
+    Evaluated as 2 arcsin sqrt((1 - cos g) / 2), accurate to a few roundings absolutely, where
+    arccos would lose half of the digits as theta -> 0.
     """
     theta = np.asarray(theta, dtype=np.float64)
     # pi (1 - cos g) = pi (1 - cos theta) + theta cos theta - sin theta
@@ -169,7 +170,8 @@ def expected_gradients(
 ) -> tuple[Array, Array]:
     """t1 = c [||m||^2 h - (m . mtilde0) htilde0], t2 = c [||h||^2 m - (h . htilde0) mtilde0].
 
-    htilde0 = xi_d h0 + zeta_d ||h0|| hhat, mtilde0 alike; parameters as in `expected_loss`.
+    htilde0 = xi_d h0 + zeta_d ||h0|| hhat, mtilde0 alike; parameters as in `expected_loss`, of
+    which they are the gradient where h, m are not 0.  At h = 0 hhat is 0 and theta_0 is pi/2.
 
     Returns
     -------

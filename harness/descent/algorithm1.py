@@ -32,6 +32,10 @@ class Stopping:
     stall_window: int = 100
     divergence: float = 1e6
 
+    def __post_init__(self) -> None:
+        if self.stall_window < 1:
+            raise ValueError(f"stall_window={self.stall_window}: must be >= 1")
+
 
 @dataclass(frozen=True, eq=False)
 class Trace:
@@ -61,7 +65,8 @@ class Solution:
 def step_size(P: Demodulation, kappa: float = 0.5) -> float:
     """Eta = kappa sqrt(2^(d+s) ell) / ||y0||: scale-free, computable from the data.
 
-    Near the truth, with ||h|| = ||m||, a step multiplies the error by about 1 - kappa.
+    For infinitely wide networks a step near the truth multiplies the error by 1 - kappa; at
+    finite width the slowest direction is slower.
 
     Raises
     ------
@@ -129,13 +134,13 @@ def alternating_descent(
     out_h, out_m = h.copy(), m.copy()
     out_loss, window_loss = np.full(trials, np.nan), np.full(trials, np.inf)
     bound = np.full(trials, np.inf)
-    status = np.full(trials, Status.MAX_STEPS, dtype=object)
+    status = np.array([Status.MAX_STEPS] * trials, dtype=object)
     steps, flips = np.zeros(trials, dtype=np.int64), np.zeros(trials, dtype=np.int64)
     recorded: list[tuple[int, Array]] = []
     trace_at = set(log_spaced(max_steps)) if trace else set()
     running = np.arange(trials)  # h, m, eta hold these trials only
 
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         for k in range(max_steps + 1):
             if sign_check == "every" or (sign_check == "once" and k == 0):
                 h, m, loss, flipped = _least_loss_signs(P, h, m)
@@ -152,7 +157,7 @@ def alternating_descent(
                 bound = stopping.divergence * np.maximum(unit, loss)
 
             converged = loss <= stopping.loss_rtol * unit
-            diverged = ~(loss <= bound[running])
+            diverged = ~(np.isfinite(loss) & (loss <= bound[running]))
             stalled = np.zeros_like(converged)
             if k % stopping.stall_window == 0:
                 stalled = ~converged & (loss >= (1 - stopping.stall_rtol) * window_loss[running])
@@ -215,9 +220,9 @@ def _least_loss_signs(
 
 
 def _balance(h: Array, m: Array) -> tuple[Array, Array]:
-    """Step (iv): ||h|| = ||m||, unless one of them is 0."""
+    """Step (iv): ||h|| = ||m||, unless one of them is 0 or not finite."""
     h_norm, m_norm = np.linalg.norm(h, axis=1), np.linalg.norm(m, axis=1)
-    ok = (h_norm > 0) & (m_norm > 0)
+    ok = (h_norm > 0) & (m_norm > 0) & np.isfinite(h_norm) & np.isfinite(m_norm)
     c = np.sqrt(np.divide(h_norm, m_norm, out=np.ones_like(h_norm), where=ok))[:, None]
     return h / c, m * c
 
