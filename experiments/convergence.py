@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 from annotated_types import Ge, Gt
@@ -227,10 +227,8 @@ class Convergence(Experiment):
         from harness import figures
 
         for index, (value, group) in enumerate(table.groupby(by)):
-            rates = {at: proportion(cell["success"]) for at, cell in group.groupby(x)}
-            shift = 1 + 0.03 * index  # so that bars do not hide one another
-            at = [shift * place for place in rates]
-            figures.estimates(ax, at, list(rates.values()), label=f"{by} = {value}", index=index)
+            style: Any = {"label": f"{by} = {value}", "index": index, "shift": 1 + 0.03 * index}
+            figures.curve(ax, group, x, "success", proportion, **style)
         figures.log_ticks(ax, table[x].unique())
         ax.set(xlabel=x, ylabel="success rate", ylim=(-0.03, 1.03))
         figures.legend(ax)

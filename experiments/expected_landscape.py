@@ -157,20 +157,18 @@ class ExpectedLandscape(Experiment):
             (self.network.growth, "worst", "all layers widen: largest of points"),
             ("log", "median", "last layer alone widens: median"),
         )
+        depths = sorted(table["d"].unique())
         for ax, (growth, kind, title) in zip(axes[0], panels, strict=True):
             arm = self._arm(table, growth)
-            depths = sorted(arm["d"].unique())
-            for index, (d, name) in enumerate((d, q) for d in depths for q in ("loss", "grad_h")):
-                part = arm[arm["d"] == d]
-                medians = {ell: quantile(g[f"{name}_{kind}"]) for ell, g in part.groupby("ell")}
-                label = f"{'loss' if name == 'loss' else 'gradient in h'}, d = s = {d}"
-                figures.estimates(
-                    ax, list(medians), list(medians.values()), label=label, index=index
-                )
+            for place, d in enumerate(depths):  # over all panels: one legend explains them
+                for q, (name, words) in enumerate((("loss", "loss"), ("grad_h", "gradient in h"))):
+                    style: Any = {"label": f"{words}, d = s = {d}", "index": 2 * place + q}
+                    rows = arm[arm["d"] == d]
+                    figures.curve(ax, rows, "ell", f"{name}_{kind}", quantile, **style)
             ells = np.array(sorted(arm["ell"].unique()), dtype=float)
             if len(ells):
-                top = arm[f"grad_h_{kind}"].median() * 1.2
-                reference = top * (ells / np.median(ells)) ** -0.5
+                largest = arm.loc[arm["ell"] == ells[0], f"grad_h_{kind}"].median()
+                reference = 1.3 * largest * (ells / ells[0]) ** -0.5
                 ax.plot(ells, reference, color="0.6", zorder=0, label="slope -1/2")
             figures.plain_log(ax, "y")
             figures.log_ticks(ax, ells)

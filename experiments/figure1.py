@@ -122,7 +122,7 @@ class Figure1(Experiment):
             within(
                 RATE,
                 [
-                    power_law(g["expansivity"], g["error"].abs(), level=simultaneous(len(fits)))
+                    power_law(g["expansivity"], g["distance"], level=simultaneous(len(fits)))
                     for g in fits
                 ],
                 *(-0.5 - limits.exponent_error, -0.5 + limits.exponent_error),
@@ -143,7 +143,7 @@ class Figure1(Experiment):
                     "predicted h m": round(group["predicted"].iloc[0], 5),
                     "median h m": round(position.value, 5),
                     "interval": f"[{position.low:.4f}, {position.high:.4f}]",
-                    "median |error|": round(group["error"].abs().median(), 5),
+                    "median |error|": round(group["distance"].median(), 5),
                 }
             )
         return type(table)(rows)
@@ -170,7 +170,8 @@ class Figure1(Experiment):
 
     def _measured(self, table: pd.DataFrame) -> pd.DataFrame:
         base = table[(table["status"] == "ok") & (table["last_layer"] == self.last_layer)]
-        return base.assign(error=base["product"] - base["predicted"])
+        error = base["product"] - base["predicted"]
+        return base.assign(error=error, distance=error.abs())
 
     def _draw_surface(
         self, figure: Figure, axes: Any, axis: np.ndarray, loss: np.ndarray, title: str
@@ -205,26 +206,35 @@ class Figure1(Experiment):
             product = (1 if i > 0 else rho(2)) * (1 if j > 0 else rho(2))
             h = np.geomspace(product / 2, 2, 100)
             style = "-" if (i, j) == (1, 1) else "--"
-            ax.plot(i * h, j * product / h, style, color="black", linewidth=1.2)
+            label = {(1, 1): "true hyperbola", (-1, 1): "spurious ones"}.get((i, j))
+            ax.plot(i * h, j * product / h, style, color="black", linewidth=1.2, label=label)
         ax.set(xlabel="h", ylabel="m", aspect="equal", title="(b) seen from above")
         ax.grid(False)
+        figures.legend(ax, loc="lower left")
 
     def _draw_positions(self, ax: Axes, table: pd.DataFrame) -> None:
         from harness import figures
 
         for index, name in enumerate(NAMES.values()):
             part = table[table["valley"] == name]
-            groups = {e: g["product"] for e, g in part.groupby("expansivity")}
             shift = 1.06 ** (index - 1.5)  # so that the two valleys at -rho_2 can be told apart
-            at = [e * shift for e in groups]
-            low, high = zip(*(np.quantile(g, [0.05, 0.95]) for g in groups.values()), strict=True)
+            style: Any = {
+                "label": name,
+                "index": index,
+                "shift": shift,
+                "line": False,
+                "band": True,
+            }
+            figures.curve(ax, part, "expansivity", "product", quantile, **style)
             colour = figures.COLOURS[index]
-            ax.vlines(at, low, high, color=colour, alpha=0.3, linewidth=4)
-            medians = [quantile(g) for g in groups.values()]
-            figures.estimates(ax, at, medians, label=name, index=index, line=False)
             ax.axhline(part["predicted"].iloc[0], color=colour, linestyle="--", linewidth=1)
         figures.log_ticks(ax, table["expansivity"].unique())
-        ax.set(xlabel="expansivity e", ylabel="valley position h m", ylim=(-0.9, 1.15), title="(c)")
+        ax.set(
+            xlabel="expansivity e",
+            ylabel="valley position h m",
+            ylim=(-0.9, 1.15),
+            title="(c) valleys of many networks",
+        )
         figures.legend(ax, ncols=2, loc="upper right", bbox_to_anchor=(1, 0.88))
 
     def _draw_errors(self, ax: Axes, table: pd.DataFrame) -> None:
@@ -232,11 +242,15 @@ class Figure1(Experiment):
 
         for index, name in enumerate(SPURIOUS, start=1):
             part = table[table["valley"] == name]
-            errors = {e: quantile(g["error"].abs()) for e, g in part.groupby("expansivity")}
-            figures.estimates(ax, list(errors), list(errors.values()), label=name, index=index)
+            style: Any = {"label": name, "index": index}
+            figures.curve(ax, part, "expansivity", "distance", quantile, **style)
         e = np.array(sorted(table["expansivity"].unique()), dtype=float)
-        ax.plot(e, 0.35 * e**-0.5, color="0.6", zorder=0, label="slope -1/2")
+        ax.plot(e, 0.7 * e**-0.5, color="0.6", zorder=0, label="slope -1/2")
         figures.plain_log(ax)
         figures.log_ticks(ax, e)
-        ax.set(xlabel="expansivity e", ylabel="median |h m - predicted|", title="(d)")
+        ax.set(
+            xlabel="expansivity e",
+            ylabel="median |h m - predicted|",
+            title="(d) distance from the prediction",
+        )
         figures.legend(ax)

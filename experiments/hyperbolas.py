@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -25,7 +26,6 @@ from harness.theory import rho
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 RADIUS = Claim(
@@ -162,12 +162,8 @@ class Hyperbolas(Experiment):
         for (d, s, ell), group in base[base["d"] == base["s"]].groupby(["d", "s", "ell"]):
             entry = {"d": d, "s": s, "ell": ell, "rho_d": round(rho(d), 5)}
             for branch, part in group[group["branch"] != "++"].groupby("branch"):
-                entry[f"radius {branch}"] = str(quantile(part["radius"]).value.__round__(4))
-            order = proportion(_ordered(group))
-            entry |= {
-                "networks": order.n,
-                "order fails": f"{1 - order.value:.3f} [{1 - order.high:.3f}, {1 - order.low:.3f}]",
-            }
+                entry[f"radius {branch}"] = str(round(part["radius"].median(), 4))
+            entry["order fails"] = str(proportion(~_ordered(group)))
             rows.append(entry)
         return type(table)(rows)
 
@@ -182,21 +178,23 @@ class Hyperbolas(Experiment):
         widest = equal[equal["ell"] == equal["ell"].max()]
         left, middle, right = axes[0]
 
+        one, both = (widest[widest["branch"] == branch] for branch in ("-+", "--"))
+        dots = partial(figures.curve, x="d", statistic=quantile, line=False, band=True)
+
         left.plot(depth, rhos, color="black", label=r"$\rho_d$")
-        self._draw(left, widest[widest["branch"] == "-+"], "radius", "measured, (-h0, m0)", 0)
+        dots(left, one, y="radius", label="measured, (-h0, m0)")
         left.set(ylabel=r"$\|h\|\,\|m\|$ of least loss / true", ylim=(-0.03, 1.2))
 
         middle.plot(depth, 1 - rhos**2, color="black", label=r"$1 - \rho_d^2$")
         middle.plot(depth, 1 - rhos**4, "--", color="black", label=r"$1 - \rho_d^4$")
-        self._draw(middle, widest[widest["branch"] == "-+"], "loss_ratio", "(-h0, m0)", 0)
-        self._draw(middle, widest[widest["branch"] == "--"], "loss_ratio", "(-h0, -m0)", 1)
+        dots(middle, one, y="loss_ratio", label="(-h0, m0)")
+        dots(middle, both, y="loss_ratio", label="(-h0, -m0)", index=1)
         middle.set(ylabel=r"least loss / loss on $K$", ylim=(0, 1.05))
 
-        for index, (ell, group) in enumerate(equal[equal["d"] >= 2].groupby("ell")):
-            wrong = {d: proportion(~_ordered(part)) for d, part in group.groupby("d")}
-            offset = 0.07 * (index - 1)
-            at = [d + offset for d in wrong]
-            figures.estimates(right, at, list(wrong.values()), label=f"ell = {ell}", index=index)
+        wrong = (~_ordered(_deep(equal))).rename("wrong").reset_index()
+        for index, (ell, group) in enumerate(wrong.groupby("ell")):
+            style: Any = {"label": f"ell = {ell}", "index": index, "shift": 1 + 0.01 * index}
+            figures.curve(right, group, "d", "wrong", proportion, **style)
         right.set(ylabel="share of networks with the wrong order", ylim=(-0.01, None))
         for ax in axes[0]:
             ax.set(xlabel="depth d = s", xticks=depth)
@@ -214,18 +212,6 @@ class Hyperbolas(Experiment):
             true_preferred=alive["true_preferred"].astype(bool),
         )
 
-    def _draw(self, ax: Axes, table: pd.DataFrame, column: str, label: str, index: int) -> None:
-        from harness import figures
-
-        groups = {d: group[column] for d, group in table.groupby("d")}
-        medians = [quantile(values) for values in groups.values()]
-        low, high = zip(
-            *(np.quantile(values, [0.05, 0.95]) for values in groups.values()), strict=True
-        )
-        colour = figures.COLOURS[index]
-        ax.vlines(list(groups), low, high, color=colour, alpha=0.3, linewidth=5)
-        figures.estimates(ax, list(groups), medians, label=label, index=index, line=False)
-
 
 def _deep(table: pd.DataFrame) -> pd.DataFrame:
     return table[(table["d"] >= 2) & (table["s"] >= 2)]
@@ -236,8 +222,7 @@ def _networks(table: pd.DataFrame) -> str:
     return f"at least {table.groupby(['d', 's', 'branch']).size().min()} networks a cell"
 
 
-def _ordered(table: pd.DataFrame) -> np.ndarray:
+def _ordered(table: pd.DataFrame) -> pd.Series:
     """Of each network, whether the sign check prefers the true branch at all three points."""
     spurious = table[table["branch"] != "++"]
-    keys = ["n", "p", "d", "s", "ell", "trial"]
-    return spurious.groupby(keys)["true_preferred"].all().to_numpy(dtype=bool)
+    return spurious.groupby(["n", "p", "d", "s", "ell", "trial"])["true_preferred"].all()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -133,7 +133,7 @@ class LocalMaximisers(Experiment):
         findings = [
             above(
                 FIRST_ORDER,
-                proportion((table["largest_derivative"] <= limits.derivative).to_numpy(dtype=bool)),
+                proportion(table["largest_derivative"] <= limits.derivative),
                 limits.rate,
                 statistic=f"share of networks with none above {limits.derivative:g} ||y0||^2",
                 tested=f"{spread(table, keys)}, d = s, {3 * self.directions} points of K{left_out}",
@@ -143,7 +143,7 @@ class LocalMaximisers(Experiment):
             findings.append(
                 above(
                     claim,
-                    proportion((part["rises"] == 0).to_numpy(dtype=bool)),
+                    proportion(~part["some_rise"]),
                     limits.rate,
                     statistic="share of networks in which no direction pair rises",
                     tested=f"{spread(part, keys)}, d = s, {self.directions}^2 direction pairs",
@@ -154,13 +154,11 @@ class LocalMaximisers(Experiment):
     def summary(self, table: pd.DataFrame) -> pd.DataFrame:
         rows = []
         for (d, ell), group in self._measured(table).groupby(["d", "ell"]):
-            rising = proportion((group["rises"] > 0).to_numpy(dtype=bool))
             rows.append(
                 {
                     "d = s": d,
                     "ell": ell,
-                    "networks": rising.n,
-                    "a pair rises": f"{rising.value:.3f} [{rising.low:.3f}, {rising.high:.3f}]",
+                    "networks where a pair rises": str(proportion(group["some_rise"])),
                     "pairs that rise": round(group["rises"].mean(), 4),
                     "pairs that stay": round(group["stays"].mean(), 4),
                     "least cosine (median)": round(group["least_cosine"].median(), 4),
@@ -176,15 +174,11 @@ class LocalMaximisers(Experiment):
         figure, axes = figures.canvas(1, 3, width=9.5, height=3.2)
         left, middle, right = axes[0]
         for index, (d, group) in enumerate(table.groupby("d")):
-            by_ell = dict(list(group.groupby("ell")))
-            ells, label = list(by_ell), f"d = s = {d}"
-            rising = [proportion((g["rises"] > 0).to_numpy(dtype=bool)) for g in by_ell.values()]
-            figures.estimates(left, ells, rising, label=label, index=index)
-            cosines = [quantile(g["least_cosine"]) for g in by_ell.values()]
-            figures.estimates(middle, ells, cosines, label=label, index=index)
+            style: Any = {"label": f"d = s = {d}", "index": index}
+            figures.curve(left, group, "ell", "some_rise", proportion, **style)
+            figures.curve(middle, group, "ell", "least_cosine", quantile, **style)
+            figures.curve(right, group, "ell", "rises", quantile, **style)
             middle.axhline(rho(d) ** 2, color=figures.COLOURS[index], linestyle="--", linewidth=1)
-            shares = [quantile(g["rises"]) for g in by_ell.values()]
-            figures.estimates(right, ells, shares, label=label, index=index)
         left.set(ylabel="networks with a rising direction", ylim=(-0.03, 1.03))
         middle.set(ylabel=r"least cosine of $y_0$ and $G_1(u) * G_2(v)$")
         right.set(ylabel="share of direction pairs that rise (median)")
@@ -197,4 +191,5 @@ class LocalMaximisers(Experiment):
 
     def _measured(self, table: pd.DataFrame) -> pd.DataFrame:
         base = at_baseline(self, table, ("d", "s", "ell"))
-        return base[(base["d"] == base["s"]) & (base["status"] == "ok")]
+        base = base[(base["d"] == base["s"]) & (base["status"] == "ok")]
+        return base.assign(some_rise=base["rises"] > 0)

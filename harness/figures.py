@@ -93,6 +93,33 @@ def estimates(
     )
 
 
+def curve(
+    ax: Axes,
+    table: pd.DataFrame,
+    x: str,
+    y: str,
+    statistic: Callable[[pd.Series], Estimate],
+    *,
+    label: str | None = None,
+    index: int = 0,
+    line: bool = True,
+    band: bool = False,
+    shift: float = 1.0,
+) -> None:
+    """A statistic of column y at each value of column x, as `estimates`.
+
+    With `band`, a pale bar shows the central 90% of the values; `shift` multiplies the places on
+    the x axis, to tell curves apart.
+    """
+    groups = {value * shift: group[y] for value, group in table.groupby(x)}
+    if band and groups:
+        low, high = np.transpose([np.quantile(values, [0.05, 0.95]) for values in groups.values()])
+        colour = COLOURS[index % len(COLOURS)]
+        ax.vlines(list(groups), low, high, color=colour, alpha=0.3, linewidth=4)
+    points = [statistic(values) for values in groups.values()]
+    estimates(ax, list(groups), points, label=label, index=index, line=line)
+
+
 def legend(ax: Axes, **options: Any) -> None:
     """A legend, where there is something to explain."""
     if ax.get_legend_handles_labels()[0]:
