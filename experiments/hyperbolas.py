@@ -173,7 +173,7 @@ class Hyperbolas(Experiment):
         table = self._measured(table)
         equal = table[(table["d"] == table["s"]) & (table["branch"] != "++")]
         figure, axes = figures.canvas(1, 3, width=9.5, height=3.2)
-        depth = np.arange(1, equal["d"].max() + 1)
+        depth = np.arange(1, equal["d"].max() + 1 if len(equal) else 2)
         rhos = np.array([rho(int(d)) for d in depth])
         widest = equal[equal["ell"] == equal["ell"].max()]
         left, middle, right = axes[0]

@@ -15,7 +15,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,7 +28,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import StringConstraints, TypeAdapter
 
-from harness import report, schema
+from harness import interrupts, report, schema
 from harness.claims import Settings
 from harness.progress import progress
 from harness.runner import run_cell
@@ -43,6 +43,10 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
 
+RESERVED = ("cells", "REPORT.md", "claims.csv", "claims.tex")
+"""What a results folder holds beside the folders of its sweeps."""
+
+
 @dataclass(frozen=True)
 class Run(Settings):
     """What a run is apart from its experiment's own fields.
@@ -55,14 +59,18 @@ class Run(Settings):
     profile: str
     seed: Annotated[int, Ge(0)]
     trials: Annotated[int, Ge(1)]
-    results: str
+    results: Annotated[str, StringConstraints(min_length=1)]
+
+    def __post_init__(self) -> None:
+        if self.name in RESERVED:
+            raise ValueError(f"name={self.name}: must not be one of {', '.join(RESERVED)}")
 
     @property
     def store(self) -> Store:
         return Store(Path(self.results))
 
 
-RUN_KEYS = tuple(field.name for field in fields(Run))
+HELP = {"--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--info", "-i"}
 PROFILES = "profiles"
 """Node of an experiment's YAML with the values that depend on the profile."""
 
@@ -76,27 +84,48 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and we say it in one line
     try:
-        if arguments[:1] == ["report"]:
-            return _report(arguments[1:])
-        several = [a for a in arguments if re.match(r"experiment=.*,", a)]
-        if several:
-            raise schema.ConfigError(f"{several[0]}: one experiment at a time")
-        sys.argv = [sys.argv[0], *arguments]
-        _hydra_main()
-    except KeyboardInterrupt:
+        with interrupts.remembered():
+            return _run(arguments)
+    except BaseException as error:
+        if not (interrupts.seen() or isinstance(error, KeyboardInterrupt)):
+            raise
         print(
-            "interrupted: finished trials are stored; the same command goes on from there",
+            "interrupted: what is stored is kept; the same command goes on from there",
             file=sys.stderr,
         )
         return INTERRUPTED
+
+
+def _run(arguments: Sequence[str]) -> int:
+    try:
+        if arguments[:1] == ["report"]:
+            return _report(arguments[1:])
+        if not HELP.intersection(arguments):
+            _check_choice(arguments)
+        sys.argv = [sys.argv[0], *arguments]
+        _hydra_main()
     except CellsFailedError as failed:
         print(failed, file=sys.stderr)
         return 1
     except BAD_INPUT as error:
+        if interrupts.seen():
+            raise
         return _refuse(error)
     except SystemExit as stop:
         return int(stop.code or 0)
     return 0
+
+
+def _check_choice(arguments: Sequence[str]) -> None:
+    """Refuse anything but one experiment, before Hydra composes what depends on it."""
+    chosen = [a.partition("=")[2] for a in arguments if a.startswith("experiment=")]
+    if any(re.search(r"[,(]", choice) for choice in chosen):
+        raise schema.ConfigError(f"experiment={chosen[-1]}: one experiment at a time")
+    pairs = zip(["", *arguments], arguments, strict=False)
+    words = [a for before, a in pairs if not before.startswith("--config") and a[:1] != "-"]
+    if not chosen and all("=" in word for word in words) and "--config-name" not in arguments:
+        names = ", ".join(schema.experiment_names())
+        raise schema.ConfigError(f"experiment: missing; must be one of {names}")
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
@@ -106,11 +135,15 @@ def _hydra_main(cfg: DictConfig) -> str | None:
         run, cell = read(cfg)
         run.store.check()
     except BAD_INPUT as error:  # Hydra prints lines of its own for anything but SystemExit
+        if interrupts.seen():
+            raise
         raise SystemExit(_refuse(error)) from None
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         try:
             run_cell(run.store, cell, run.trials)
         except Exception:
+            if interrupts.seen():
+                raise
             log.exception("a cell of %s failed", run.experiment)
             return traceback.format_exc()
         return None
@@ -126,11 +159,15 @@ def _hydra_main(cfg: DictConfig) -> str | None:
 
 def read(cfg: DictConfig) -> tuple[Run, Cell]:
     """A composed configuration as typed values; ConfigError in one line if it cannot be."""
-    ours = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
-    values = OmegaConf.to_container(ours, resolve=True, throw_on_missing=True)
-    assert isinstance(values, dict)
-    settings = {key: values.get(key) for key in RUN_KEYS}
-    own = {str(key): value for key, value in values.items() if key not in (*RUN_KEYS, PROFILES)}
+    values = {  # key by key: the profiles hold all grids, and would be copied for every cell
+        str(key): OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
+        if OmegaConf.is_config(value)
+        else value
+        for key, value in cfg.items()
+        if key not in ("hydra", PROFILES)
+    }
+    settings = {key: values.get(key) for key in schema.RUN_KEYS}
+    own = {key: value for key, value in values.items() if key not in schema.RUN_KEYS}
     experiment = schema.build(str(settings["experiment"]), own)
     run = schema.validate(TypeAdapter(Run), settings, "run")
     return run, Cell(run.experiment, experiment, run.seed)
@@ -157,11 +194,14 @@ def run_sweep(
     start = time.monotonic()
     run, template = read(base)
     runs, all_cells = zip(*(read(config) for config in configs), strict=True)
-    for other, key in itertools.product(runs, RUN_KEYS):
+    for other, key in itertools.product(runs, schema.RUN_KEYS):
         if (value := getattr(other, key)) != getattr(run, key):
             raise schema.ConfigError(
                 f"{key}={getattr(run, key)},{value}: must be the same in all cells of a sweep"
             )
+    limits = {str(getattr(cell.experiment, "thresholds", None)) for cell in (template, *all_cells)}
+    if len(limits) > 1:
+        raise schema.ConfigError("thresholds: must be the same in all cells of a sweep")
     index = {cell.key: i for i, cell in reversed(list(enumerate(all_cells)))}  # grids may overlap
     cells = [all_cells[i] for i in sorted(index.values())]
     run.store.check()
@@ -171,14 +211,27 @@ def run_sweep(
     failures: list[str] = []
     if todo:
         with progress(run.store, run.name, cells, run.trials):
-            failures = [text for text in launch(todo) if text is not None]
-    report.update(run.store, run.name, wall_seconds=time.monotonic() - start)
-    print(report.verdict_lines(run.store, run.name))
-    print(f"report: {report.write(run.store)}")
-    if failures:
+            try:
+                failures = [text for text in launch(todo) if text is not None]
+            except BAD_INPUT:
+                raise
+            except Exception as error:  # of the launcher: a worker was killed, say
+                if interrupts.seen():
+                    raise
+                failures = [f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"]
+    unfinished = sum(bool(run.store.missing(cell, run.trials)) for cell in cells)
+    try:
+        report.update(run.store, run.name, wall_seconds=time.monotonic() - start)
+        print(report.verdict_lines(run.store, run.name))
+        print(f"report: {report.write(run.store)}")
+    except Exception:
+        if not unfinished or interrupts.seen():
+            raise
+        log.exception("%s cannot be judged or drawn with cells missing", run.name)
+    if unfinished:
         kinds = sorted({text.strip().splitlines()[-1] for text in failures})
         raise CellsFailedError(
-            f"{len(failures)} of {len(cells)} cells failed ({'; '.join(kinds)}); "
+            f"{unfinished} of {len(cells)} cells failed ({'; '.join(kinds) or 'not measured'}); "
             "the same command runs only what is missing"
         )
 
@@ -207,11 +260,17 @@ def _report(arguments: Sequence[str]) -> int:
     if not store.names():
         raise StoreError(f"results={results}: holds no sweep")
     store.check()
+    broken: list[StoreError] = []
     for name in store.names():
-        report.update(store, name)
-        print(report.verdict_lines(store, name))
+        try:
+            report.update(store, name)
+            print(report.verdict_lines(store, name))
+        except StoreError as error:
+            broken.append(error)
     print(f"report: {report.write(store)}")
-    return 0
+    for fault in broken:
+        _refuse(fault)
+    return BAD_INPUT_CODE if broken else 0
 
 
 def _refuse(error: Exception) -> int:
@@ -228,13 +287,12 @@ def _one_line(error: Exception) -> str:
         start = next(i for i, line in enumerate(lines) if line.startswith("Available options"))
         end = next((i for i, line in enumerate(lines) if line.startswith("Config search")), None)
         options = [line for line in lines[start + 1 : end] if line]
-        if found := re.search(r"Could not find '(.+)/(.+)'", text):
+        if found := re.search(r"Could not find '(.+)/(.*)'", text):
             return f"{found[1]}={found[2]}: must be one of {', '.join(options)}"
         if found := re.search(r"You must specify '(.+?)'", text):
             return f"{found[1]}: missing; must be one of {', '.join(options)}"
     if found := re.search(r"Could not override '(.+?)'", text):
-        return (
-            f"{found[1]}: unknown key; `--cfg job` in place of -m shows the keys and their values"
-        )
+        given = [a for a in sys.argv[1:] if a.lstrip("+~").startswith(f"{found[1]}=")]
+        return f"{(given or [found[1]])[-1]}: unknown key; `--cfg job` shows the keys there are"
     noise = ("object_type=", "reference_type=")
     return "; ".join(dict.fromkeys(line for line in lines if line and not line.startswith(noise)))

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 Scalar = float | int | bool | str
 Row = dict[str, Scalar]
 
+ROW_COLUMNS = ("trial", "seed", "status", "seconds")
+"""What the runner adds to every row."""
+
 
 class Verdict(StrEnum):
     """What the data say of a claim."""
@@ -109,10 +112,15 @@ def _decide(
     else:
         verdict = Verdict.INCONCLUSIVE
 
-    def margin(estimate: Estimate) -> float:
+    def margin(estimate: Estimate) -> tuple[float, float]:
+        """How far the interval, and then the value, stays inside the limits."""
         if np.isnan(estimate.value):
-            return -np.inf
-        return min(estimate.low - low, high - estimate.high)
+            return -np.inf, -np.inf
+        ends = (
+            (estimate.low - low if np.isfinite(low) else np.inf),
+            (high - estimate.high if np.isfinite(high) else np.inf),
+        )
+        return min(ends), min(estimate.value - low, high - estimate.value)
 
     shown = min(
         (e for e in family if _verdict(e, low, high) == verdict),
@@ -215,7 +223,8 @@ def _flatten(mapping: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str
         if isinstance(value, Mapping):
             yield from _flatten(value, f"{prefix}{key}.")
         elif isinstance(value, Sequence) and not isinstance(value, str):
-            yield prefix + key, "-".join(str(item) for item in value)
+            numbers = all(isinstance(item, int) for item in value)
+            yield prefix + key, "-".join(map(str, value)) if numbers else json.dumps(value)
         else:
             yield prefix + key, value
 
@@ -238,8 +247,12 @@ def at_baseline(experiment: Experiment, table: pd.DataFrame, free: Sequence[str]
     """Rows whose coordinates are the experiment's own, but for the columns named in `free`."""
     chosen = table
     for name, value in columns(experiment).items():
-        if name not in free and value is not None:
-            chosen = chosen[chosen[name] == value]
+        if name in free:
+            continue
+        if name not in chosen:  # no cell of the table has the coordinate
+            chosen = chosen if value is None else chosen.iloc[:0]
+        else:
+            chosen = chosen[chosen[name].isna() if value is None else chosen[name] == value]
     return chosen
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -22,12 +23,14 @@ def progress(store: Store, name: str, cells: Sequence[Cell], trials: int) -> Ite
     done = threading.Event()
 
     def watch(bar: tqdm) -> None:
-        remaining, last = pending, False
+        remaining, last, pause = pending, False, INTERVAL
         while not last:
-            last = done.wait(INTERVAL)
+            last = done.wait(pause)
+            start = time.monotonic()
             still = [cell for cell in remaining if store.missing(cell, trials)]
             bar.update(len(remaining) - len(still))
             remaining = still
+            pause = max(INTERVAL, 20 * (time.monotonic() - start))  # looking costs 5% at the most
 
     quiet = 0.1 if sys.stderr.isatty() else 15.0
     with tqdm(

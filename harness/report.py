@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +19,9 @@ from harness.claims import Experiment, Finding, Verdict
 from harness.provenance import provenance
 from harness.stats import LEVEL, Estimate
 from harness.store import Cell, Store, StoreError, write_atomically
+
+SWEEP_FACTS = ("experiment", "profile", "seed", "trials", "config")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ def _collect(store: Store, name: str, sweep: dict[str, Any], wall_seconds: float
     table, seconds = store.collect(cells, sweep["trials"])
     complete = sum(not store.missing(cell, sweep["trials"]) for cell in cells)
     facts = {
-        **{key: sweep[key] for key in ("experiment", "profile", "seed", "trials", "config")},
+        **{key: sweep[key] for key in SWEEP_FACTS},
         "version": cells[0].experiment.version,
         "cells": len(cells),
         "cells_complete": complete,
@@ -75,8 +80,15 @@ def _collect(store: Store, name: str, sweep: dict[str, Any], wall_seconds: float
     }
     try:
         old_table, old = store.read_table(name)
-        unchanged = old_table.equals(table) and all(old.get(k) == v for k, v in facts.items())
     except StoreError:
+        old_table, old = None, {}
+    same_sweep = all(old.get(key) == facts[key] for key in (*SWEEP_FACTS, "version", "cells"))
+    if old_table is not None and same_sweep and old["rows"] >= len(table):
+        if old["rows"] > len(table):
+            log.warning("%s: cells are missing; its table, which has them, is kept", name)
+            return
+        unchanged = old_table.equals(table)
+    else:
         unchanged = False
     if not unchanged:
         timing = {"trial_seconds": round(seconds, 1), "wall_seconds": wall_seconds}
@@ -97,7 +109,12 @@ def verdict_lines(store: Store, name: str) -> str:
 
 def write(store: Store) -> Path:
     """Write results/REPORT.md from everything stored; return its path."""
-    results = [load(store, name) for name in store.names() if _has_table(store, name)]
+    results = []
+    for name in store.names():
+        try:
+            results.append(load(store, name))
+        except StoreError as error:
+            log.warning("left out of the report: %s", error)
     findings = {result.name: result.findings for result in results}
     counts = Counter(f.verdict for listed in findings.values() for f in listed)
     lines = [
@@ -124,15 +141,11 @@ def write(store: Store) -> Path:
     return path
 
 
-def _has_table(store: Store, name: str) -> bool:
-    return (store.folder(name) / "table.csv").exists()
-
-
 def _overview(findings: dict[str, list[Finding]]) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
-                "claim": f"[{f.claim.id}](#{name.lower()})",
+                "claim": f"[{f.claim.id}](#{_anchor(name)})",
                 "statement": f"{f.claim.statement} ({f.claim.source})",
                 "tested": f.tested,
                 "statistic": f"{f.statistic}: {f.estimate}",
@@ -143,6 +156,11 @@ def _overview(findings: dict[str, list[Finding]]) -> pd.DataFrame:
             for f in listed
         ]
     )
+
+
+def _anchor(heading: str) -> str:
+    """The link that Markdown viewers give a heading."""
+    return re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-")
 
 
 def _section(result: Result, findings: Sequence[Finding]) -> list[str]:
@@ -196,6 +214,8 @@ def _write_table(stem: Path, table: pd.DataFrame) -> None:
     """A table as CSV and as LaTeX (booktabs)."""
     write_atomically(stem.with_suffix(".csv"), table.to_csv(index=False).encode())
     text = table.to_latex(index=False, escape=True, float_format="%.4g")
+    for sign, command in (("<=", r"$\le$"), (">=", r"$\ge$"), ("|", r"\textbar{}")):
+        text = text.replace(sign, command)  # LaTeX's plain fonts have other glyphs in their places
     write_atomically(stem.with_suffix(".tex"), text.encode())
 
 

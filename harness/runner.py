@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from harness.claims import Row, Scalar, UnmeasurableError, coordinates
+from harness.claims import ROW_COLUMNS, Row, Scalar, UnmeasurableError, columns, coordinates
 from harness.status import Status
 from harness.store import Cell, Store, digest
 
@@ -51,8 +51,15 @@ def measure(cell: Cell, trial: int) -> list[Row]:
     except UnmeasurableError as nothing:
         measured = [{"status": nothing.status}]
     seconds = time.perf_counter() - start
+    if not measured:
+        raise ValueError(f"{cell.name}: trial {trial} gave no row; at least one is needed")
+    taken = {*columns(cell.experiment), *ROW_COLUMNS} - {"status"}
     rows = []
     for row in measured:
+        if clash := sorted(taken & row.keys()):
+            raise ValueError(
+                f"{cell.name}: a row measures {clash[0]!r}, the name of another column"
+            )
         scalars = {key: _plain(value) for key, value in row.items() if key != "status"}
         finite = all(math.isfinite(v) for v in scalars.values() if isinstance(v, float))
         status = Status(str(row.get("status", Status.OK if finite else Status.NONFINITE)))

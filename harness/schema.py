@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, TypeVar
@@ -10,9 +11,12 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 import experiments
-from harness.claims import Experiment, columns, coordinates, experiment_class
+from harness.claims import ROW_COLUMNS, Experiment, columns, coordinates, experiment_class
 
 T = TypeVar("T")
+
+RUN_KEYS = ("experiment", "name", "profile", "seed", "trials", "results")
+"""Settings of every run, which are no fields of an experiment."""
 
 
 class ConfigError(ValueError):
@@ -33,9 +37,18 @@ def build(name: str, values: Mapping[str, Any]) -> Experiment:
         For the first unknown experiment or key, wrong type, or value out of range.
     """
     experiment = validate(_adapter(name), values, f"experiment {name}")
+    _check_names(name, experiment)
+    return experiment
+
+
+def _check_names(name: str, experiment: Experiment) -> None:
+    """Raise TypeError for a field that could not be told from another name: a fault of the file."""
     if len(columns(experiment)) != len(coordinates(experiment)):
         raise TypeError(f"{name}: two fields end in the same name and would share a column")
-    return experiment
+    if clash := sorted({*ROW_COLUMNS, *RUN_KEYS} & columns(experiment).keys()):
+        raise TypeError(f"{name}: a field cannot be called {clash[0]}, which every run has")
+    if unknown := sorted(set(experiment.paired) - coordinates(experiment).keys()):
+        raise TypeError(f"{name}: {unknown[0]} is paired but is no field")
 
 
 def dump(name: str, experiment: Experiment) -> dict[str, Any]:
@@ -46,7 +59,8 @@ def dump(name: str, experiment: Experiment) -> dict[str, Any]:
 def validate(adapter: TypeAdapter[T], values: Mapping[str, Any], owner: str) -> T:
     """The typed value; the first error as a ConfigError that says whose key it is."""
     try:
-        return adapter.validate_python(dict(values))
+        # By way of JSON, whose strict rules take a mapping for a dataclass but no True for 1.
+        return adapter.validate_json(json.dumps(values), strict=True)
     except ValidationError as error:
         raise ConfigError(_one_line(owner, error)) from None
 

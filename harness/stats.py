@@ -66,7 +66,8 @@ def quantile(values: ArrayLike, q: float = 0.5, *, level: float = LEVEL) -> Esti
 
     The interval [x_(i), x_(j)] has i, j from the binomial(n, q) law of the count below the
     quantile; it is unbounded on a side where no order statistic reaches the level.  NaN sorts
-    above everything, infinity included: it is a value that was not had, not one to drop.
+    above everything, infinity included: it is a value that was not had, not one to drop.  Where
+    large values are the good ones, put -inf in its place first.
     """
     x = np.sort(np.asarray(values, dtype=np.float64).ravel())
     if x.size == 0:
@@ -79,7 +80,9 @@ def quantile(values: ArrayLike, q: float = 0.5, *, level: float = LEVEL) -> Esti
     low = x[low_rank - 1] if low_rank >= 1 else -np.inf
     high = x[high_rank - 1] if high_rank <= x.size else np.inf
     index = max(int(np.ceil(q * x.size)), 1) - 1
-    middle = 0.5 * (x[(x.size - 1) // 2] + x[x.size // 2]) if q == 0.5 else x[index]
+    with np.errstate(invalid="ignore"):  # halfway between -inf and inf there is nothing: NaN
+        halfway = 0.5 * x[(x.size - 1) // 2] + 0.5 * x[x.size // 2]
+    middle = halfway if q == 0.5 else x[index]
     return Estimate(float(middle), float(low), float(high), x.size, "order statistics", level)
 
 

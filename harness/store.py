@@ -16,6 +16,7 @@ what was finished.  A segment's name holds its digest; a trial found twice count
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -34,6 +35,8 @@ import pandas as pd
 from harness.claims import Experiment, Row, canonical, columns, coordinates
 
 SCHEMA = 1
+MISSING = "nan"
+"""A value that a row does not have, and NaN, in table.csv."""
 log = logging.getLogger(__name__)
 
 
@@ -77,15 +80,19 @@ class Store:
         """Raise StoreError unless the folder can be written and its cells are of this schema."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.root):
-                pass
+            cells = self._schema_file.parent
+            for folder in (self.root, cells) if cells.exists() else (self.root,):
+                with tempfile.TemporaryFile(dir=folder):
+                    pass
         except OSError as error:
             reason = error.strerror or type(error).__name__
             raise StoreError(
                 f"results={self.root}: must be a folder that can be written ({reason})"
             ) from None
         version = self._schema_file
-        found = version.read_text().strip() if version.exists() else str(SCHEMA)
+        found = str(SCHEMA)
+        if version.exists():
+            found = version.read_text(errors="replace").strip()
         if found != str(SCHEMA):
             raise StoreError(
                 f"results={self.root}: holds cells of schema {found[:20]!r}; "
@@ -137,7 +144,8 @@ class Store:
             return []
         except (ValueError, KeyError, TypeError):
             log.warning("damaged cell file set aside, its trials will be measured again: %s", path)
-            os.replace(path, path.with_name(path.name + ".damaged"))
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(path, path.with_name(path.name + ".damaged"))
             return []
 
     def _folder(self, cell: Cell) -> Path:
@@ -156,7 +164,7 @@ class Store:
     def read_sweep(self, name: str) -> dict[str, Any] | None:
         """The last sweep of that name, None where its cells are not kept (a fresh clone)."""
         path = self._sweep_file(name)
-        return json.loads(path.read_text()) if path.exists() else None
+        return self._read_json(path) if path.exists() else None
 
     def _sweep_file(self, name: str) -> Path:
         return self.root / "cells" / f"{name}.sweep.json"
@@ -182,8 +190,12 @@ class Store:
 
     def write_table(self, name: str, table: pd.DataFrame, provenance: Mapping[str, Any]) -> None:
         """Write table.csv and provenance.json, to which the table's hash is added."""
-        data = table.to_csv(index=False, na_rep="nan").encode()
-        record = {**provenance, "table_sha256": hashlib.sha256(data).hexdigest()}
+        data = table.to_csv(index=False, na_rep=MISSING).encode()
+        record = {
+            **provenance,
+            "columns": {name: str(dtype) for name, dtype in table.dtypes.items()},
+            "table_sha256": hashlib.sha256(data).hexdigest(),
+        }
         write_atomically(self.folder(name) / "table.csv", data)
         write_atomically(
             self.folder(name) / "provenance.json", (json.dumps(record, indent=1) + "\n").encode()
@@ -197,19 +209,34 @@ class Store:
         StoreError
             If they are missing or the table is not the one the provenance speaks of.
         """
-        folder = self.folder(name)
+        path = self.folder(name) / "provenance.json"
+        provenance = self._read_json(path)
+        if not {"table_sha256", "columns"} <= provenance.keys():
+            raise StoreError(f"results={self.root}: {path.relative_to(self.root)} is incomplete")
         try:
-            data = (folder / "table.csv").read_bytes()
-            provenance = json.loads((folder / "provenance.json").read_text())
-        except FileNotFoundError as error:
-            raise StoreError(f"results={self.root}: {error.filename} is missing") from None
+            data = (self.folder(name) / "table.csv").read_bytes()
+        except FileNotFoundError:
+            raise StoreError(f"results={self.root}: {name}/table.csv is missing") from None
         if hashlib.sha256(data).hexdigest() != provenance["table_sha256"]:
-            raise StoreError(
-                f"results={self.root}: {name}/table.csv was changed after it was written"
-            )
-        if not data.strip():
+            raise StoreError(f"results={self.root}: {name}/table.csv was changed by hand")
+        if not provenance["columns"]:
             return pd.DataFrame(), provenance
-        return pd.read_csv(io.BytesIO(data), float_precision="round_trip"), provenance
+        texts = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False)
+        for column, dtype in provenance["columns"].items():
+            texts[column] = _typed(texts[column], dtype)
+        return texts, provenance
+
+    def _read_json(self, path: Path) -> dict[str, Any]:
+        where = path.relative_to(self.root)
+        try:
+            values = json.loads(path.read_text())
+        except FileNotFoundError:
+            raise StoreError(f"results={self.root}: {where} is missing") from None
+        except ValueError:
+            raise StoreError(f"results={self.root}: {where} cannot be read") from None
+        if not isinstance(values, dict):
+            raise StoreError(f"results={self.root}: {where} cannot be read")
+        return values
 
     def names(self) -> list[str]:
         """Names that have a table or a sweep, in alphabetical order."""
@@ -220,6 +247,17 @@ class Store:
     def folder(self, name: str) -> Path:
         """Where a sweep's table, figure and verdict stand."""
         return self.root / name
+
+
+def _typed(texts: pd.Series, dtype: str) -> pd.Series:
+    """A column as it was before it was text; floats come back exactly."""
+    if dtype == "bool":
+        return texts == "True"
+    if dtype == "object":  # True, False and missing
+        return texts.map({"True": True, "False": False}).astype(object)
+    if dtype == "str":
+        return texts.where(texts != MISSING)
+    return texts.astype(dtype)
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,10 +27,10 @@ class HarnessSweeper(BasicSweeper):
         self,
         max_batch_size: int | None,
         params: Mapping[str, Any] | None = None,
-        grids: Sequence[Mapping[str, Any]] | None = None,
+        grids: Any = None,
     ) -> None:
         super().__init__(max_batch_size, dict(params or {}))
-        self.grids = grids or [{}]
+        self.grids = _checked(grids or [])
 
     def sweep(self, arguments: list[str]) -> None:
         assert self.config is not None
@@ -42,11 +43,7 @@ class HarnessSweeper(BasicSweeper):
             overrides = parser.parse_overrides([*self._parse_config(), *axes, *arguments])
             [product] = self.split_arguments(overrides, None)
             jobs += [job for job in product if job not in jobs]
-        fixed = set(arguments)  # the sweep's own configuration has those that do not vary
-        configs = [
-            self._compose(parser.parse_overrides([o for o in job if o not in fixed]), job)
-            for job in jobs
-        ]
+        configs = [self._compose(parser.parse_overrides(job), job, arguments) for job in jobs]
         launcher = self.launcher
 
         def launch(indices: Sequence[int]) -> list[str | None]:
@@ -55,32 +52,47 @@ class HarnessSweeper(BasicSweeper):
 
         app.run_sweep(self.config, configs, launch)
 
-    def _compose(self, varied: Sequence[Override], job: list[str]) -> DictConfig:
+    def _compose(
+        self, overrides: Sequence[Override], job: list[str], arguments: Sequence[str]
+    ) -> DictConfig:
         """The configuration of one job, as the launcher will compose it.
 
         Plain `key=value` overrides are set on the sweep's own configuration, a hundred times
-        faster than composing anew, which the choice of a config group needs.
+        faster than composing anew, which a group needs whose choice varies.
         """
         assert self.config is not None
         assert self.hydra_context is not None
         loader = self.hydra_context.config_loader
-        if any(
-            override.is_add()
-            or override.is_delete()
-            or loader.get_group_options(override.key_or_group)
-            for override in varied
-        ):
-            return loader.load_sweep_config(self.config, job)
-        config = OmegaConf.masked_copy(
-            self.config, [str(key) for key in self.config if key != "hydra"]
-        )
-        for override in varied:
+        plain: list[Override] = []
+        for override, text in zip(overrides, job, strict=True):
+            if override.is_add() or override.is_delete():
+                return loader.load_sweep_config(self.config, job)
+            if not loader.get_group_options(override.key_or_group):
+                plain.append(override)
+            elif text not in arguments:  # of the arguments the sweep's own configuration is made
+                return loader.load_sweep_config(self.config, job)
+        config = OmegaConf.masked_copy(self.config, [str(k) for k in self.config if k != "hydra"])
+        for override in plain:
             OmegaConf.update(config, override.key_or_group, override.value())
         return config
 
 
+def _checked(grids: Any) -> list[Mapping[str, Any]]:
+    if OmegaConf.is_config(grids):
+        grids = OmegaConf.to_container(grids, resolve=True)
+    if not isinstance(grids, list) or not all(isinstance(grid, Mapping) for grid in grids):
+        raise app.schema.ConfigError(
+            f"hydra.sweeper.grids={grids}: must be a list of mappings from keys to values"
+        )
+    return grids or [{}]
+
+
 def _values(value: Any) -> str:
-    """A list of values as Hydra's sweep text; anything else as it stands."""
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        return str(value)
-    return ",".join(str(item) for item in value)
+    """A list of values as Hydra's sweep text; anything else as one value."""
+    if isinstance(value, list):
+        return ",".join(_value(item) for item in value)
+    return value if isinstance(value, str) else _value(value)
+
+
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

@@ -27,6 +27,7 @@ TOY = '''
 """Normal draws are small: a claim for tests, without mathematics."""
 
 import os
+import signal
 import time
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
@@ -61,7 +62,9 @@ class Toy(Experiment):
     thresholds: Thresholds
 
     def trial(self, rng):
-        """TOY_SLEEP: seconds of a trial.  TOY_BROKEN: the size that raises."""
+        """TOY_SLEEP: seconds of a trial.  TOY_BROKEN: the size that raises; TOY_KILLED: kills."""
+        if os.environ.get("TOY_KILLED") == str(self.inner.size):
+            os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(float(os.environ.get("TOY_SLEEP", "0")))
         draws = self.scale * rng.standard_normal(2)
         if os.environ.get("TOY_BROKEN") == str(self.inner.size):
@@ -106,13 +109,13 @@ profiles:
   quick:
     trials: 3
     grids:
-      - {inner.size: [1, 2, 3, 4]}
-      - {method: [plain, fancy], scale: [0.5, 1.0]}
+      - {inner.size: [1, 2, 3]}
+      - {method: [plain, fancy]}
   paper: {trials: 5, grids: [{inner.size: [1, 2]}]}
   full: {trials: 7, grids: [{}]}
 """
-TOY_CELLS = 7
-"""Cells of its quick profile: 4 + 4 of which one is in both grids."""
+TOY_CELLS = 4
+"""Cells of its quick profile: 3 + 2 of which one is in both grids."""
 
 
 @dataclass(frozen=True)
@@ -175,6 +178,15 @@ def private(tmp_path_factory: pytest.TempPathFactory) -> Private:
     (root / "conf" / "experiment").mkdir(parents=True)
     (root / "conf" / "experiment" / "toy.yaml").write_text(TOY_YAML)
     return Private(root)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(private: Private, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of the toy's sweep by the basic launcher, in a process of its own; read only."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    done = private.run(folder, "-m", "experiment=toy", "hydra/launcher=basic")
+    assert done.code == 0, done.err
+    return folder / "results"
 
 
 @pytest.fixture

@@ -143,6 +143,12 @@ def test_infinite_values_are_values():
     assert quantile([-INF] * 10).high == -INF
 
 
+def test_a_median_between_two_values_neither_overflows_nor_warns():
+    assert quantile([1e308, 1.5e308]).value == 1.25e308
+    assert quantile([-INF, INF]).n == 2
+    assert quantile([-INF, 1.0, 2.0, INF]).value == 1.5
+
+
 def test_quantile_of_nothing_is_undetermined():
     assert is_undetermined(quantile([]))
 

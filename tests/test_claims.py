@@ -1,0 +1,327 @@
+"""Verdicts from intervals, coordinates from fields, and the one experiment of a module."""
+
+from __future__ import annotations
+
+import json
+import types
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.claims import (
+    Claim,
+    Experiment,
+    Finding,
+    Row,
+    Settings,
+    Verdict,
+    above,
+    at_baseline,
+    below,
+    canonical,
+    columns,
+    coordinates,
+    experiment_class,
+    spread,
+    unmeasured,
+    within,
+)
+from harness.stats import Estimate, proportion, quantile, undetermined
+
+PROPERTY = settings(deadline=None, max_examples=200, derandomize=True, database=None)
+INF, NAN = float("inf"), float("nan")
+CLAIM = Claim("test.claim", "A statement", "a source")
+WORDS = {"statistic": "a number", "tested": "a grid"}
+
+
+def estimate(low: float, value: float, high: float) -> Estimate:
+    return Estimate(value, low, high, 9, "test")
+
+
+# --- Verdicts -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("low", "value", "high", "verdict"),
+    [
+        (1.1, 1.5, 2.0, Verdict.SUPPORTED),
+        (1.0, 1.0, 1.0, Verdict.SUPPORTED),
+        (1.0, 1.5, INF, Verdict.SUPPORTED),
+        (INF, INF, INF, Verdict.SUPPORTED),
+        (0.1, 0.5, 0.9, Verdict.REFUTED),
+        (-INF, 0.5, 0.9, Verdict.REFUTED),
+        (-INF, -INF, -INF, Verdict.REFUTED),
+        (0.9, 1.5, 2.0, Verdict.INCONCLUSIVE),
+        (0.5, 0.9, 1.0, Verdict.INCONCLUSIVE),
+        (-INF, 5.0, INF, Verdict.INCONCLUSIVE),
+        (-INF, NAN, INF, Verdict.INCONCLUSIVE),
+        (2.0, NAN, 3.0, Verdict.INCONCLUSIVE),
+        (2.0, 3.0, NAN, Verdict.INCONCLUSIVE),
+        (NAN, 3.0, 4.0, Verdict.INCONCLUSIVE),
+        (NAN, NAN, NAN, Verdict.INCONCLUSIVE),
+    ],
+)
+def test_above_and_its_mirror_image_below(low, value, high, verdict):
+    finding = above(CLAIM, estimate(low, value, high), 1.0, **WORDS)
+    mirrored = below(CLAIM, estimate(-high, -value, -low), -1.0, **WORDS)
+    assert (finding.verdict, mirrored.verdict) == (verdict, verdict)
+    assert (finding.threshold, mirrored.threshold) == (">= 1", "<= -1")
+
+
+@pytest.mark.parametrize(
+    ("low", "value", "high", "verdict"),
+    [
+        (-0.5, 0.0, 0.5, Verdict.SUPPORTED),
+        (-1.0, 0.0, 1.0, Verdict.SUPPORTED),
+        (1.1, 1.2, INF, Verdict.REFUTED),
+        (-INF, -2.0, -1.1, Verdict.REFUTED),
+        (0.5, 0.9, 1.1, Verdict.INCONCLUSIVE),
+        (-1.1, 0.0, 0.0, Verdict.INCONCLUSIVE),
+        (-2.0, 0.0, 2.0, Verdict.INCONCLUSIVE),
+        (1.0, 1.5, 2.0, Verdict.INCONCLUSIVE),
+        (-INF, 0.0, INF, Verdict.INCONCLUSIVE),
+        (-0.5, NAN, 0.5, Verdict.INCONCLUSIVE),
+    ],
+)
+def test_within(low, value, high, verdict):
+    finding = within(CLAIM, estimate(low, value, high), -1.0, 1.0, **WORDS)
+    assert finding.verdict == verdict
+    assert finding.threshold == "in [-1, 1]"
+
+
+def test_a_finding_carries_what_was_asked():
+    shown = estimate(0.0, 1.0, 2.0)
+    assert above(CLAIM, shown, 0.0, **WORDS) == Finding(
+        CLAIM, "a grid", "a number", shown, ">= 0", Verdict.SUPPORTED
+    )
+
+
+bounds = st.floats(-10, 10)
+
+
+@given(bounds, bounds, bounds, bounds, bounds)
+@PROPERTY
+def test_a_verdict_is_the_sign_of_every_point_of_the_interval(a, b, c, d, e):
+    low, value, high = sorted((a, b, c))
+    left, right = sorted((d, e))
+    verdict = within(CLAIM, estimate(low, value, high), left, right, **WORDS).verdict
+    inside = [left <= x <= right for x in np.linspace(low, high, 7)]
+    if verdict == Verdict.SUPPORTED:
+        assert all(inside)
+    elif verdict == Verdict.REFUTED:
+        assert not any(inside)
+    else:
+        assert not (left <= low and high <= right)
+        assert low <= right
+        assert left <= high
+
+
+def test_missing_data_decide_nothing():
+    for nothing in (proportion(np.zeros(0, dtype=bool)), quantile([]), undetermined(0, "none"), []):
+        for decide in (above, below):
+            assert decide(CLAIM, nothing, 0.0, **WORDS).verdict == Verdict.INCONCLUSIVE
+        assert within(CLAIM, nothing, -1, 1, **WORDS).verdict == Verdict.INCONCLUSIVE
+
+
+# --- Families -------------------------------------------------------------------------------
+
+GOOD, BETTER = estimate(0.1, 0.2, 0.3), estimate(0.0, 0.1, 0.2)
+BAD, WORSE = estimate(1.5, 2.0, 2.5), estimate(1.6, 3.0, 5.0)
+UNSURE = estimate(0.5, 0.6, 1.5)
+
+
+@pytest.mark.parametrize(
+    ("family", "verdict", "shown"),
+    [
+        ([BETTER, GOOD], Verdict.SUPPORTED, GOOD),
+        ([GOOD, UNSURE, BETTER], Verdict.INCONCLUSIVE, UNSURE),
+        ([GOOD, BAD, UNSURE, WORSE], Verdict.REFUTED, WORSE),
+        ([GOOD, undetermined(0, "none")], Verdict.INCONCLUSIVE, undetermined(0, "none")),
+        ([BAD, undetermined(0, "none")], Verdict.REFUTED, BAD),
+        ([UNSURE, undetermined(0, "none")], Verdict.INCONCLUSIVE, undetermined(0, "none")),
+    ],
+)
+def test_a_family_holds_if_all_members_hold_and_falls_with_one(family, verdict, shown):
+    for members in (family, family[::-1]):
+        finding = below(CLAIM, members, 1.0, **WORDS)
+        assert finding.verdict == verdict
+        assert str(finding.estimate) == str(shown)
+
+
+def test_a_family_of_one_is_the_estimate():
+    for member in (GOOD, BAD, UNSURE):
+        assert below(CLAIM, [member], 1.0, **WORDS) == below(CLAIM, member, 1.0, **WORDS)
+
+
+def test_the_member_shown_does_not_depend_on_the_order_where_an_end_is_unbounded():
+    near, far = estimate(-INF, 0.5, 1.5), estimate(-INF, 0.5, 8.0)
+    for family in ([near, far], [far, near], [UNSURE, near, far], [far, near, UNSURE]):
+        assert below(CLAIM, family, 1.0, **WORDS).estimate == far
+    mirrored = [estimate(-e.high, -e.value, -e.low) for e in (near, far)]
+    for family in (mirrored, mirrored[::-1]):
+        assert above(CLAIM, family, -1.0, **WORDS).estimate == mirrored[1]
+
+
+# --- Coordinates ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Deep(Settings):
+    size: int = 4
+
+
+@dataclass(frozen=True)
+class Inner(Settings):
+    n: int = 2
+    widths: tuple[int, ...] | None = None
+    deep: Deep = field(default_factory=Deep)
+
+
+@dataclass(frozen=True)
+class Limits(Settings):
+    rate: float = 0.5
+
+
+@dataclass(frozen=True)
+class Example(Experiment):
+    version: ClassVar[int] = 3
+
+    inner: Inner = field(default_factory=Inner)
+    kappa: float = 0.25
+    check: bool = True
+    word: str = "every"
+    thresholds: Limits = field(default_factory=Limits)
+
+    def trial(self, rng: np.random.Generator) -> list[Row]:
+        return [{"value": float(rng.random())}]
+
+    def judge(self, table: pd.DataFrame) -> list[Finding]:
+        return []
+
+    def figure(self, table: pd.DataFrame) -> Any:
+        raise NotImplementedError
+
+
+def test_coordinates_are_the_fields_by_dotted_name_without_class_attributes_and_thresholds():
+    assert coordinates(Example(Inner(widths=(2, 5, 9)))) == {
+        "inner.n": 2,
+        "inner.widths": "2-5-9",
+        "inner.deep.size": 4,
+        "kappa": 0.25,
+        "check": True,
+        "word": "every",
+    }
+
+
+def test_columns_are_the_last_parts_of_the_names():
+    assert columns(Example()) == {
+        "n": 2,
+        "widths": None,
+        "size": 4,
+        "kappa": 0.25,
+        "check": True,
+        "word": "every",
+    }
+
+
+def test_canonical_text_does_not_depend_on_the_order_of_keys():
+    one, other = {"a": 1, "b": {"x": 1.5, "y": None}}, {"b": {"y": None, "x": 1.5}, "a": 1}
+    assert canonical(one) == canonical(other)
+    assert json.loads(canonical(one)) == one
+
+
+def test_canonical_text_refuses_numbers_that_are_not_finite():
+    for value in (NAN, INF):
+        with pytest.raises(ValueError, match="JSON"):
+            canonical({"a": value})
+
+
+def test_an_experiment_without_trial_judge_and_figure_cannot_be_made():
+    @dataclass(frozen=True)
+    class Partial(Experiment):
+        pass
+
+    with pytest.raises(TypeError, match="abstract"):
+        Partial()
+
+
+# --- The class of a module ------------------------------------------------------------------
+
+
+def module(**members: type) -> types.ModuleType:
+    made = types.ModuleType("made")
+    for name, member in members.items():
+        setattr(made, name, member)
+    return made
+
+
+def local(base: type = Example) -> type:
+    return type("Local", (base,), {"__module__": "made"})
+
+
+def test_the_one_experiment_of_a_module_is_found_among_imported_ones():
+    mine = local()
+    assert experiment_class(module(Example=Example, Mine=mine, Experiment=Experiment)) is mine
+
+
+@pytest.mark.parametrize("members", [{}, {"A": local(), "B": local()}, {"Example": Example}])
+def test_a_module_without_exactly_one_experiment_is_an_error(members):
+    with pytest.raises(TypeError, match=r"made defines [02] experiments; exactly 1"):
+        experiment_class(module(**members))
+
+
+# --- Rows of a table ------------------------------------------------------------------------
+
+
+def grid() -> pd.DataFrame:
+    rows = [
+        columns(Example(Inner(n=n), kappa=kappa, word=word)) | {"value": n * kappa, "status": "ok"}
+        for n in (2, 3)
+        for kappa in (0.25, 0.5)
+        for word in ("every", "never")
+    ]
+    return pd.DataFrame(rows).drop(columns="widths")
+
+
+@pytest.mark.parametrize(
+    ("free", "count"),
+    [((), 1), (("n",), 2), (("n", "kappa"), 4), (("n", "kappa", "word"), 8), (("word",), 2)],
+)
+def test_at_baseline_keeps_the_experiments_own_point_but_for_free_columns(free, count):
+    rows = at_baseline(Example(), grid(), free)
+    assert len(rows) == count
+    for name, value in columns(Example()).items():
+        if name not in free and value is not None:
+            assert set(rows[name]) == {value}
+
+
+def test_at_baseline_of_a_point_not_measured_is_empty():
+    assert at_baseline(Example(kappa=7.0), grid(), ("n",)).empty
+
+
+def test_at_baseline_leaves_out_rows_that_have_what_the_experiment_has_not():
+    table = pd.concat([grid(), grid().assign(widths="2-5-9")])
+    assert len(at_baseline(Example(), table, ())) == 1
+
+
+def test_at_baseline_of_an_optional_coordinate_no_row_has_is_empty():
+    assert at_baseline(Example(Inner(widths=(2, 5))), grid(), ()).empty
+
+
+def test_spread_says_in_words_what_varied():
+    assert spread(grid(), ("n", "kappa", "size")) == (
+        "n = 2..3 (2 values), kappa = 0.25..0.5 (2 values), size = 4"
+    )
+    assert spread(grid().iloc[:0], ("n",)) == ""
+
+
+def test_draws_with_nothing_to_measure_are_counted_in_words():
+    table = grid()
+    assert unmeasured(table) == ""
+    table.loc[:1, "status"] = ["dead_network", "zero_observation"]
+    assert unmeasured(table) == "; 2 of 8 draws had y0 = 0 and are left out"

@@ -1,0 +1,248 @@
+"""From stored tables to verdicts, figures and the report: repeatable, and without the cells."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from harness import figures, report
+from harness.claims import Claim, Finding, Verdict
+from harness.stats import Estimate
+from harness.store import Store
+from tests.conftest import TOY_CELLS, Outcome, Private, tree
+
+Harness = Callable[..., Outcome]
+SWEEP = ("-m", "experiment=toy")
+JUDGED = {
+    "toy/table.csv",
+    "toy/provenance.json",
+    "toy/verdict.json",
+    "toy/claims.csv",
+    "toy/claims.tex",
+    "toy/summary.csv",
+    "toy/summary.tex",
+    "toy/figure.png",
+    "toy/figure.pdf",
+    "claims.csv",
+    "claims.tex",
+    "REPORT.md",
+}
+
+
+@pytest.fixture
+def swept(toy: Private, undisturbed: Path, tmp_path: Path) -> Path:
+    """Results of the toy's sweep, a copy."""
+    return Path(shutil.copytree(undisturbed, tmp_path / "results"))
+
+
+def committed(results: Path) -> dict[str, bytes]:
+    """All files but the cells."""
+    return {k: v for k, v in tree(results).items() if not k.startswith("cells")}
+
+
+def table_rows(text: str) -> list[list[str]]:
+    """The cells of the first Markdown table."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+
+
+# --- The report -----------------------------------------------------------------------------
+
+
+def test_a_sweep_leaves_exactly_the_files_that_are_promised(swept):
+    assert set(committed(swept)) == JUDGED
+
+
+def test_the_report_has_a_row_for_each_claim_with_what_was_tested_and_found(swept):
+    rows = table_rows((swept / "REPORT.md").read_text())
+    header, _, row = rows[:3]
+    assert header == ["claim", "statement", "tested", "statistic", "threshold", "verdict"]
+    [finding] = json.loads((swept / "toy" / "verdict.json").read_text())
+    estimate = finding["estimate"]
+    assert row[0] == "[toy.small](#toy)"
+    assert row[1] == "The median of |draw| is small (no source)".replace("|", r"\|")
+    assert row[2] == "size = 1..3 (3 values), scale = 1.0"
+    shown = f"{estimate['value']:.4g} [{estimate['low']:.4g}, {estimate['high']:.4g}]"
+    assert f"{shown} (n = {estimate['n']})" in row[3]
+    assert row[4] == finding["threshold"] == "<= 2"
+    assert row[5] == f"**{finding['verdict']}**" == "**SUPPORTED**"
+
+
+def test_under_the_table_stands_each_figure_with_its_caption_and_where_it_came_from(swept):
+    text = (swept / "REPORT.md").read_text()
+    section = text[text.index("## toy") :]
+    assert "![toy](toy/figure.png)" in section
+    assert "Draws against the size." in section
+    assert f"{TOY_CELLS} of {TOY_CELLS} cells complete, 3 trials a cell" in section
+    for target in re.findall(r"\]\(([^)#]+)\)", section):
+        assert (swept / target).exists(), target
+
+
+def test_the_report_counts_verdicts_and_statuses(swept):
+    text = (swept / "REPORT.md").read_text()
+    assert "1 SUPPORTED; 0 REFUTED; 0 INCONCLUSIVE." in text
+    table = pd.read_csv(swept / "toy" / "table.csv")
+    for status, count in table["status"].value_counts().items():
+        assert f"{count} {status}" in text
+
+
+def test_a_partial_sweep_says_how_much_of_it_there_is(harness, tmp_path, monkeypatch):
+    monkeypatch.setenv("TOY_BROKEN", "2")
+    harness(*SWEEP)
+    text = (tmp_path / "results" / "REPORT.md").read_text()
+    assert f"{TOY_CELLS - 1} of {TOY_CELLS} cells complete" in text
+
+
+def test_two_sweeps_stand_in_the_report_in_alphabetical_order(harness, swept):
+    small = "hydra.sweeper.grids=[{}]"
+    assert harness(*SWEEP, small, "name=Another.one").code == 0
+    text = (swept / "REPORT.md").read_text()
+    assert text.index("## Another.one") < text.index("## toy")
+    assert len(table_rows(text)) >= 4
+    anchors = re.findall(r"\]\(#([^)]+)\)", text)
+    headings = [re.sub(r"[^\w -]", "", h).lower() for h in re.findall(r"^## (.+)$", text, re.M)]
+    assert anchors == [heading.replace(" ", "-") for heading in headings]
+
+
+def test_verdicts_are_json_whatever_the_numbers(swept):
+    def no_constants(name: str) -> float:
+        raise AssertionError(f"{name} is no JSON")
+
+    for path in [swept / "toy" / "verdict.json", swept / "toy" / "provenance.json"]:
+        json.loads(path.read_text(), parse_constant=no_constants)
+    plain = report._plain({"a": math.nan, "b": {"c": -math.inf}, "d": 1.5})
+    assert plain == {"a": "nan", "b": {"c": "-inf"}, "d": 1.5}
+
+
+def test_a_claim_in_words_with_pipes_and_newlines_stays_one_row():
+    finding = Finding(
+        Claim("a.b", "||x|| <= 1\nfor all x", "eq. (1) | (2)"),
+        "grid | of | x",
+        "sup |x|",
+        Estimate(math.nan, -math.inf, math.inf, 0, "none"),
+        "<= 1",
+        Verdict.INCONCLUSIVE,
+    )
+    lines = report._markdown(report._overview({"a": [finding]}))
+    assert len(lines) == 3
+    assert [len(row) for row in table_rows("\n".join(lines))] == [6, 6, 6]
+    assert "undetermined (n = 0)" in lines[2]
+
+
+# --- Again ----------------------------------------------------------------------------------
+
+
+def test_a_report_of_what_is_stored_changes_no_byte(harness, swept):
+    before = tree(swept)
+    done = harness("report")
+    assert done.code == 0
+    assert "toy.small" in done.out
+    assert tree(swept) == before
+
+
+def test_without_cells_tables_and_verdicts_stay_and_figures_are_drawn_again(
+    harness, swept, tmp_path
+):
+    before = committed(swept)
+    copy = tmp_path / "clone"
+    shutil.copytree(swept, copy, ignore=shutil.ignore_patterns("cells", "figure.*", "REPORT.md"))
+    assert harness("report", "results=clone").code == 0
+    assert committed(copy) == before
+    assert not (copy / "cells").exists()
+
+
+def test_lost_cells_do_not_take_the_table_with_them(harness, swept):
+    """The sweep's record is there, its cells were deleted: the table is all that is left."""
+    before = committed(swept)
+    shutil.rmtree(swept / "cells" / "toy")
+    harness("report")
+    assert committed(swept)["toy/table.csv"] == before["toy/table.csv"]
+
+
+def test_a_sweep_that_was_stopped_is_reported_as_far_as_it_is(harness, swept):
+    """As after Ctrl-C: a record of the sweep, some of its cells, no table yet."""
+    shutil.rmtree(swept / "toy")
+    cell = sorted((swept / "cells" / "toy").iterdir())[0]
+    shutil.rmtree(cell)
+    assert harness("report").code == 0
+    assert set(committed(swept)) == JUDGED
+    assert f"{TOY_CELLS - 1} of {TOY_CELLS} cells complete" in (swept / "REPORT.md").read_text()
+
+
+def test_a_stopped_sweep_without_a_cell_is_reported_without_rows(harness, swept):
+    shutil.rmtree(swept / "toy")
+    shutil.rmtree(swept / "cells" / "toy")
+    done = harness("report")
+    assert done.code == 0
+    assert "no rows yet" in done.out
+    assert "No rows yet." in (swept / "REPORT.md").read_text()
+
+
+def test_one_broken_table_is_named_and_the_others_are_reported(harness, swept):
+    assert harness(*SWEEP, "hydra.sweeper.grids=[{}]", "name=broken").code == 0
+    shutil.rmtree(swept / "cells")
+    with (swept / "broken" / "table.csv").open("a") as stream:
+        stream.write("1,2,3\n")
+    (swept / "REPORT.md").unlink()
+    done = harness("report")
+    assert done.code != 0
+    assert "broken/table.csv was changed" in done.err.splitlines()[-1]
+    assert "## toy" in (swept / "REPORT.md").read_text()
+
+
+# --- Figures and provenance -----------------------------------------------------------------
+
+
+def test_a_figure_has_the_same_bytes_for_the_same_table(swept):
+    result = report.load(Store(swept), "toy")
+    first = figures.render(result.experiment, result.table)
+    assert figures.render(result.experiment, result.table) == first
+    assert first["png"] == (swept / "toy" / "figure.png").read_bytes()
+    assert first["png"].startswith(b"\x89PNG")
+    assert first["pdf"].startswith(b"%PDF")
+
+
+def test_a_figure_shows_its_table(swept):
+    result = report.load(Store(swept), "toy")
+    other = result.table.assign(draw=result.table["draw"] + 1)
+    first = figures.render(result.experiment, result.table)
+    assert figures.render(result.experiment, other)["png"] != first["png"]
+
+
+def test_drawing_leaves_the_style_as_it_was(swept):
+    import matplotlib as mpl
+
+    before = dict(mpl.rcParams)
+    result = report.load(Store(swept), "toy")
+    figures.render(result.experiment, result.table)
+    assert dict(mpl.rcParams) == before
+
+
+def test_judging_uses_the_stored_table(harness, swept):
+    """A table changed together with its hash is what is judged: nothing is kept in memory."""
+    shutil.rmtree(swept / "cells")
+    store = Store(swept)
+    table, origin = store.read_table("toy")
+    origin.pop("table_sha256")
+    store.write_table("toy", table.assign(draw=100.0), origin)
+    assert "REFUTED" in harness("report").out
+
+
+def test_provenance_says_what_was_run_where_and_by_which_code(swept):
+    facts = json.loads((swept / "toy" / "provenance.json").read_text())
+    assert (facts["experiment"], facts["profile"], facts["seed"]) == ("toy", "quick", 0)
+    assert (facts["trials"], facts["cells"], facts["cells_complete"]) == (3, TOY_CELLS, TOY_CELLS)
+    assert facts["config"]["inner"] == {"size": 3, "sizes": None}
+    assert facts["rows"] == len((swept / "toy" / "table.csv").read_text().splitlines()) - 1
+    assert facts["packages"]["numpy"]
+    assert all(library["num_threads"] == 1 for library in facts["blas"])
+    assert facts["wall_seconds"] > 0
+    assert facts["trial_seconds"] >= 0
+    assert {"commit", "dirty", "python", "platform", "table_sha256"} <= facts.keys()

@@ -1,0 +1,180 @@
+"""Sweeps in processes of their own: launchers, kills, Ctrl-C, company, cells and workers that fail.
+
+Every test compares with the same sweep left undisturbed, byte by byte.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import TIMEOUT, TOY_CELLS, Private, tree
+
+SWEEP = ("-m", "experiment=toy")
+BASIC = ("hydra/launcher=basic",)
+TWO = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+launchers = pytest.mark.parametrize("launcher", [BASIC, TWO], ids=["basic", "joblib"])
+GO_ON = "the same command goes on from there"
+
+
+def table(results: Path) -> bytes:
+    return (results / "toy" / "table.csv").read_bytes()
+
+
+def segments(results: Path) -> dict[str, bytes]:
+    """Stored segments by path."""
+    cells = results / "cells" / "toy"
+    return {k: v for k, v in tree(cells).items() if k.endswith(".json")} if cells.exists() else {}
+
+
+def leftovers(results: Path) -> list[str]:
+    return [k for k in tree(results) if k.endswith((".tmp", ".damaged"))]
+
+
+@contextmanager
+def running(
+    private: Private, cwd: Path, *arguments: str, **variables: str
+) -> Iterator[subprocess.Popen[str]]:
+    """The command in a process group of its own, none of which is left at the end."""
+    process = subprocess.Popen(
+        private.command(*arguments),
+        cwd=cwd,
+        env=private.environment(**variables),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def wait_for_a_cell(results: Path, process: subprocess.Popen[str]) -> dict[str, bytes]:
+    """The segments on the disk as soon as there is one, the process still at work."""
+    deadline = time.monotonic() + TIMEOUT
+    while not (found := segments(results)):
+        assert time.monotonic() < deadline, "no cell was ever finished"
+        assert process.poll() is None, "the sweep ended too soon"
+        time.sleep(0.02)
+    return found
+
+
+# --- Launchers ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_joblib_gives_the_table_of_the_basic_launcher(private, undisturbed, tmp_path, jobs):
+    done = private.run(tmp_path, *SWEEP, "hydra/launcher=joblib", f"hydra.launcher.n_jobs={jobs}")
+    assert done.code == 0, done.err
+    assert table(tmp_path / "results") == table(undisturbed)
+    assert [path.name for path in tmp_path.iterdir()] == ["results"]
+
+
+def test_a_second_run_by_another_launcher_measures_nothing(private, undisturbed, tmp_path):
+    shutil.copytree(undisturbed, tmp_path / "results")
+    before = tree(tmp_path)
+    done = private.run(tmp_path, *SWEEP, *TWO, TOY_BROKEN="1")
+    assert done.code == 0, done.err
+    assert tree(tmp_path) == before
+
+
+# --- kill -9 --------------------------------------------------------------------------------
+
+
+def test_a_killed_sweep_goes_on_where_it_was(private, undisturbed, tmp_path, harness):
+    killed = private.run(tmp_path, *SWEEP, *BASIC, TOY_KILLED="2")
+    assert killed.code == -signal.SIGKILL
+    results = tmp_path / "results"
+    stored = segments(results)
+    assert len(stored) == 1
+    assert harness(*SWEEP).code == 0
+    assert table(results) == table(undisturbed)
+    assert stored.items() <= segments(results).items()
+    assert leftovers(results) == []
+
+
+def test_a_killed_parallel_sweep_goes_on_beside_workers_that_outlived_it(
+    private, undisturbed, tmp_path, harness
+):
+    results = tmp_path / "results"
+    with running(private, tmp_path, *SWEEP, *TWO, TOY_SLEEP="0.4") as process:
+        stored = wait_for_a_cell(results, process)
+        process.kill()
+        process.wait(TIMEOUT)
+        assert not (results / "toy").exists()
+        assert harness(*SWEEP).code == 0
+    assert table(results) == table(undisturbed)
+    assert stored.items() <= segments(results).items()
+
+
+# --- Ctrl-C ---------------------------------------------------------------------------------
+
+
+@launchers
+def test_ctrl_c_stops_keeps_finished_cells_and_says_how_to_go_on(
+    private, undisturbed, tmp_path, harness, launcher
+):
+    results = tmp_path / "results"
+    with running(private, tmp_path, *SWEEP, *launcher, TOY_SLEEP="0.5") as process:
+        stored = wait_for_a_cell(results, process)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert err.splitlines()[-1].endswith(GO_ON)
+    assert "Traceback" not in err
+    assert stored.items() <= segments(results).items()
+    assert len(segments(results)) < TOY_CELLS
+    assert leftovers(results) == []
+    assert harness(*SWEEP).code == 0
+    assert table(results) == table(undisturbed)
+
+
+# --- Failures -------------------------------------------------------------------------------
+
+
+def test_a_cell_that_raises_in_a_worker_does_not_stop_the_others(private, undisturbed, tmp_path):
+    done = private.run(tmp_path, *SWEEP, *TWO, TOY_BROKEN="2")
+    assert done.code == 1
+    assert done.err.splitlines()[-1] == (
+        f"1 of {TOY_CELLS} cells failed (ArithmeticError: broken on purpose); "
+        "the same command runs only what is missing"
+    )
+    assert len(segments(tmp_path / "results")) == TOY_CELLS - 1
+    assert set(table(tmp_path / "results").splitlines()) < set(table(undisturbed).splitlines())
+
+
+def test_a_worker_that_is_killed_is_told_like_a_failed_cell(
+    private, undisturbed, tmp_path, harness
+):
+    """Such as by the system when memory runs out."""
+    done = private.run(tmp_path, *SWEEP, *TWO, TOY_KILLED="3", TOY_SLEEP="0.1")
+    assert done.code == 1
+    assert "the same command runs only what is missing" in done.err.splitlines()[-1]
+    assert harness(*SWEEP).code == 0
+    assert table(tmp_path / "results") == table(undisturbed)
+
+
+# --- Company --------------------------------------------------------------------------------
+
+
+def test_two_processes_may_run_the_same_sweep(private, undisturbed, tmp_path):
+    with (
+        running(private, tmp_path, *SWEEP, *BASIC, TOY_SLEEP="0.05") as one,
+        running(private, tmp_path, *SWEEP, *BASIC, TOY_SLEEP="0.05") as other,
+    ):
+        ends = [process.communicate(timeout=TIMEOUT) for process in (one, other)]
+        assert [one.returncode, other.returncode] == [0, 0], ends
+    assert table(tmp_path / "results") == table(undisturbed)
+    assert leftovers(tmp_path / "results") == []
