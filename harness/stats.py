@@ -6,11 +6,16 @@ are not finite) the estimate is NaN with an unbounded interval, which no claim c
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Array = NDArray[np.float64]
 
@@ -143,6 +148,35 @@ def power_law(
     return Estimate(
         float(value), float(low), float(high), x.size, "bootstrap of a log-log fit", level
     )
+
+
+def bootstrap(
+    table: pd.DataFrame,
+    groups: Sequence[str],
+    statistic: Callable[[pd.DataFrame], float],
+    *,
+    level: float = LEVEL,
+    resamples: int = 200,
+    seed: int = 0,
+) -> Estimate:
+    """A statistic of a table, percentile interval over redraws of the rows within each group.
+
+    Undetermined if the statistic is not finite or a group has a single row.
+    """
+    method = "bootstrap within groups"
+    parts = [part for _, part in table.groupby(list(groups))]
+    if not parts or min(len(part) for part in parts) < 2:
+        return undetermined(len(table), method)
+    value = statistic(table)
+    rng = np.random.default_rng(seed)
+    redrawn = []
+    for _ in range(resamples):
+        rows = [part.index[rng.integers(len(part), size=len(part))] for part in parts]
+        redrawn.append(statistic(table.loc[np.concatenate(rows)]))
+    if not np.isfinite([value, *redrawn]).all():
+        return undetermined(len(table), method)
+    low, high = np.quantile(redrawn, [(1 - level) / 2, (1 + level) / 2])
+    return Estimate(float(value), float(low), float(high), len(table), method, level)
 
 
 def _slope(x: Array, y: ArrayLike) -> Array:

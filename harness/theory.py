@@ -119,6 +119,16 @@ def truncation_alpha(k: int) -> float:
     return float(stats.chi2.cdf(9 * k, df=k + 2))
 
 
+def premise_epsilon(d: int, s: int, K1: float = 1.0) -> float:
+    """Largest epsilon with K1 (d^7 s^2 + d^2 s^7) epsilon^(1/4) < 1, the premise of Theorem 2.
+
+    The paper's K1 is an unspecified constant; 1 is lenient.  d = s = 2 gives 9.1e-13.
+    """
+    _check_depth(d)
+    _check_depth(s)
+    return float((K1 * (d**7 * s**2 + d**2 * s**7)) ** -4.0)
+
+
 def landscape_scale(d: int, s: int, ell: int, alpha: float = 1.0) -> float:
     """C = alpha / (2^(d+s) ell), the scale of loss and gradients."""
     return alpha / (2.0 ** (d + s) * ell)

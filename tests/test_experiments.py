@@ -23,6 +23,18 @@ from harness.store import Cell, Store
 from harness.theory import rho
 
 SHRUNK = {
+    "benchmark": [{"n": n, "ell": 50, "points": 5, "duration": 0.01} for n in (2, 5)],
+    "wdc": [
+        {"network.n": n, "network.ell": ell, "samples": 20, "budget": 200, "boxes": 500}
+        for n in (2, 3, 5)
+        for ell in (40, 80)
+    ],
+    "joint_wdc": [
+        {"n": n, "p": n, "ell": ell, "samples": 10, "budget": 100}
+        for n in (2, 3)
+        for ell in (40, 80)
+    ],
+    "premise": [{"ell": ell} for ell in (20, 80)],
     "convergence": [
         {"network.n": 3, "network.p": 3, "network.ell": ell, "max_steps": 200, "sign_check": check}
         for ell in (40, 80)
@@ -285,6 +297,98 @@ def test_convergence_verdicts() -> None:
     assert set(verdicts(experiment, convergence_table(1.0, 0.5, 0.9, trials=2)).values()) == {
         Verdict.INCONCLUSIVE
     }
+
+
+def wdc_table(exponent: float, shape: float, sampled: float, trials: int = 60) -> pd.DataFrame:
+    rng = np.random.default_rng(7)
+    rows = []
+    for n in (2, 5, 10, 20):
+        for ell in (40 * n, 160 * n, 640 * n):
+            for law in ("gaussian", "sparse", "heavy") if n == 2 else ("gaussian",):
+                constant = (
+                    (ell / n) ** exponent * n**shape * np.exp(0.1 * rng.standard_normal(trials))
+                )
+                rows.append(
+                    pd.DataFrame(
+                        {
+                            **{"n": n, "ell": ell, "law": law, "samples": 1000},
+                            **{"budget": 3000, "boxes": 20000, "rows_per_column": ell / n},
+                            **{"lower": constant, "upper": constant, "search": constant},
+                            **{"search_half": constant, "sampled": sampled * constant},
+                            "status": "ok",
+                        }
+                    )
+                )
+    return pd.concat(rows)
+
+
+def test_wdc_verdicts() -> None:
+    experiment = configured("wdc")
+    assert set(verdicts(experiment, wdc_table(-0.5, 0.0, 0.99)).values()) == {Verdict.SUPPORTED}
+    assert set(verdicts(experiment, wdc_table(0.0, 0.5, 0.5)).values()) == {Verdict.REFUTED}
+    few = verdicts(experiment, wdc_table(-0.5, 0.0, 0.5, trials=1))
+    assert {few[claim] for claim in ("rate", "shape", "laws")} == {Verdict.INCONCLUSIVE}
+
+
+def joint_table(power: float, sampled: float, trials: int = 8) -> pd.DataFrame:
+    rng = np.random.default_rng(8)
+    return pd.concat(
+        pd.DataFrame(
+            {
+                **{"n": n, "p": n, "ell": ell, "last_layer": "gaussian"},
+                **{"samples": 100, "budget": 2000, "upper": np.inf},
+                "search": (value := n**power / ell * np.exp(0.02 * rng.standard_normal(trials))),
+                "aligned": value,
+                "sampled": sampled * value,
+                "status": "ok",
+            },
+            index=range(place * trials, (place + 1) * trials),
+        )
+        for place, (n, ell) in enumerate((n, ell) for n in (5, 10, 20) for ell in (400, 800))
+    )
+
+
+def test_joint_wdc_verdicts() -> None:
+    experiment = configured("joint_wdc")
+    assert set(verdicts(experiment, joint_table(2.0, 0.9)).values()) == {Verdict.SUPPORTED}
+    assert set(verdicts(experiment, joint_table(1.0, 0.1)).values()) == {Verdict.REFUTED}
+    few = verdicts(experiment, joint_table(2.0, 0.9, trials=1))
+    assert few["quadratic"] == Verdict.INCONCLUSIVE
+
+
+def premise_table(constant: float, trials: int = 100) -> pd.DataFrame:
+    return pd.concat(
+        pd.DataFrame(
+            {
+                **{"n": 2, "ell": ell, "last_layer": "gaussian"},
+                "lower": np.full(trials, constant),
+                "upper": np.full(trials, constant),
+                "status": "ok",
+            }
+        )
+        for ell in (100, 400)
+    )
+
+
+def test_premise_verdicts() -> None:
+    experiment = configured("premise")
+    assert set(verdicts(experiment, premise_table(1e-14)).values()) == {Verdict.SUPPORTED}
+    assert set(verdicts(experiment, premise_table(0.5)).values()) == {Verdict.REFUTED}
+    assert set(verdicts(experiment, premise_table(1e-14, trials=2)).values()) == {
+        Verdict.INCONCLUSIVE
+    }
+
+
+def test_benchmark_verdicts() -> None:
+    experiment = configured("benchmark")
+
+    def table(speedup: float, trials: int = 20) -> pd.DataFrame:
+        row = {"n": 10, "ell": 1000, "method": "norms", "speedup": speedup, "status": "ok"}
+        return pd.DataFrame([row] * trials)
+
+    assert set(verdicts(experiment, table(9.0)).values()) == {Verdict.SUPPORTED}
+    assert set(verdicts(experiment, table(2.0)).values()) == {Verdict.REFUTED}
+    assert set(verdicts(experiment, table(9.0, trials=2)).values()) == {Verdict.INCONCLUSIVE}
 
 
 # What the trials measure

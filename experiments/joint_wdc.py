@@ -1,0 +1,192 @@
+"""Whether the joint-WDC needs ell of the order n p, and which vectors show it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from harness.claims import Claim, Experiment, Finding, Row, Settings, above, spread, within
+from harness.conditions import joint_wdc_bracket
+from harness.conditions.search import (
+    joint_wdc_row_aligned,
+    joint_wdc_sampled,
+    joint_wdc_search,
+)
+from harness.ensemble import Size
+from harness.network import LastLayer, gaussian_network
+from harness.stats import Estimate, bootstrap, quantile
+from harness.theory import truncation_alpha
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+QUADRATIC = Claim(
+    "joint_wdc.quadratic",
+    "The joint-WDC to a given epsilon needs ell of the order of n p: quadratic for n = p",
+    "A3: ell >= c (n^2 + p^2) up to logarithms",
+)
+SAMPLED = Claim(
+    "joint_wdc.sampled",
+    "Random vectors show the size of the constant to within a factor 2",
+    "the usual empirical check",
+)
+ADVERSARIES = {"sampled": "random", "aligned": "row-aligned", "search": "search"}
+
+
+@dataclass(frozen=True)
+class Thresholds(Settings):
+    """epsilon : for which the ell needed is read off; exponent_error : of the exponent 2 in n."""
+
+    epsilon: float
+    exponent_error: float
+    sampled_share: float
+
+
+@dataclass(frozen=True)
+class JointWdc(Experiment):
+    """One trial: Gaussian B (ell, n) and C (ell, p); what three adversaries find.
+
+    sampled : largest residual of `samples` random points.
+    aligned : largest at h = x = b_i, m = y = c_i over all rows i.
+    search : by search, which starts from both and more.
+    upper : certified for n = p <= 2, inf otherwise.
+    """
+
+    claims: ClassVar[tuple[Claim, ...]] = (QUADRATIC, SAMPLED)
+    caption: ClassVar[str] = (
+        "The joint-WDC constant of Gaussian B (ell x n) and C (ell x p), n = p. (a) What three "
+        "adversaries find against the number of rows ell, at the largest n: medians over matrices "
+        "with 95% order-statistic intervals; the dashed line is n p / ell, which one row aligned "
+        "with all four vectors gives alone. (b) The ell at which each adversary's median falls to "
+        "the epsilon of the configuration, by a power law through the medians of each n, against "
+        "n; grey lines have slopes 1 and 2. (c) The largest of the random residuals, as a share of "
+        "what the search finds."
+    )
+    paired: ClassVar[tuple[str, ...]] = ("samples", "budget")
+
+    n: Size
+    p: Size
+    ell: Size
+    last_layer: LastLayer
+    samples: Size
+    budget: Size
+    thresholds: Thresholds
+
+    def trial(self, rng: np.random.Generator) -> list[Row]:
+        B = gaussian_network(rng, (self.n, self.ell), self.last_layer).weights[0]
+        C = gaussian_network(rng, (self.p, self.ell), self.last_layer).weights[0]
+        alpha = 1.0
+        if self.last_layer == "truncated":
+            alpha = truncation_alpha(self.n) * truncation_alpha(self.p)
+        search = joint_wdc_search(B, C, alpha, rng=rng, budget=self.budget)
+        upper = np.inf
+        if max(self.n, self.p) <= 2 and self.n == self.p:
+            upper = joint_wdc_bracket(B, C, alpha, rng=rng, budget=self.budget).upper
+        return [
+            {
+                "sampled": joint_wdc_sampled(B, C, alpha, rng=rng, count=self.samples).lower,
+                "aligned": joint_wdc_row_aligned(B, C, alpha).lower,
+                "search": search.lower,
+                "upper": upper,
+                "status": "ok",  # an upper end of inf is an answer
+            }
+        ]
+
+    def judge(self, table: pd.DataFrame) -> list[Finding]:
+        limits = self.thresholds
+        square = self._square(table)
+        tested = f"{spread(square, ('n', 'ell'))}, n = p, {len(square)} pairs of matrices"
+        return [
+            within(
+                QUADRATIC,
+                self._exponent(square, "search"),
+                *(2 - limits.exponent_error, 2 + limits.exponent_error),
+                statistic=f"exponent in n of the ell at which search finds {limits.epsilon:g}",
+                tested=tested,
+            ),
+            above(
+                SAMPLED,
+                quantile(square["sampled"] / square["search"]),
+                limits.sampled_share,
+                statistic=f"median of random ({self.samples} points) / search",
+                tested=tested,
+            ),
+        ]
+
+    def summary(self, table: pd.DataFrame) -> pd.DataFrame:
+        square = self._square(table)
+        rows: list[dict[str, Any]] = []
+        for name, words in ADVERSARIES.items():
+            needed = self._needed(square, name)
+            rows.append(
+                {"adversary": words}
+                | {f"ell needed, n = {n}": round(ell) for n, ell in needed.items()}
+                | {"exponent in n": str(self._exponent(square, name))}
+            )
+        return type(table)(rows)
+
+    def figure(self, table: pd.DataFrame) -> Figure:
+        from harness import figures
+
+        figure, axes = figures.canvas(1, 3, width=9.5, height=3.3)
+        against_ell, against_n, share = axes[0]
+        square = self._square(table)
+        largest = square[square["n"] == square["n"].max()]
+        for index, (name, words) in enumerate(ADVERSARIES.items()):
+            style: Any = {"label": words, "index": index}
+            figures.curve(against_ell, largest, "ell", name, quantile, **style)
+            needed = self._needed(square, name)
+            against_n.plot(
+                list(needed),
+                list(needed.values()),
+                label=words,
+                color=figures.COLOURS[index],
+                marker=figures.MARKERS[index],
+            )
+        ells = np.array(sorted(largest["ell"].unique()), dtype=float)
+        n = float(largest["n"].max()) if len(largest) else 1.0
+        against_ell.plot(ells, n * n / ells, "--", color="black", label="n p / ell")
+        against_ell.set(title=f"(a) n = p = {n:g}", ylabel="lower end of the constant")
+        ns = np.array(sorted(square["n"].unique()), dtype=float)
+        for slope in (1, 2):
+            against_n.plot(ns, 12 * ns[:1] * (ns / ns[:1]) ** slope, color="0.6", zorder=0)
+        against_n.set(title=f"(b) for epsilon = {self.thresholds.epsilon:g}", ylabel="ell needed")
+        rows = square.assign(share=square["sampled"] / square["search"])
+        figures.curve(share, rows, "n", "share", quantile, band=True)
+        share.set(title="(c) what random vectors find", ylabel="random / search", ylim=(0, 1.05))
+        for ax, column in ((against_ell, "ell"), (against_n, "n"), (share, "n")):
+            if ax is not share:
+                figures.plain_log(ax)
+            figures.log_ticks(ax, (largest if ax is against_ell else square)[column].unique())
+            ax.set_xlabel("n = p" if column == "n" else column)
+            figures.legend(ax)
+        return figure
+
+    def _square(self, table: pd.DataFrame) -> pd.DataFrame:
+        rows = table[(table["n"] == table["p"]) & (table["last_layer"] == self.last_layer)]
+        return rows[(rows["samples"] == self.samples) & (rows["budget"] == self.budget)]
+
+    def _needed(self, square: pd.DataFrame, name: str) -> dict[int, float]:
+        """For each n, the ell at which a power law through the medians takes the value epsilon."""
+        needed = {}
+        for n, group in square.groupby("n"):
+            medians = group.groupby("ell")[name].median()
+            if len(medians) >= 2 and (medians > 0).all():
+                log_ell, log_value = np.log(medians.index), np.log(medians.to_numpy())
+                slope, level = np.polyfit(log_ell, log_value, 1)
+                needed[int(n)] = float(np.exp((np.log(self.thresholds.epsilon) - level) / slope))
+        return needed
+
+    def _exponent(self, square: pd.DataFrame, name: str) -> Estimate:
+        """Exponent in n of the ell needed; bootstrap over the matrices of each cell."""
+
+        def statistic(rows: pd.DataFrame) -> float:
+            needed = self._needed(rows, name)
+            if len(needed) < 2:
+                return np.nan
+            return float(np.polyfit(np.log(list(needed)), np.log(list(needed.values())), 1)[0])
+
+        return bootstrap(square, ["n", "ell"], statistic)

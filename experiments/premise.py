@@ -1,0 +1,140 @@
+"""How far measured WDC constants are from what Theorems 2 and 3 assume, and how often they fail."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from harness.claims import Claim, Experiment, Finding, Row, Settings, below, spread
+from harness.conditions import wdc_bracket
+from harness.ensemble import Size
+from harness.network import LastLayer, gaussian_network
+from harness.stats import power_law, proportion, quantile
+from harness.theory import premise_epsilon, truncation_alpha
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+PREMISE = Claim(
+    "premise.epsilon",
+    "A network that can be built meets the premise K1 (d^7 s^2 + d^2 s^7) epsilon^(1/4) < 1, "
+    "K1 = 1, d = s = 2",
+    "Theorem 2",
+)
+PROBABILITY = Claim(
+    "premise.probability",
+    "At fixed n the probability that the WDC constant exceeds a fixed epsilon vanishes with ell",
+    "Theorem 3",
+)
+DEPTHS = ((2, 2), (2, 3), (3, 3), (4, 4))
+
+
+@dataclass(frozen=True)
+class Thresholds(Settings):
+    """epsilon : whose failure is counted; failure : its largest share at the largest ell."""
+
+    epsilon: float
+    failure: float
+
+
+@dataclass(frozen=True)
+class Premise(Experiment):
+    """One trial: a Gaussian layer (ell, n), n <= 2, and the certified bracket of its constant."""
+
+    claims: ClassVar[tuple[Claim, ...]] = (PREMISE, PROBABILITY)
+    caption: ClassVar[str] = (
+        "What Theorem 2 assumes of the WDC constant, and what layers with n = 2 inputs have. (a) "
+        "Certified upper ends against the number of rows ell (medians with 95% order-statistic "
+        "intervals), the power law fitted to them, and the epsilon that the premise needs at some "
+        "depths with its constant K1 set to 1. (b) Share of matrices whose constant certainly "
+        "exceeds the epsilon of the configuration, with 95% Clopper-Pearson intervals."
+    )
+
+    n: Size
+    ell: Size
+    last_layer: LastLayer
+    thresholds: Thresholds
+
+    def trial(self, rng: np.random.Generator) -> list[Row]:
+        W = gaussian_network(rng, (self.n, self.ell), self.last_layer).weights[0]
+        alpha = truncation_alpha(self.n) if self.last_layer == "truncated" else 1.0
+        bracket = wdc_bracket(W, alpha, rng=rng)
+        return [{"lower": bracket.lower, "upper": bracket.upper, "status": "ok"}]
+
+    def judge(self, table: pd.DataFrame) -> list[Finding]:
+        limits = self.thresholds
+        table = self._own(table)
+        largest = table[table["ell"] == table["ell"].max()]
+        needed = premise_epsilon(2, 2)
+        return [
+            below(
+                PREMISE,
+                quantile(np.log10(largest["lower"] / needed)),
+                0.0,
+                statistic=f"median of log10(lower end / {needed:.2g}) at the largest ell",
+                tested=f"{spread(largest, ('n', 'ell'))}, {len(largest)} matrices",
+            ),
+            below(
+                PROBABILITY,
+                proportion((largest["lower"] > limits.epsilon).to_numpy(dtype=bool)),
+                limits.failure,
+                statistic=f"share whose constant exceeds {limits.epsilon:g} at the largest ell",
+                tested=f"{spread(largest, ('n', 'ell'))}, {len(largest)} matrices",
+            ),
+        ]
+
+    def summary(self, table: pd.DataFrame) -> pd.DataFrame:
+        table = self._own(table)
+        rate, level = self._fit(table)
+        fit = power_law(table["ell"], table["upper"])
+        return type(table)(
+            [
+                {
+                    "d": d,
+                    "s": s,
+                    "epsilon needed (K1 = 1)": f"{premise_epsilon(d, s):.2g}",
+                    "ell by extrapolation": f"{(premise_epsilon(d, s) / level) ** (1 / rate):.2g}",
+                    "fitted exponent": str(fit),
+                }
+                for d, s in DEPTHS
+            ]
+        )
+
+    def figure(self, table: pd.DataFrame) -> Figure:
+        from harness import figures
+
+        table = self._own(table)
+        figure, axes = figures.canvas(1, 2, width=8, height=3.3)
+        constant, failure = axes[0]
+        figures.curve(constant, table, "ell", "upper", quantile, label="measured", line=False)
+        rate, level = self._fit(table)
+        deepest = premise_epsilon(*DEPTHS[-1])
+        ell = np.geomspace(table["ell"].min(), (0.1 * deepest / level) ** (1 / rate), 50)
+        constant.plot(ell, level * ell**rate, "--", color="0.5", label="fitted power law")
+        for index, (d, s) in enumerate(DEPTHS, start=1):
+            needed = premise_epsilon(d, s)
+            style = {"color": figures.COLOURS[index], "linewidth": 1}
+            constant.axhline(needed, label=f"needed, d = {d}, s = {s}", **style)
+        constant.set(xscale="log", yscale="log", xlabel="ell", ylabel="WDC constant, epsilon")
+        constant.set_title("(a) the premise of Theorem 2")
+        fails = table.assign(fails=table["lower"] > self.thresholds.epsilon)
+        figures.curve(failure, fails, "ell", "fails", proportion)
+        figures.log_ticks(failure, table["ell"].unique())
+        failure.set(xlabel="ell", ylim=(-0.03, 1.03), title=f"(b) n = {self.n}")
+        failure.set_ylabel(f"share with constant > {self.thresholds.epsilon:g}")
+        figures.legend(constant, loc="upper right")
+        return figure
+
+    def _own(self, table: pd.DataFrame) -> pd.DataFrame:
+        return table[(table["n"] == self.n) & (table["last_layer"] == self.last_layer)]
+
+    def _fit(self, table: pd.DataFrame) -> tuple[float, float]:
+        """(b, a) of a ell^b through the medians of the upper ends; rate -1/2 if there is one."""
+        medians = table.groupby("ell")["upper"].median()
+        if len(medians) < 2:
+            return -0.5, float(medians.iloc[0] * medians.index[0] ** 0.5)
+        b, log_a = np.polyfit(np.log(medians.index), np.log(medians.to_numpy()), 1)
+        return float(b), float(np.exp(log_a))

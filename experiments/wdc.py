@@ -1,0 +1,222 @@
+"""How large the WDC constant of a matrix is, against its shape and the law of its entries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from harness.claims import (
+    Claim,
+    Experiment,
+    Finding,
+    Row,
+    Settings,
+    above,
+    at_baseline,
+    below,
+    spread,
+    within,
+)
+from harness.conditions import wdc_bracket
+from harness.conditions.search import wdc_sampled, wdc_search
+from harness.matrices import Matrix, Size
+from harness.stats import power_law, quantile, simultaneous
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+RATE = Claim(
+    "wdc.rate",
+    "At fixed n the WDC constant of a Gaussian matrix falls like ell^(-1/2)",
+    "concentration behind Theorem 3",
+)
+SHAPE = Claim(
+    "wdc.shape",
+    "At fixed n/ell it does not depend on n: it goes like sqrt(n/ell), without a logarithm",
+    "A2 asks for n_i >= c n_(i-1) log n_(i-1)",
+)
+LAWS = Claim(
+    "wdc.laws",
+    "Sparse and heavy-tailed entries of the same covariance have a constant that falls as well",
+    "Theorem 3 is for Gaussian weights",
+)
+SAMPLED = Claim(
+    "wdc.sampled",
+    "The largest residual over random pairs of vectors comes within a tenth of the constant",
+    "the usual empirical check",
+)
+
+
+@dataclass(frozen=True)
+class Thresholds(Settings):
+    """Errors of exponents, and the share of the constant that sampling must reach."""
+
+    exponent_error: float
+    shape_error: float
+    falls: float
+    sampled_share: float
+
+
+@dataclass(frozen=True)
+class Wdc(Experiment):
+    """One trial: a matrix; its bracket, and what search and sampling alone find.
+
+    lower, upper : `wdc_bracket`; upper is inf for n > 4.
+    search, sampled : lower ends by search and over `samples` random pairs.
+    search_half : what the search had found after half of its evaluations.
+    """
+
+    claims: ClassVar[tuple[Claim, ...]] = (RATE, SHAPE, LAWS, SAMPLED)
+    caption: ClassVar[str] = (
+        "The WDC constant of random matrices. (a) n = 2, certified: upper end of the bracket "
+        "(within 1% of the lower one) against the number of rows ell for several laws of the "
+        "entries; medians over matrices with 95% order-statistic intervals, pale bars the central "
+        "90%; the grey line has slope -1/2. (b) Gaussian matrices with ell = 40 n and ell = 160 n: "
+        "lower end by search against n (upper ends are certified for n <= 4 only). (c) The largest "
+        "residual over random pairs, as a share of the best lower end: what sampling understates."
+    )
+    paired: ClassVar[tuple[str, ...]] = ("samples", "budget", "boxes")
+
+    network: Matrix
+    samples: Size
+    budget: Size
+    boxes: Size
+    thresholds: Thresholds
+
+    def trial(self, rng: np.random.Generator) -> list[Row]:
+        W, alpha = self.network.sample(rng), self.network.alpha
+        search = bracket = wdc_search(W, alpha, rng=rng, budget=self.budget)
+        if W.shape[1] <= 4:
+            bracket = wdc_bracket(W, alpha, rng=rng, budget=self.budget, boxes=self.boxes)
+        half = search.curve[search.curve[:, 0] <= search.evaluations / 2, 1]
+        return [
+            {
+                "rows_per_column": W.shape[0] / W.shape[1],
+                "alpha": alpha,
+                "lower": max(bracket.lower, search.lower),
+                "upper": bracket.upper,
+                "search": search.lower,
+                "search_half": float(half[-1]) if half.size else 0.0,
+                "sampled": wdc_sampled(W, alpha, rng=rng, count=self.samples).lower,
+                "status": "ok",  # an upper end of inf is an answer
+            }
+        ]
+
+    def judge(self, table: pd.DataFrame) -> list[Finding]:
+        limits = self.thresholds
+        plane = self._plane(table)
+        gaussian = plane[plane["law"] == "gaussian"]
+        contrast = plane[plane["law"].isin(["sparse", "heavy"])]
+        laws = [group for _, group in contrast.groupby("law")]
+        shapes = [group for _, group in self._shapes(table).groupby("rows_per_column")]
+        many = self._gaussian(table)
+        many = many[many["n"] >= 5]
+        return [
+            within(
+                RATE,
+                power_law(gaussian["ell"], gaussian["upper"]),
+                *(-0.5 - limits.exponent_error, -0.5 + limits.exponent_error),
+                statistic="exponent in ell of the median certified upper end, n = 2",
+                tested=f"{spread(gaussian, ('n', 'ell', 'law'))}, {len(gaussian)} matrices",
+            ),
+            within(
+                SHAPE,
+                [
+                    power_law(group["n"], group["lower"], level=simultaneous(len(shapes)))
+                    for group in shapes
+                ],
+                *(-limits.shape_error, limits.shape_error),
+                statistic="exponent in n of the median lower end at fixed ell/n, worst ratio",
+                tested=f"{spread(self._shapes(table), ('n', 'rows_per_column'))}, by search",
+            ),
+            below(
+                LAWS,
+                [
+                    power_law(group["ell"], group["upper"], level=simultaneous(len(laws)))
+                    for group in laws
+                ],
+                limits.falls,
+                statistic="exponent in ell of the median certified upper end, n = 2, worst law",
+                tested=f"{spread(contrast, ('n', 'ell'))}, laws sparse and heavy",
+            ),
+            above(
+                SAMPLED,
+                quantile(many["sampled"] / many["lower"]),
+                limits.sampled_share,
+                statistic=f"median of sampled ({self.samples} pairs) / best lower end, n >= 5",
+                tested=f"{spread(many, ('n', 'ell'))}, {len(many)} matrices",
+            ),
+        ]
+
+    def summary(self, table: pd.DataFrame) -> pd.DataFrame:
+        rows = []
+        for (law, n, ell), group in table.groupby(["law", "n", "ell"]):
+            rows.append(
+                {
+                    "law": law,
+                    "n": n,
+                    "ell": ell,
+                    "matrices": len(group),
+                    f"sampled ({self.samples})": f"{group['sampled'].median():.4g}",
+                    "search": f"{group['search'].median():.4g}",
+                    "lower": f"{group['lower'].median():.4g}",
+                    "upper": f"{group['upper'].median():.4g}",
+                    "half / search": f"{(group['search_half'] / group['search']).min():.3f}",
+                }
+            )
+        return type(table)(rows)
+
+    def figure(self, table: pd.DataFrame) -> Figure:
+        from harness import figures
+
+        figure, axes = figures.canvas(1, 3, width=9.5, height=3.3)
+        laws, shapes, sampled = axes[0]
+        plane = self._plane(table)
+        for index, (law, group) in enumerate(plane.groupby("law")):
+            style: Any = {"label": law, "index": index, "band": True, "shift": 1 + 0.04 * index}
+            figures.curve(laws, group, "ell", "upper", quantile, **style)
+        self._reference(laws, plane)
+        laws.set(title="(a) n = 2, certified", ylabel="WDC constant")
+        for index, (ratio, group) in enumerate(self._shapes(table).groupby("rows_per_column")):
+            style = {"label": f"ell = {ratio:g} n", "index": index, "band": True}
+            figures.curve(shapes, group, "n", "lower", quantile, **style)
+        shapes.set(title="(b) Gaussian, by search", ylabel="lower end")
+        shares = self._gaussian(table).assign(share=lambda t: t["sampled"] / t["lower"])
+        figures.curve(sampled, shares, "n", "share", quantile, band=True)
+        sampled.set(title="(c) what sampling finds", ylim=(0, 1.05))
+        sampled.set_ylabel(f"largest of {self.samples} samples / best lower end")
+        for ax, column, rows in ((laws, "ell", plane), (shapes, "n", table), (sampled, "n", table)):
+            if ax is not sampled:
+                figures.plain_log(ax)
+            figures.log_ticks(ax, rows[column].unique())
+            ax.set_xlabel(column)
+            figures.legend(ax)
+        return figure
+
+    def _plane(self, table: pd.DataFrame) -> pd.DataFrame:
+        """N = 2, all laws: certified."""
+        base = at_baseline(self, table, ("n", "ell", "law"))
+        return base[base["n"] == 2]
+
+    def _gaussian(self, table: pd.DataFrame) -> pd.DataFrame:
+        base = at_baseline(self, table, ("n", "ell", "law"))
+        return base[base["law"] == "gaussian"]
+
+    def _shapes(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Gaussian matrices at ratios ell/n that several n have, n >= 3."""
+        rows = self._gaussian(table)
+        rows = rows[rows["n"] >= 3]
+        several = rows.groupby("rows_per_column")["n"].transform("nunique") >= 3
+        return rows[several]
+
+    def _reference(self, ax: Axes, plane: pd.DataFrame) -> None:
+        ells = np.array(sorted(plane["ell"].unique()), dtype=float)
+        if len(ells):
+            level = plane.loc[plane["law"] == "gaussian", "upper"].max()
+            ax.plot(
+                ells, level * (ells / ells[0]) ** -0.5, color="0.6", label="slope -1/2", zorder=0
+            )

@@ -1,0 +1,143 @@
+"""An upper end of the WDC constant for three or four columns, by branch and bound (eq. 5)."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from harness.conditions.bracket import Array, Bracket, WdcWitness, check_matrix, wdc_residual
+from harness.conditions.exact import UNIT, check_scale, signs_certain
+
+
+def wdc_net(W: ArrayLike, alpha: float = 1.0, rtol: float = 0.01, budget: int = 400_000) -> Bracket:
+    """The WDC constant of W between certified ends, by a net that is refined where it matters.
+
+    Pairs of cells of the sphere are bounded as a whole, and the pair with the greatest bound is
+    halved until all are within rtol of the best value found or the budget is spent.
+
+    Parameters
+    ----------
+    W : (ell, n)
+        n >= 2; useful at n = 3, and at n = 4 for a rough bound.
+    alpha : float
+        As in the paper: E sum_i w_i w_i^T = alpha I, rows of variance about 1/ell.
+    rtol : float
+        Stop once upper <= (1 + rtol) lower.
+    budget : int
+        Pairs of cells to bound, each in order ell n^2 time.  Memory is 16 n + 16 bytes a pair.
+
+    Returns
+    -------
+    Bracket
+        The lower end is the best centre tried; `gap` says what the budget left open.
+
+    Raises
+    ------
+    ValueError
+        If W is not a finite matrix of two columns or more, its squares overflow, alpha or rtol is
+        not positive, or the budget does not cover the pairs of cube faces, n (2n + 1).
+
+    Notes
+    -----
+    On a pair of cells a row is active everywhere, nowhere, or undecided (its plane crosses a
+    cell), which is exact for boxes on the cube.  The sum S lies between the sums over the rows
+    active everywhere and over those active somewhere, in the order of symmetric matrices: this is
+    tighter than adding the norm of the undecided rows.  Parallel rows are merged first, and of two
+    antiparallel ones, never both active, the longer alone is counted where both are undecided.
+    Three or more rows in a plane can leave a gap for ever: at the direction orthogonal to it all
+    are undecided, though not every subset of them is active nearby.
+
+    Lipschitz constant of Q, any n: 1/pi in the angle moved by x.  Q_{x,y} is the mean of
+    1{w.x>0} 1{w.y>0} w w^T for w ~ N(0, I), and turning x towards a unit u orthogonal to it
+    changes v^T Q v at the rate E[delta(w.x) (w.u) 1{w.y>0} (w.v)^2], between +-(2 pi)^{-1/2}
+    E[(g.u)_+ (g.v)^2] for g standard in the complement of x; that is greatest at v = u, where
+    E[(g.u)_+^3] = sqrt(2/pi) makes it 1/pi.
+
+    Slack 2^-53 (8 ell + 32 n^2) ||W||_F^2 + 1e-13 alpha is added to the upper end.
+    """
+    from harness.conditions.net_kernels import search_pairs
+
+    W = check_matrix("W", W)
+    check_scale("wdc_net", W, alpha, rtol)
+    ell, n = W.shape
+    if n < 2 or budget < n * (2 * n + 1):
+        raise ValueError(f"wdc_net: {n} columns, budget={budget}: n >= 2, budget >= n (2n + 1)")
+    unit = 2.0 ** round(np.log2(max(float(np.sum(W * W)), alpha)) / 2)  # a power: exact
+    rows = W / unit
+    rows, opposed = merge_parallel(rows[np.sum(rows * rows, axis=1) > 0])
+    doubt = 4 * n * UNIT * np.abs(rows).sum(axis=1) + np.finfo(float).tiny
+    best = np.empty(4 * n)
+    _, upper, evaluations = search_pairs(
+        rows, doubt, opposed, _face_pairs(n), alpha / unit**2, rtol, budget, best
+    )
+    witness, lower = _witness(W, alpha, best[:n], best[2 * n : 3 * n])
+    square = float(np.sum(W * W))
+    slack = UNIT * (8 * ell + 32 * n * n) * square + 1e-13 * alpha
+    return Bracket(
+        lower, max(upper * unit**2, lower) + slack, witness,
+        f"branch and bound on cells, n = {n}", evaluations,
+    )  # fmt: skip
+
+
+def merge_parallel(rows: Array) -> tuple[Array, NDArray[np.bool_]]:
+    """Nonzero rows (k, n) with those of exactly one direction merged into one of equal w w^T.
+
+    Returns
+    -------
+    rows, opposed : (j, n), (j,)
+        opposed[r] says that row r - 1 is antiparallel to row r, and no shorter.  Parallel rows
+        that differ by rounding stay apart.
+    """
+    units = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    lead = units[np.arange(len(rows)), np.argmax(np.abs(units), axis=1)]
+    groups: dict[bytes, list[int]] = {}
+    for k, unit in enumerate(np.round(units * np.sign(lead)[:, None], 9) + 0.0):
+        groups.setdefault(unit.tobytes(), []).append(k)
+    merged: list[Array] = []
+    opposed: list[bool] = []
+    for members in groups.values():
+        while members:
+            first = rows[members[0]]
+            line = {k for k in members if k == members[0] or _collinear(first, rows[k])}
+            members = [k for k in members if k not in line]
+            sides = [rows[[k for k in sorted(line) if (rows[k] @ first > 0) == s]] for s in (1, 0)]
+            sides = sorted((side for side in sides if len(side)), key=lambda side: -np.sum(side**2))
+            for rank, side in enumerate(sides):
+                stretch = np.sqrt(np.sum(side**2) / np.sum(side[0] ** 2)) if len(side) > 1 else 1.0
+                merged.append(side[0] * stretch)
+                opposed.append(rank == 1)
+    return np.array(merged).reshape(-1, rows.shape[1]), np.array(opposed, dtype=bool)
+
+
+def _collinear(u: Array, v: Array) -> bool:
+    """Whether u and v are multiples of each other, exactly."""
+    a, b = ([Fraction(float(z)) for z in w] for w in (u, v))
+    k = int(np.argmax(np.abs(u)))
+    return all(a[k] * b[j] == a[j] * b[k] for j in range(len(a)))
+
+
+def _face_pairs(n: int) -> Array:
+    """The pairs of faces of the cube, one of (x, y) and (y, x): (n (2n + 1), 4n)."""
+    faces = np.zeros((2 * n, 2 * n))
+    for k in range(n):
+        for side in range(2):
+            faces[2 * k + side, k] = 1 - 2 * side
+            faces[2 * k + side, n:] = 1.0
+            faces[2 * k + side, n + k] = 0.0
+    return np.array(
+        [np.concatenate([faces[i], faces[j]]) for i in range(2 * n) for j in range(i, 2 * n)]
+    )
+
+
+def _witness(W: Array, alpha: float, x: Array, y: Array) -> tuple[WdcWitness, float]:
+    """(x, y), or a nudged pair where rounding would give a w.x the wrong sign, and its residual."""
+    tilt = np.cos(np.arange(1, len(x) + 1))
+    for nudge in 0.0, 1e-9, -1e-9, 1e-8, -1e-8, 1e-7, -1e-7, 1e-6, -1e-6:
+        pair = WdcWitness(x + nudge * tilt, y + nudge * tilt[::-1])
+        if all(signs_certain(W, z) for z in pair):
+            break
+    else:
+        raise ArithmeticError("no point near the best one has rows of certain sign")
+    return pair, wdc_residual(W, *pair, alpha)

@@ -1,0 +1,107 @@
+"""Single weight matrices whose conditions are measured: random laws, or a file."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from annotated_types import Ge
+from numpy.typing import NDArray
+
+from harness.claims import Settings
+from harness.conditions.bracket import check_matrix
+from harness.network import gaussian_network
+from harness.theory import truncation_alpha
+
+Size = Annotated[int, Ge(1)]
+Law = Literal["gaussian", "truncated", "orthogonal", "sparse", "heavy", "file"]
+
+SPARSITY = 0.1
+"""Share of nonzero entries of the sparse law."""
+STUDENT_T = 3.0
+"""Degrees of freedom of the heavy-tailed law."""
+
+
+@dataclass(frozen=True)
+class Matrix(Settings):
+    """An (ell, n) matrix with E w w^T = (alpha/ell) I for its rows w, or one from a file.
+
+    law :
+        "gaussian"    entries N(0, 1/ell)
+        "truncated"   the same, rows longer than 3 sqrt(n/ell) set to zero (Theorem 3)
+        "orthogonal"  stacked random orthogonal n x n blocks times sqrt(n/ell), cut to ell rows
+        "sparse"      one entry in ten, N(0, 10/ell)
+        "heavy"       Student t with 3 degrees of freedom, scaled to variance 1/ell
+    weights : a .npy or .npz file with the matrix (the first of an .npz), in place of n, ell, law.
+    """
+
+    n: Size
+    ell: Size
+    law: Law
+    weights: str | None = None
+    sha256: str | None = None
+    """Of the file: filled in, so that a changed file makes a new cell."""
+
+    def __post_init__(self) -> None:
+        if self.law == "file" and self.weights is None:
+            raise ValueError("network.law=file: is what network.weights=path makes it")
+        if self.weights is not None:
+            matrix = load_matrix(self.weights)
+            object.__setattr__(self, "ell", matrix.shape[0])
+            object.__setattr__(self, "n", matrix.shape[1])
+            object.__setattr__(self, "law", "file")
+            object.__setattr__(self, "sha256", hashlib.sha256(matrix.tobytes()).hexdigest()[:16])
+
+    @property
+    def alpha(self) -> float:
+        """E w w^T = (alpha/ell) I; 1 for a file, which is taken to be scaled."""
+        truncated = self.weights is None and self.law == "truncated"
+        return truncation_alpha(self.n) if truncated else 1.0
+
+    def sample(self, rng: np.random.Generator) -> NDArray[np.float64]:
+        """Draw the matrix, or read it."""
+        if self.weights is not None:
+            return load_matrix(self.weights)
+        shape = (self.ell, self.n)
+        match self.law:
+            case "gaussian" | "truncated":
+                return gaussian_network(rng, (self.n, self.ell), self.law).weights[0]
+            case "orthogonal":
+                blocks = -(-self.ell // self.n)
+                q = np.linalg.qr(rng.standard_normal((blocks, self.n, self.n)))[0]
+                # The sign of a row does not make it Haar, but the row alone is uniform either way.
+                signs = rng.choice([-1.0, 1.0], size=(blocks, self.n, 1))
+                rows = (signs * q).reshape(-1, self.n)[: self.ell]
+                return rows * np.sqrt(self.n / self.ell)
+            case "sparse":
+                kept = rng.random(shape) < SPARSITY
+                return kept * rng.standard_normal(shape) / np.sqrt(SPARSITY * self.ell)
+            case "heavy":
+                variance = STUDENT_T / (STUDENT_T - 2)
+                return rng.standard_t(STUDENT_T, shape) / np.sqrt(variance * self.ell)
+            case "file":
+                raise AssertionError("a file has weights")
+
+
+def load_matrix(path: str) -> NDArray[np.float64]:
+    """The matrix of a .npy or .npz file; nothing in the file is executed.
+
+    Raises
+    ------
+    ValueError
+        In one line, if the file cannot be read or holds no finite real matrix.
+    """
+    key = f"network.weights={path}"
+    try:
+        loaded = np.load(Path(path), allow_pickle=False)
+        if isinstance(loaded, np.lib.npyio.NpzFile):
+            with loaded:
+                loaded = loaded[loaded.files[0]]
+    except (OSError, ValueError, IndexError, EOFError) as error:
+        raise ValueError(
+            f"{key}: must be a .npy or .npz file with a real matrix ({error})"
+        ) from None
+    return check_matrix(key, loaded)
