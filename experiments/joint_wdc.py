@@ -33,6 +33,8 @@ SAMPLED = Claim(
     "Random vectors show the size of the constant to within a factor 2",
     "the usual empirical check",
 )
+MAX_LOG_ELL = 30.0
+"""An extrapolated ell beyond e^30 is none."""
 ADVERSARIES = {"sampled": "random", "aligned": "row-aligned", "search": "search"}
 
 
@@ -177,7 +179,9 @@ class JointWdc(Experiment):
             if len(medians) >= 2 and (medians > 0).all():
                 log_ell, log_value = np.log(medians.index), np.log(medians.to_numpy())
                 slope, level = np.polyfit(log_ell, log_value, 1)
-                needed[int(n)] = float(np.exp((np.log(self.thresholds.epsilon) - level) / slope))
+                log_needed = (np.log(self.thresholds.epsilon) - level) / slope if slope < 0 else 0.0
+                if 0 < log_needed < MAX_LOG_ELL:
+                    needed[int(n)] = float(np.exp(log_needed))
         return needed
 
     def _exponent(self, square: pd.DataFrame, name: str) -> Estimate:

@@ -260,12 +260,12 @@ def _report(arguments: Sequence[str]) -> int:
     if not store.names():
         raise StoreError(f"results={results}: holds no sweep")
     store.check()
-    broken: list[StoreError] = []
+    broken: list[ValueError] = []
     for name in store.names():
         try:
             report.update(store, name)
             print(report.verdict_lines(store, name))
-        except StoreError as error:
+        except (StoreError, schema.ConfigError) as error:
             broken.append(error)
     print(f"report: {report.write(store)}")
     for fault in broken:

@@ -113,7 +113,7 @@ def write(store: Store) -> Path:
     for name in store.names():
         try:
             results.append(load(store, name))
-        except StoreError as error:
+        except (StoreError, schema.ConfigError) as error:
             log.warning("left out of the report: %s", error)
     findings = {result.name: result.findings for result in results}
     counts = Counter(f.verdict for listed in findings.values() for f in listed)
