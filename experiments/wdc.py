@@ -181,6 +181,7 @@ class Wdc(Experiment):
             figures.curve(laws, group, "ell", "upper", quantile, **style)
         self._reference(laws, plane)
         laws.set(title="(a) n = 2, certified", ylabel="WDC constant")
+        laws.margins(y=0.2)  # room for the legend
         for index, (ratio, group) in enumerate(self._shapes(table).groupby("rows_per_column")):
             style = {"label": f"ell = {ratio:g} n", "index": index, "band": True}
             figures.curve(shapes, group, "n", "lower", quantile, **style)
