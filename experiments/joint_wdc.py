@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -35,12 +36,18 @@ SAMPLED = Claim(
 )
 MAX_LOG_ELL = 30.0
 """An extrapolated ell beyond e^30 is none."""
+PREDICTORS: dict[str, Callable[[int, int], int]] = {
+    "n p": lambda n, p: n * p,
+    "n + p": lambda n, p: n + p,
+    "n^2 + p^2": lambda n, p: n * n + p * p,
+}
+"""What the ell needed may be a power of."""
 ADVERSARIES = {"sampled": "random", "aligned": "row-aligned", "search": "search"}
 
 
 @dataclass(frozen=True)
 class Thresholds(Settings):
-    """epsilon : for which the ell needed is read off; exponent_error : of the exponent 2 in n."""
+    """epsilon : for which the ell needed is read off; exponent_error : of the exponent 1 in n p."""
 
     epsilon: float
     exponent_error: float
@@ -104,9 +111,9 @@ class JointWdc(Experiment):
         return [
             within(
                 QUADRATIC,
-                self._exponent(square, "search"),
-                *(2 - limits.exponent_error, 2 + limits.exponent_error),
-                statistic=f"exponent in n of the ell at which search finds {limits.epsilon:g}",
+                self._exponent(square, "search", "n p"),
+                *(1 - limits.exponent_error, 1 + limits.exponent_error),
+                statistic=f"exponent in n p of the ell at which search finds {limits.epsilon:g}",
                 tested=tested,
             ),
             above(
@@ -119,15 +126,20 @@ class JointWdc(Experiment):
         ]
 
     def summary(self, table: pd.DataFrame) -> pd.DataFrame:
-        square = self._square(table)
-        rows: list[dict[str, Any]] = []
+        """Exponents of the ell needed in each predictor, and the misfit of its logarithm."""
+        own = self._own(table)
+        rows = []
         for name, words in ADVERSARIES.items():
-            needed = self._needed(square, name)
-            rows.append(
-                {"adversary": words}
-                | {f"ell needed, n = {n}": round(ell) for n, ell in needed.items()}
-                | {"exponent in n": str(self._exponent(square, name))}
-            )
+            needed = self._needed(own, name)
+            for predictor, size in PREDICTORS.items():
+                entry = {"adversary": words, "ell needed as a power of": predictor}
+                if len(needed) >= 3:
+                    at = np.log([size(n, p) for n, p in needed])
+                    ell = np.log(list(needed.values()))
+                    misfit = ell - np.polyval(np.polyfit(at, ell, 1), at)
+                    entry["exponent"] = str(self._exponent(own, name, predictor))
+                    entry["misfit (rms of log ell)"] = f"{np.sqrt(np.mean(misfit**2)):.3f}"
+                rows.append(entry)
         return type(table)(rows)
 
     def figure(self, table: pd.DataFrame) -> Figure:
@@ -142,7 +154,7 @@ class JointWdc(Experiment):
             figures.curve(against_ell, largest, "ell", name, quantile, **style)
             needed = self._needed(square, name)
             against_n.plot(
-                list(needed),
+                [n for n, _ in needed],
                 list(needed.values()),
                 label=words,
                 color=figures.COLOURS[index],
@@ -167,30 +179,35 @@ class JointWdc(Experiment):
             figures.legend(ax)
         return figure
 
-    def _square(self, table: pd.DataFrame) -> pd.DataFrame:
-        rows = table[(table["n"] == table["p"]) & (table["last_layer"] == self.last_layer)]
+    def _own(self, table: pd.DataFrame) -> pd.DataFrame:
+        rows = table[table["last_layer"] == self.last_layer]
         return rows[(rows["samples"] == self.samples) & (rows["budget"] == self.budget)]
 
-    def _needed(self, square: pd.DataFrame, name: str) -> dict[int, float]:
-        """For each n, the ell at which a power law through the medians takes the value epsilon."""
+    def _square(self, table: pd.DataFrame) -> pd.DataFrame:
+        rows = self._own(table)
+        return rows[rows["n"] == rows["p"]]
+
+    def _needed(self, table: pd.DataFrame, name: str) -> dict[tuple[int, int], float]:
+        """For each (n, p), the ell at which a power law through the medians gives epsilon."""
         needed = {}
-        for n, group in square.groupby("n"):
+        for (n, p), group in table.groupby(["n", "p"]):
             medians = group.groupby("ell")[name].median()
             if len(medians) >= 2 and (medians > 0).all():
                 log_ell, log_value = np.log(medians.index), np.log(medians.to_numpy())
                 slope, level = np.polyfit(log_ell, log_value, 1)
                 log_needed = (np.log(self.thresholds.epsilon) - level) / slope if slope < 0 else 0.0
                 if 0 < log_needed < MAX_LOG_ELL:
-                    needed[int(n)] = float(np.exp(log_needed))
+                    needed[int(n), int(p)] = float(np.exp(log_needed))
         return needed
 
-    def _exponent(self, square: pd.DataFrame, name: str) -> Estimate:
-        """Exponent in n of the ell needed; bootstrap over the matrices of each cell."""
+    def _exponent(self, table: pd.DataFrame, name: str, predictor: str) -> Estimate:
+        """Exponent of the ell needed in a predictor; bootstrap over the matrices of each cell."""
 
         def statistic(rows: pd.DataFrame) -> float:
             needed = self._needed(rows, name)
             if len(needed) < 2:
                 return np.nan
-            return float(np.polyfit(np.log(list(needed)), np.log(list(needed.values())), 1)[0])
+            at = np.log([PREDICTORS[predictor](n, p) for n, p in needed])
+            return float(np.polyfit(at, np.log(list(needed.values())), 1)[0])
 
-        return bootstrap(square, ["n", "ell"], statistic)
+        return bootstrap(table, ["n", "p", "ell"], statistic)
