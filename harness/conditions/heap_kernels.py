@@ -5,7 +5,7 @@ Importing this module compiles, or loads from the cache.
 
 from __future__ import annotations
 
-import numba  # type: ignore[import-untyped, unused-ignore]
+import numba
 import numpy as np
 from numpy.typing import NDArray
 

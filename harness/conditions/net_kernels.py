@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-import numba  # type: ignore[import-untyped, unused-ignore]
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
