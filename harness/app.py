@@ -194,14 +194,7 @@ def run_sweep(
     start = time.monotonic()
     run, template = read(base)
     runs, all_cells = zip(*(read(config) for config in configs), strict=True)
-    for other, key in itertools.product(runs, schema.RUN_KEYS):
-        if (value := getattr(other, key)) != getattr(run, key):
-            raise schema.ConfigError(
-                f"{key}={getattr(run, key)},{value}: must be the same in all cells of a sweep"
-            )
-    limits = {str(getattr(cell.experiment, "thresholds", None)) for cell in (template, *all_cells)}
-    if len(limits) > 1:
-        raise schema.ConfigError("thresholds: must be the same in all cells of a sweep")
+    _check_alike(run, runs, [template, *all_cells])
     index = {cell.key: i for i, cell in reversed(list(enumerate(all_cells)))}  # grids may overlap
     cells = [all_cells[i] for i in sorted(index.values())]
     run.store.check()
@@ -219,9 +212,25 @@ def run_sweep(
                 if interrupts.seen():
                     raise
                 failures = [f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"]
+    _conclude(run, cells, failures, time.monotonic() - start)
+
+
+def _check_alike(run: Run, runs: Sequence[Run], cells: Sequence[Cell]) -> None:
+    """Refuse a sweep over what is no coordinate."""
+    for other, key in itertools.product(runs, schema.RUN_KEYS):
+        if (value := getattr(other, key)) != getattr(run, key):
+            raise schema.ConfigError(
+                f"{key}={getattr(run, key)},{value}: must be the same in all cells of a sweep"
+            )
+    if len({str(getattr(cell.experiment, "thresholds", None)) for cell in cells}) > 1:
+        raise schema.ConfigError("thresholds: must be the same in all cells of a sweep")
+
+
+def _conclude(run: Run, cells: Sequence[Cell], failures: Sequence[str], seconds: float) -> None:
+    """Collect, judge, draw; raise CellsFailedError if trials are missing all the same."""
     unfinished = sum(bool(run.store.missing(cell, run.trials)) for cell in cells)
     try:
-        report.update(run.store, run.name, wall_seconds=time.monotonic() - start)
+        report.update(run.store, run.name, wall_seconds=seconds)
         print(report.verdict_lines(run.store, run.name))
         print(f"report: {report.write(run.store)}")
     except Exception:

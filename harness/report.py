@@ -18,7 +18,7 @@ from harness import figures, schema
 from harness.claims import Experiment, Finding, Verdict
 from harness.provenance import provenance
 from harness.stats import LEVEL, Estimate
-from harness.store import Cell, Store, StoreError, write_atomically
+from harness.store import Cell, Store, StoreError, digest, write_atomically
 
 SWEEP_FACTS = ("experiment", "profile", "seed", "trials", "config")
 log = logging.getLogger(__name__)
@@ -75,6 +75,7 @@ def _collect(store: Store, name: str, sweep: dict[str, Any], wall_seconds: float
         **{key: sweep[key] for key in SWEEP_FACTS},
         "version": cells[0].experiment.version,
         "cells": len(cells),
+        "cells_sha256": digest({"keys": [cell.key for cell in cells]}),
         "cells_complete": complete,
         "rows": len(table),
     }
@@ -82,15 +83,10 @@ def _collect(store: Store, name: str, sweep: dict[str, Any], wall_seconds: float
         old_table, old = store.read_table(name)
     except StoreError:
         old_table, old = None, {}
-    same_sweep = all(old.get(key) == facts[key] for key in (*SWEEP_FACTS, "version", "cells"))
-    if old_table is not None and same_sweep and old["rows"] >= len(table):
-        if old["rows"] > len(table):
-            log.warning("%s: cells are missing; its table, which has them, is kept", name)
-            return
-        unchanged = old_table.equals(table)
-    else:
-        unchanged = False
-    if not unchanged:
+    same_sweep = all(old.get(key) == facts[key] for key in (*SWEEP_FACTS, "cells_sha256"))
+    if same_sweep and old["rows"] > len(table):
+        log.warning("%s: cells are missing; its table, which has them, is kept", name)
+    elif not (same_sweep and old_table is not None and old_table.equals(table)):
         timing = {"trial_seconds": round(seconds, 1), "wall_seconds": wall_seconds}
         store.write_table(name, table, {**facts, **timing, **provenance()})
 
