@@ -16,6 +16,7 @@ from harness.conditions.search import (
     joint_wdc_search,
 )
 from harness.ensemble import Size
+from harness.matrices import load_matrix, matrix_digest
 from harness.network import LastLayer, gaussian_network
 from harness.stats import Estimate, bootstrap, quantile
 from harness.theory import truncation_alpha
@@ -56,7 +57,7 @@ class Thresholds(Settings):
 
 @dataclass(frozen=True)
 class JointWdc(Experiment):
-    """One trial: Gaussian B (ell, n) and C (ell, p); what three adversaries find.
+    """One trial: Gaussian B (ell, n) and C (ell, p), or two files; what three adversaries find.
 
     sampled : largest residual of `samples` random points.
     aligned : largest at h = x = b_i, m = y = c_i over all rows i.
@@ -84,12 +85,42 @@ class JointWdc(Experiment):
     budget: Size
     thresholds: Thresholds
 
-    def trial(self, rng: np.random.Generator) -> list[Row]:
+    weights1: str | None = None
+    """A .npy or .npz file with B, in place of n, p, ell and last_layer; with `weights2`."""
+    weights2: str | None = None
+    sha256: str | None = None
+    """Of both files: filled in, so that a changed file makes a new cell."""
+
+    def __post_init__(self) -> None:
+        if self.weights1 is None and self.weights2 is None:
+            return
+        if self.weights1 is None or self.weights2 is None:
+            raise ValueError(
+                f"weights1={self.weights1}, weights2={self.weights2}: give both or neither"
+            )
+        B = load_matrix(self.weights1, "weights1")
+        C = load_matrix(self.weights2, "weights2")
+        if len(B) != len(C):
+            raise ValueError(
+                f"weights1={self.weights1} has {len(B)} rows, weights2={self.weights2} has "
+                f"{len(C)}: must be the same number"
+            )
+        found = {"ell": len(B), "n": B.shape[1], "p": C.shape[1], "sha256": matrix_digest(B, C)}
+        for name, value in found.items():
+            object.__setattr__(self, name, value)
+
+    def matrices(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, float]:
+        """B, C and the product of their scalings alpha, 1 for files."""
+        if self.weights1 is not None and self.weights2 is not None:
+            return load_matrix(self.weights1), load_matrix(self.weights2), 1.0
         B = gaussian_network(rng, (self.n, self.ell), self.last_layer).weights[0]
         C = gaussian_network(rng, (self.p, self.ell), self.last_layer).weights[0]
-        alpha = 1.0
-        if self.last_layer == "truncated":
-            alpha = truncation_alpha(self.n) * truncation_alpha(self.p)
+        if self.last_layer == "gaussian":
+            return B, C, 1.0
+        return B, C, truncation_alpha(self.n) * truncation_alpha(self.p)
+
+    def trial(self, rng: np.random.Generator) -> list[Row]:
+        B, C, alpha = self.matrices(rng)
         search = joint_wdc_search(B, C, alpha, rng=rng, budget=self.budget)
         upper = np.inf
         if max(self.n, self.p) <= 2 and self.n == self.p:

@@ -204,6 +204,14 @@ def coordinates(experiment: Experiment) -> dict[str, Scalar | None]:
     return dict(_flatten(_without_thresholds(experiment)))
 
 
+def identity(experiment: Experiment) -> dict[str, Scalar]:
+    """`coordinates` that are set: what cells and seeds are told apart by.
+
+    A new field that defaults to None leaves the cells there are, and their seeds, as they were.
+    """
+    return {name: value for name, value in coordinates(experiment).items() if value is not None}
+
+
 def columns(experiment: Experiment) -> dict[str, Scalar | None]:
     """`coordinates` by the last part of each name: the coordinate columns of the table."""
     return {name.rpartition(".")[2]: value for name, value in coordinates(experiment).items()}

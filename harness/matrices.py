@@ -53,7 +53,7 @@ class Matrix(Settings):
             object.__setattr__(self, "ell", matrix.shape[0])
             object.__setattr__(self, "n", matrix.shape[1])
             object.__setattr__(self, "law", "file")
-            object.__setattr__(self, "sha256", hashlib.sha256(matrix.tobytes()).hexdigest()[:16])
+            object.__setattr__(self, "sha256", matrix_digest(matrix))
 
     @property
     def alpha(self) -> float:
@@ -86,15 +86,23 @@ class Matrix(Settings):
                 raise AssertionError("a file has weights")
 
 
-def load_matrix(path: str) -> NDArray[np.float64]:
-    """The matrix of a .npy or .npz file; nothing in the file is executed.
+def matrix_digest(*matrices: NDArray[np.float64]) -> str:
+    """Of the entries and shapes."""
+    total = hashlib.sha256()
+    for matrix in matrices:
+        total.update(repr(matrix.shape).encode() + matrix.tobytes())
+    return total.hexdigest()[:16]
+
+
+def load_matrix(path: str, key: str = "network.weights") -> NDArray[np.float64]:
+    """The matrix of a .npy or .npz file, of setting `key`; nothing in the file is executed.
 
     Raises
     ------
     ValueError
         In one line, if the file cannot be read or holds no finite real matrix.
     """
-    key = f"network.weights={path}"
+    key = f"{key}={path}"
     try:
         loaded = np.load(Path(path), allow_pickle=False)
         if isinstance(loaded, np.lib.npyio.NpzFile):

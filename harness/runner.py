@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from harness.claims import ROW_COLUMNS, Row, Scalar, UnmeasurableError, columns, coordinates
+from harness.claims import ROW_COLUMNS, Row, Scalar, UnmeasurableError, columns, identity
 from harness.status import Status
 from harness.store import Cell, Store, digest
 
@@ -77,7 +77,7 @@ def trial_seed(cell: Cell, trial: int) -> int:
     """
     shared = {
         key: value
-        for key, value in coordinates(cell.experiment).items()
+        for key, value in identity(cell.experiment).items()
         if key not in cell.experiment.paired
     }
     words = digest({"experiment": cell.name, "coordinates": shared})

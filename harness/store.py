@@ -32,7 +32,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.claims import Experiment, Row, canonical, columns, coordinates
+from harness.claims import Experiment, Row, canonical, columns, identity
 
 SCHEMA = 1
 MISSING = "nan"
@@ -60,7 +60,7 @@ class Cell:
                 "experiment": self.name,
                 "version": self.experiment.version,
                 "seed": self.seed,
-                "coordinates": coordinates(self.experiment),
+                "coordinates": identity(self.experiment),
             }
         )[:20]
 
@@ -113,7 +113,7 @@ class Store:
             "experiment": cell.name,
             "version": cell.experiment.version,
             "seed": cell.seed,
-            "coordinates": coordinates(cell.experiment),
+            "coordinates": identity(cell.experiment),
         }
         trials = [int(row["trial"]) for row in rows]
         path = self._folder(cell) / f"{min(trials):06d}-{max(trials):06d}-{sha[:12]}.json"

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from experiments.joint_wdc import JointWdc
+from experiments.joint_wdc import Thresholds as JointThresholds
 from harness.conditions import Bracket, joint_wdc_bracket, wdc_bracket
 from harness.conditions.bracket import joint_wdc_residual, wdc_residual
-from harness.conditions.search import joint_wdc_search, wdc_search
+from harness.conditions.search import joint_wdc_row_aligned, joint_wdc_search, wdc_search
 from harness.matrices import Matrix, load_matrix
 from harness.theory import truncation_alpha
 
@@ -139,6 +141,24 @@ def test_a_file_gives_its_matrix_its_shape_and_its_digest(tmp_path: Path) -> Non
     np.savez(tmp_path / "W.npz", first=2 * W)
     changed = Matrix(n=1, ell=1, law="gaussian", weights=str(tmp_path / "W.npz"))
     assert changed.sha256 != before
+
+
+def test_two_files_give_the_joint_condition_their_matrices(tmp_path: Path) -> None:
+    B, C = gaussian(13, 20, 3), gaussian(14, 20, 2)
+    paths = [str(tmp_path / name) for name in ("B.npy", "C.npy")]
+    for path, matrix in zip(paths, (B, C), strict=True):
+        np.save(path, matrix)
+    limits = JointThresholds(epsilon=0.5, exponent_error=0.1, sampled_share=0.5)
+    plain = {"n": 1, "p": 1, "ell": 1, "last_layer": "gaussian", "samples": 5, "budget": 50}
+    experiment = JointWdc(**plain, thresholds=limits, weights1=paths[0], weights2=paths[1])
+    assert (experiment.n, experiment.p, experiment.ell) == (3, 2, 20)
+    [row] = experiment.trial(np.random.default_rng(0))
+    assert float(row["search"]) >= joint_wdc_row_aligned(B, C).lower
+    with pytest.raises(ValueError, match="both or neither"):
+        JointWdc(**plain, thresholds=limits, weights1=paths[0])
+    np.save(paths[1], gaussian(14, 21, 2))
+    with pytest.raises(ValueError, match=r"20 rows, weights2=.* has 21"):
+        JointWdc(**plain, thresholds=limits, weights1=paths[0], weights2=paths[1])
 
 
 def test_nothing_in_a_weights_file_is_executed(tmp_path: Path) -> None:
