@@ -227,8 +227,8 @@ class Convergence(Experiment):
         from harness import figures
 
         for index, (value, group) in enumerate(table.groupby(by)):
-            style: Any = {"label": f"{by} = {value}", "index": index, "shift": 1 + 0.03 * index}
+            style: Any = {"label": str(value), "index": index, "shift": 1 + 0.03 * index}
             figures.curve(ax, group, x, "success", proportion, **style)
         figures.log_ticks(ax, table[x].unique())
-        ax.set(xlabel=x, ylabel="success rate", ylim=(-0.03, 1.03))
-        figures.legend(ax)
+        ax.set(xlabel=x, ylabel="success rate", ylim=(-0.03, 1.4), yticks=np.linspace(0, 1, 6))
+        figures.legend(ax, title=by, loc="upper center", ncols=4, columnspacing=1)  # above the data

@@ -207,7 +207,8 @@ class JointWdc(Experiment):
                 figures.plain_log(ax)
             figures.log_ticks(ax, (largest if ax is against_ell else square)[column].unique())
             ax.set_xlabel("n = p" if column == "n" else column)
-            figures.legend(ax)
+            figures.legend(ax, loc="lower left" if ax is against_ell else "best")
+        against_ell.set_ylim(bottom=0.2 * largest["sampled"].min())  # room for the legend
         return figure
 
     def _own(self, table: pd.DataFrame) -> pd.DataFrame:
