@@ -85,10 +85,10 @@ class JointWdc(Experiment):
     budget: Size
     thresholds: Thresholds
 
-    weights1: str | None = None
+    weights1: str | None
     """A .npy or .npz file with B, in place of n, p, ell and last_layer; with `weights2`."""
-    weights2: str | None = None
-    sha256: str | None = None
+    weights2: str | None
+    sha256: str | None
     """Of both files: filled in, so that a changed file makes a new cell."""
 
     def __post_init__(self) -> None:

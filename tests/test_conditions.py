@@ -150,15 +150,19 @@ def test_two_files_give_the_joint_condition_their_matrices(tmp_path: Path) -> No
         np.save(path, matrix)
     limits = JointThresholds(epsilon=0.5, exponent_error=0.1, sampled_share=0.5)
     plain = {"n": 1, "p": 1, "ell": 1, "last_layer": "gaussian", "samples": 5, "budget": 50}
-    experiment = JointWdc(**plain, thresholds=limits, weights1=paths[0], weights2=paths[1])
+
+    def of_files(first: str | None, second: str | None) -> JointWdc:
+        return JointWdc(**plain, thresholds=limits, weights1=first, weights2=second, sha256=None)
+
+    experiment = of_files(*paths)
     assert (experiment.n, experiment.p, experiment.ell) == (3, 2, 20)
     [row] = experiment.trial(np.random.default_rng(0))
     assert float(row["search"]) >= joint_wdc_row_aligned(B, C).lower
     with pytest.raises(ValueError, match="both or neither"):
-        JointWdc(**plain, thresholds=limits, weights1=paths[0])
+        of_files(paths[0], None)
     np.save(paths[1], gaussian(14, 21, 2))
     with pytest.raises(ValueError, match=r"20 rows, weights2=.* has 21"):
-        JointWdc(**plain, thresholds=limits, weights1=paths[0], weights2=paths[1])
+        of_files(*paths)
 
 
 def test_nothing_in_a_weights_file_is_executed(tmp_path: Path) -> None:
