@@ -232,10 +232,10 @@ class Figure1(Experiment):
         ax.set(
             xlabel="expansivity e",
             ylabel="valley position h m",
-            ylim=(-0.9, 1.15),
+            ylim=(-0.9, 1.6),
             title="(c) valleys of many networks",
         )
-        figures.legend(ax, ncols=2, loc="upper right", bbox_to_anchor=(1, 0.88))
+        figures.legend(ax, ncols=2, loc="upper right")
 
     def _draw_errors(self, ax: Axes, table: pd.DataFrame) -> None:
         from harness import figures

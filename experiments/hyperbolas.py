@@ -183,7 +183,7 @@ class Hyperbolas(Experiment):
 
         left.plot(depth, rhos, color="black", label=r"$\rho_d$")
         dots(left, one, y="radius", label="measured, (-h0, m0)")
-        left.set(ylabel=r"$\|h\|\,\|m\|$ of least loss / true", ylim=(-0.03, 1.2))
+        left.set(ylabel=r"$\|h\|\,\|m\|$ of least loss / true", ylim=(-0.03, 1.1))
 
         middle.plot(depth, 1 - rhos**2, color="black", label=r"$1 - \rho_d^2$")
         middle.plot(depth, 1 - rhos**4, "--", color="black", label=r"$1 - \rho_d^4$")
@@ -198,7 +198,9 @@ class Hyperbolas(Experiment):
         right.set(ylabel="share of networks with the wrong order", ylim=(-0.01, None))
         for ax in axes[0]:
             ax.set(xlabel="depth d = s", xticks=depth)
-            figures.legend(ax)
+            if ax is not middle:
+                figures.headroom(ax, 0.3)
+            figures.legend(ax, loc="lower left" if ax is middle else "upper left")
         middle.set_title(f"n = p = {self.network.n}, ell = {widest['ell'].max()}")
         return figure
 

@@ -181,7 +181,6 @@ class Wdc(Experiment):
             figures.curve(laws, group, "ell", "upper", quantile, **style)
         self._reference(laws, plane)
         laws.set(title="(a) n = 2, certified", ylabel="WDC constant")
-        laws.margins(y=0.2)  # room for the legend
         for index, (ratio, group) in enumerate(self._shapes(table).groupby("rows_per_column")):
             style = {"label": f"ell = {ratio:g} n", "index": index, "band": True}
             figures.curve(shapes, group, "n", "lower", quantile, **style)
@@ -195,7 +194,9 @@ class Wdc(Experiment):
                 figures.plain_log(ax)
             figures.log_ticks(ax, rows[column].unique())
             ax.set_xlabel(column)
-            figures.legend(ax)
+            if ax is laws:
+                figures.headroom(ax, 0.35)
+            figures.legend(ax, **({"loc": "upper right", "ncols": 2} if ax is laws else {}))
         return figure
 
     def _plane(self, table: pd.DataFrame) -> pd.DataFrame:

@@ -127,6 +127,15 @@ def legend(ax: Axes, **options: Any) -> None:
         ax.legend(**options)
 
 
+def headroom(ax: Axes, share: float) -> None:
+    """Raise the top of the y axis by a share of its height, for a legend above the data."""
+    low, high = ax.get_ylim()
+    if ax.get_yscale() == "log":
+        ax.set_ylim(low, high * (high / low) ** share)
+    else:
+        ax.set_ylim(low, high + share * (high - low))
+
+
 def log_ticks(ax: Axes, values: Iterable[float], axis: str = "x") -> None:
     """A logarithmic axis (base 2) with a plain label at each of the values."""
     getattr(ax, f"set_{axis}scale")("log", base=2)
