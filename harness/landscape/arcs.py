@@ -1,0 +1,116 @@
+"""The linear pieces of a network on a circle of directions (n = 2), and circles for n > 2."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from harness.network import ReluNetwork
+
+Array = NDArray[np.float64]
+
+SAME_ANGLE = 1e-13
+"""Kinks closer than this, in radians, are one kink: rounding splits those of parallel rows."""
+
+OFFSET = -3.0
+"""Where the four quarters begin that no arc exceeds; off the angles that users like."""
+
+
+@dataclass(frozen=True)
+class Arcs:
+    """The circle cut into arcs on each of which a network R^2 -> R^ell is linear.
+
+    angles : (K,) boundaries, increasing in (-pi, pi]; arc k runs from angles[k] to angles[k + 1],
+        the last one on to angles[0] + 2 pi.  None is longer than pi/2.
+    layer, unit : (K,) the unit whose pre-activation vanishes at the boundary, layers counted from
+        1, the first layer's where several do; layer 0 is a boundary that is no kink.
+    """
+
+    angles: Array
+    layer: NDArray[np.int64]
+    unit: NDArray[np.int64]
+
+    @property
+    def length(self) -> Array:
+        """(K,) lengths of the arcs."""
+        return np.diff(self.angles, append=self.angles[0] + 2 * np.pi)
+
+    @property
+    def middle(self) -> Array:
+        """(K,) angles of the arcs' middles, the last perhaps above pi."""
+        return self.angles + self.length / 2
+
+
+def direction(angle: ArrayLike) -> Array:
+    """(cos, sin): (...) -> (..., 2)."""
+    return np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+
+
+def linear_arcs(G: ReluNetwork) -> Arcs:
+    """All boundaries between linear pieces of a network of two inputs, layer by layer.
+
+    On an arc where the layers before are linear, W_k x is z cos t + z' sin t with t the angle from
+    the arc's middle: unit j switches at tan t = -z_j / z'_j.  A unit whose inputs are all dead on
+    an arc has no kink there.
+
+    Raises
+    ------
+    ValueError
+        If the network has not two inputs.
+    """
+    if G.widths[0] != 2:
+        raise ValueError(f"linear_arcs needs a network of 2 inputs, not {G.widths[0]}")
+    quarters = OFFSET + np.arange(4) * np.pi / 2
+    none = np.zeros(4, dtype=np.int64)
+    arcs = Arcs(quarters, none, none)
+    for k in range(1, G.depth + 1):
+        x, u = direction(arcs.middle), direction(arcs.middle + np.pi / 2)
+        if k > 1:
+            x, u = ReluNetwork(G.weights[: k - 1]).jvp(x, u, kink_rtol=0)
+        W = G.weights[k - 1]
+        z, dz = x @ W.T, u @ W.T
+        t = np.arctan2(-z * np.sign(dz), np.abs(dz))
+        arc, unit = np.nonzero((np.abs(t) < arcs.length[:, None] / 2) & (dz != 0))
+        arcs = _with_kinks(arcs, arcs.middle[arc] + t[arc, unit], k, unit)
+    return arcs
+
+
+def _with_kinks(arcs: Arcs, angles: Array, layer: int, unit: NDArray[np.int64]) -> Arcs:
+    """The boundaries joined with new ones; of those at one angle the kink of least layer stays."""
+    angles = np.concatenate([arcs.angles, np.pi - (np.pi - angles) % (2 * np.pi)])
+    layers = np.concatenate([arcs.layer, np.full(unit.size, layer)])
+    units = np.concatenate([arcs.unit, unit])
+    order = np.argsort(angles)
+    group = np.empty(angles.size, dtype=np.int64)
+    group[order] = np.cumsum(np.diff(angles[order], prepend=-np.inf) > SAME_ANGLE)
+    if angles[order[0]] + 2 * np.pi - angles[order[-1]] <= SAME_ANGLE:
+        group[group == group.max()] = group.min()
+    by_group = np.lexsort((layers, layers == 0, group))
+    kept = by_group[np.unique(group[by_group], return_index=True)[1]]
+    kept = kept[np.argsort(angles[kept])]
+    return Arcs(angles[kept], layers[kept], units[kept])
+
+
+def plane_through(x: ArrayLike, towards: ArrayLike) -> Array:
+    """Orthonormal basis (n, 2) of the plane of two vectors (n,), x along its first column.
+
+    Raises
+    ------
+    ValueError
+        If the two span no plane.
+    """
+    x, y = np.asarray(x, dtype=np.float64), np.asarray(towards, dtype=np.float64)
+    first = x / np.linalg.norm(x)
+    rest = y - (y @ first) * first
+    rest -= (rest @ first) * first
+    size = np.linalg.norm(rest)
+    if not size > 1e-12 * np.linalg.norm(y):
+        raise ValueError("plane_through: the two vectors span no plane")
+    return np.stack([first, rest / size], axis=1)
+
+
+def on_plane(G: ReluNetwork, plane: Array) -> ReluNetwork:
+    """G restricted, x -> G(plane x): the network on the plane spanned by the columns of (n, k)."""
+    return ReluNetwork([G.weights[0] @ plane, *G.weights[1:]])

@@ -1,0 +1,191 @@
+"""Which pairs of arcs can hold a stationary point: a cheap test of all, for n = p = 2.
+
+The networks are linear on each arc, G(alpha u_i + beta u_{i+1}) = alpha G(u_i) + beta G(u_{i+1})
+for alpha, beta >= 0, u_i the boundaries.  So, with a_i = G1(u_i) and b_j = G2(v_j), a pair of arcs
+is known by the four values X = <y0, a*b> at its corners and the nine Bernstein coefficients of
+Y = ||a*b||^2, and five matrix products give those of all pairs.
+
+The profile F = ||y0||^2 / 2 - X^2 / (2 Y) has, in a coordinate t in [0, 1] along the arc of h,
+F_t = -X S / Y^2 with S = X_t Y - X Y_t / 2.  In Bernstein form S has the ends
+X_1 Y_0 - X_0 Y_1 at t = 0 and X_1 Y_1 - X_0 Y_2 at t = 1, linear between, each a cubic in the
+coordinate of m.  No point is stationary where the eight coefficients have one sign, or those of the
+same form in the other coordinate.  X and Y are sums of terms >= 0, so that a coefficient is the
+difference of two numbers known to a relative error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Pairs = NDArray[np.int64]
+Index = slice | NDArray[np.int64]
+
+ROUNDING = 1 + 1e-12
+"""One number is larger than another if it is by this factor."""
+BLOCK = 100_000
+"""Pairs of arcs in a block, about: what a cache holds."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Where a stationary point may be: (R, 2) indices, of h and of m.
+
+    cells : arc, arc
+    edges_h : boundary of h, arc of m
+    edges_m : arc of h, boundary of m
+    corners : boundary, boundary
+    """
+
+    cells: Pairs
+    edges_h: Pairs
+    edges_m: Pairs
+    corners: Pairs
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Boundaries and arcs -1, 0, ..., I - 1 and boundary I of h (counted in the block), m alike.
+
+    X, SS (I + 2, J + 2) : X and Y at the corners
+    SP (I + 2, J + 1), PS (I + 1, J + 2), PP (I + 1, J + 1) : mixed coefficients of Y, S for a
+        square at a boundary and P for a product along an arc, h first.
+    """
+
+    X: Array
+    SS: Array
+    SP: Array
+    PS: Array
+    PP: Array
+
+    @property
+    def T(self) -> _Block:
+        """With h and m exchanged."""
+        return _Block(self.X.T, self.SS.T, self.PS.T, self.SP.T, self.PP.T)
+
+    def cell(self, i: Index, j: Index) -> tuple[list[list[Array]], list[list[Array]]]:
+        """X[a][b] and Y[a][b], Bernstein indices a of h and b of m, on arcs i, j."""
+        ii, jj = _next(i), _next(j)
+        X = [[self.X[i, j], self.X[i, jj]], [self.X[ii, j], self.X[ii, jj]]]
+        Y = [
+            [self.SS[i, j], self.SP[i, j], self.SS[i, jj]],
+            [self.PS[i, j], self.PP[i, j], self.PS[i, jj]],
+            [self.SS[ii, j], self.SP[ii, j], self.SS[ii, jj]],
+        ]
+        return X, Y
+
+
+def candidates(A: Array, B: Array, y0: Array, kink_h: Bools, kink_m: Bools) -> Candidates:
+    """Pairs of arcs and of kinks that hold all stationary points with X > 0 (module docstring).
+
+    Parameters
+    ----------
+    A, B : (I, ell), (J, ell)
+        Values of the networks at the boundaries of their arcs, in order round the circle.
+    y0 : (ell,)
+    kink_h, kink_m : (I,), (J,)
+        Which boundaries are kinks.
+    """
+    cells, edges_h, edges_m, corners = [], [], [], []
+    for start, block in _blocks(A, B, y0):
+        shift = np.array([start, 0]) - 1  # the block counts boundary and arc -1 as its first
+        cells.append(_cells(block) + shift)
+        edges_h.append(_edges(block) + shift)
+        edges_m.append(_edges(block.T)[:, ::-1] + shift)
+        corners.append(_corners(block) + shift)
+    found = Candidates(*(np.concatenate(part) for part in (cells, edges_h, edges_m, corners)))
+    return Candidates(
+        found.cells,
+        found.edges_h[kink_h[found.edges_h[:, 0]]],
+        found.edges_m[kink_m[found.edges_m[:, 1]]],
+        found.corners[kink_h[found.corners[:, 0]] & kink_m[found.corners[:, 1]]],
+    )
+
+
+def _blocks(A: Array, B: Array, y0: Array) -> Iterator[tuple[int, _Block]]:
+    """Blocks of rows, each with its first row's index."""
+    columns = np.arange(-1, len(B) + 1) % len(B)
+    B = B[columns]
+    B_y, B_square, B_product = B * y0, B * B, B[:-1] * B[1:]
+    step = max(1, BLOCK // len(B))
+    for start in range(0, len(A), step):
+        a = A[np.arange(start - 1, min(start + step, len(A)) + 1) % len(A)]
+        square, product = a * a, a[:-1] * a[1:]
+        yield (
+            start,
+            _Block(
+                a @ B_y.T,
+                square @ B_square.T,
+                square @ B_product.T,
+                product @ B_square.T,
+                product @ B_product.T,
+            ),
+        )
+
+
+def _cells(block: _Block) -> Pairs:
+    """Arcs (from the block's second on) on which neither slope has a known sign."""
+    rows, columns = (slice(1, size) for size in block.PP.shape)
+    X, Y = block.cell(rows, columns)
+    meets = (X[0][0] > 0) | (X[0][1] > 0) | (X[1][0] > 0) | (X[1][1] > 0)
+    i, j = np.nonzero(meets & ~_one_sign([_slope(X, Y, 0), _slope(X, Y, 1)]))
+    i, j = i + 1, j + 1
+    X, Y = block.T.cell(j, i)
+    open_ = ~_one_sign([_slope(X, Y, 0), _slope(X, Y, 1)])
+    return np.stack([i[open_], j[open_]], axis=1)
+
+
+def _edges(block: _Block) -> Pairs:
+    """Boundary of h, arc of m: F has a minimum along the arc, and may have a kink there."""
+    X, SS, SP = block.X[1:-1, 1:], block.SS[1:-1, 1:], block.SP[1:-1, 1:]
+    falls = X[:, 1:] * SS[:, :-1] * ROUNDING >= X[:, :-1] * SP  # S >= 0 at the arc's begin,
+    rises = X[:, 1:] * SP <= X[:, :-1] * SS[:, 1:] * ROUNDING  # S <= 0 at its end
+    i, j = np.nonzero(falls & rises & ((X[:, 1:] > 0) | (X[:, :-1] > 0)))
+    i, j = i + 1, j + 1
+    kink = ~_one_sign([_slope(*block.cell(i, j), 0), _slope(*block.cell(i - 1, j), 1)])
+    return np.stack([i[kink], j[kink]], axis=1)
+
+
+def _corners(block: _Block) -> Pairs:
+    """Boundary of h, boundary of m: F may have a kink across both."""
+    X, SS = block.X[1:-1, 1:-1], block.SS[1:-1, 1:-1]
+    X0, X1, PS = block.X[:-2, 1:-1], block.X[2:, 1:-1], block.PS[:, 1:-1]
+    after, before = (X1 * SS, X * PS[1:]), (X * PS[:-1], X0 * SS)
+    i, j = np.nonzero((X > 0) & ~_one_sign([[after], [before]]))
+    X, SS = X[i, j], SS[i, j]
+    i, j = i + 1, j + 1
+    after = block.X[i, j + 1] * SS, X * block.SP[i, j]
+    before = X * block.SP[i, j - 1], block.X[i, j - 1] * SS
+    kink = ~_one_sign([[after], [before]])
+    return np.stack([i[kink], j[kink]], axis=1)
+
+
+def _slope(X: list[list[Array]], Y: list[list[Array]], end: int) -> Sequence[tuple[Array, Array]]:
+    """Coefficients (times 1, 3, 3, 1) of S at t = end in {0, 1}, each as minuend, subtrahend."""
+    return list(
+        zip(_product(X[1], Y[end]), _product(X[0], Y[end + 1]), strict=True),
+    )
+
+
+def _product(x: list[Array], y: list[Array]) -> tuple[Array, Array, Array, Array]:
+    """Bernstein coefficients (times 1, 3, 3, 1) of a linear form times a quadratic."""
+    return x[0] * y[0], x[1] * y[0] + 2 * x[0] * y[1], 2 * x[1] * y[1] + x[0] * y[2], x[1] * y[2]
+
+
+def _one_sign(forms: Sequence[Sequence[tuple[Array, Array]]]) -> Bools:
+    """Whether all coefficients of all forms are surely positive, or all surely negative."""
+    pairs = [pair for form in forms for pair in form]
+    up = np.logical_and.reduce([plus > ROUNDING * minus for plus, minus in pairs])
+    down = np.logical_and.reduce([minus > ROUNDING * plus for plus, minus in pairs])
+    return up | down
+
+
+def _next(index: Index) -> Index:
+    if isinstance(index, slice):
+        return slice(index.start + 1, index.stop + 1)
+    return index + 1
