@@ -49,6 +49,12 @@ SHRUNK = {
     "hyperbolas": [
         {"network.ell": ell, "network.d": d, "network.s": d} for ell in (40, 80) for d in (1, 2)
     ],
+    "stationary_points": [{"network.ell": ell, "budget": 50, "max_steps": 20} for ell in (30, 60)],
+    "torus": [
+        {"network.ell": ell, "network.d": d, "network.s": d, "points": 12}
+        for ell in (30, 60)
+        for d in (1, 2)
+    ],
     "local_maximisers": [
         {"network.ell": ell, "network.d": d, "network.s": d, "directions": 8}
         for ell in (20, 80)

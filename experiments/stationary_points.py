@@ -1,0 +1,302 @@
+"""Every stationary point of sampled networks with n = p = 2: how many, where, and who escapes."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import numpy as np
+from annotated_types import Gt
+
+from harness.claims import (
+    Claim,
+    Experiment,
+    Finding,
+    Row,
+    Settings,
+    above,
+    at_baseline,
+    spread,
+)
+from harness.conditions import wdc_bracket
+from harness.descent import Stopping, alternating_descent, step_size
+from harness.ensemble import Ensemble, Size
+from harness.landscape import stationary_points, torus_index, torus_profile
+from harness.landscape.arcs import direction, linear_arcs
+from harness.landscape.census import MAXIMA, MINIMA, SADDLES
+from harness.problem import BRANCHES, Demodulation
+from harness.stats import Estimate, power_law, proportion, quantile, simultaneous
+from harness.status import Status
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DISTANCE = Claim(
+    "stationary_points.distance",
+    "As all layers widen, the local minima close in on the four hyperbolas at least as fast as the "
+    "WDC constant to the power 1/4",
+    "Theorem 2",
+)
+EXIST = Claim(
+    "stationary_points.exist",
+    "There are local minima beside the truth, so that Algorithm 1 needs its sign check",
+    "expected landscape",
+)
+ESCAPE = Claim(
+    "stationary_points.escape",
+    "From every spurious minimum one sign check and descent find the truth",
+    "Algorithm 1, step (i)",
+)
+COMPLETE = Claim(
+    "stationary_points.complete",
+    "Minima less saddles plus maxima are 0 where neither plateaus nor flat lines interfere",
+    "Poincare and Hopf",
+)
+NAMES = {branch: "".join("+" if sign > 0 else "-" for sign in branch) for branch in BRANCHES}
+
+
+@dataclass(frozen=True)
+class Thresholds(Settings):
+    """power : least exponent of the worst epsilon in the WDC constant; rates : of networks."""
+
+    power: Annotated[float, Gt(0)]
+    exist_rate: float
+    escape_rate: float
+    complete_rate: float
+
+
+@dataclass(frozen=True)
+class StationaryPoints(Experiment):
+    """One trial: two networks and the census of their stationary points; a row for each minimum.
+
+    The WDC constant of a network is the largest over its layers, for n = 2 inputs certified, for
+    the others the best of a search (a lower bound).
+    """
+
+    claims: ClassVar[tuple[Claim, ...]] = (DISTANCE, EXIST, ESCAPE, COMPLETE)
+    caption: ClassVar[str] = (
+        "All stationary points of networks with n = p = 2 whose layers widen by equal factors up "
+        "to ell. (a) Distance epsilon of all local minima but the truth to the nearest hyperbola, "
+        "by hyperbola (++ the true one), at d = s = 2: medians, pale bands the central 90%. (b) "
+        "The distance of a network's worst minimum against the largest WDC constant of its layers, "
+        "a dot a network; black lines have the slope 1/4 that Theorem 2 allows. (c) Stationary "
+        "points of a network by kind; a kink is a direction at which a unit of either network "
+        "switches. (d) Share of networks in which Algorithm 1, started at each spurious minimum, "
+        "finds the truth after one sign check. Dots "
+        "are medians or shares with 95% intervals."
+    )
+
+    network: Ensemble
+    budget: Size
+    max_steps: Size
+    kappa: Annotated[float, Gt(0)]
+    thresholds: Thresholds
+
+    def __post_init__(self) -> None:
+        for key, size in (("n", self.network.n), ("p", self.network.p)):
+            if size != 2:
+                raise ValueError(f"network.{key}={size}: must be 2")
+
+    def trial(self, rng: np.random.Generator) -> list[Row]:
+        P = self.network.problem(rng)
+        points = stationary_points(P)
+        minima = points[points["kind"].isin(MINIMA)]
+        radius = np.sqrt(minima["r"].to_numpy())[:, None]
+        h, m = (radius * direction(minima[angle].to_numpy()) for angle in ("theta", "phi"))
+        losses = np.stack([P.loss(i * h, j * m) for i, j in BRANCHES]) / P.loss_at_zero
+        descent = alternating_descent(
+            *(P, h, m, step_size(P, self.kappa), self.max_steps),
+            sign_check="once",
+            stopping=Stopping(loss_rtol=1e-8),
+        )
+        network: Row = {
+            "minima": len(minima),
+            "kink_minima": int((minima["kind"] == "kink minimum").sum()),
+            "saddles": int(points["kind"].isin(SADDLES).sum()),
+            "maxima": int(points["kind"].isin(MAXIMA).sum()),
+            "degenerate": int((points["kind"] == "degenerate").sum()),
+            "plateau": _plateau(P),
+            "torus_index": torus_index(points),
+            "wdc": max(self._constant(W, rng) for G in (P.G1, P.G2) for W in G.weights),
+        }
+        return [
+            {
+                "branch": NAMES[point.branch],
+                "spurious": point.loss_ratio > 1e-9,
+                "epsilon": point.epsilon,
+                "radius": point.r,
+                "loss_ratio": point.loss_ratio,
+                "layer_h": point.layer_h,
+                "layer_m": point.layer_m,
+                "least_loss_ratio": float(losses[:, k].min()),
+                "recovers": descent.status[k] == Status.CONVERGED,
+                **network,
+            }
+            for k, point in enumerate(minima.itertuples(index=False))
+        ]
+
+    def _constant(self, W: np.ndarray, rng: np.random.Generator) -> float:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # narrow layers are far from their expectation
+            return wdc_bracket(W, rng=rng, budget=self.budget).lower
+
+    def judge(self, table: pd.DataFrame) -> list[Finding]:
+        limits = self.thresholds
+        networks = _networks(at_baseline(self, table, ("d", "s", "ell")))
+        wide = networks[networks["ell"] == networks.groupby("d")["ell"].transform("max")]
+        cells = [group for _, group in wide.groupby("d")]
+        level = simultaneous(len(cells))
+        spurious = networks[networks["spurious"] > 0]
+        depths = [group for _, group in spurious.groupby("d")]
+        clean = networks[~networks["plateau"] & (networks["degenerate"] == 0)]
+        largest = spread(wide, ("d", "ell"))
+        return [
+            above(
+                DISTANCE,
+                [_exponent(group, simultaneous(len(depths))) for group in depths],
+                limits.power,
+                statistic="exponent in the median WDC constant of the median worst epsilon",
+                tested=f"{spread(spurious, ('d', 'ell'))}, networks with spurious minima",
+            ),
+            above(
+                EXIST,
+                [proportion(group["spurious"].to_numpy() > 0, level=level) for group in cells],
+                limits.exist_rate,
+                statistic="share of networks with a spurious minimum, at the worst depth",
+                tested=largest,
+            ),
+            above(
+                ESCAPE,
+                [
+                    proportion(group["recovers"].to_numpy(dtype=bool), level=level)
+                    for group in cells
+                ],
+                limits.escape_rate,
+                statistic="share of networks in which it does, from every minimum, at the worst d",
+                tested=f"{largest}, kappa = {self.kappa:g}, {self.max_steps} steps",
+            ),
+            above(
+                COMPLETE,
+                proportion(clean["torus_index"].to_numpy() == 0),
+                limits.complete_rate,
+                statistic="share of networks",
+                tested=f"{spread(clean, ('d', 'ell'))}, {len(clean)} of {len(networks)} networks",
+            ),
+        ]
+
+    def summary(self, table: pd.DataFrame) -> pd.DataFrame:
+        rows = []
+        for (d, ell), group in table[table["status"] == "ok"].groupby(["d", "ell"]):
+            networks, spurious = _networks(group), group[group["spurious"].astype(bool)]
+            entry = {"d": d, "ell": ell, "networks": len(networks)}
+            entry["median WDC constant"] = f"{networks['wdc'].median():.3f}"
+            for name in NAMES.values():
+                at = spurious[spurious["branch"] == name]
+                share = at["trial"].nunique() / len(networks)
+                near = f", epsilon {at['epsilon'].median():.3f}" if len(at) else ""
+                entry[f"minima near {name}"] = f"{len(at) / len(networks):.1f} ({share:.2f}{near})"
+            rows.append(entry)
+        return type(table)(rows)
+
+    def figure(self, table: pd.DataFrame) -> Figure:
+        from harness import figures
+
+        table = table[table["status"] == "ok"]
+        networks = _networks(table)
+        figure, axes = figures.canvas(2, 2, width=8.5, height=3.2)
+        (near, power), (count, escape) = axes
+        every = table[table["spurious"].astype(bool) & (table["d"] == self.network.d)]
+        for index, name in enumerate(NAMES.values()):
+            style: Any = {"label": name, "index": index, "shift": 1.08 ** (index - 1.5)}
+            at = every[every["branch"] == name]
+            figures.curve(near, at, "ell", "epsilon", quantile, band=True, line=False, **style)
+        for index, (d, group) in enumerate(networks.groupby("d")):
+            style = {"label": f"d = s = {d}", "index": index}
+            found = group[group["spurious"] > 0]
+            dots: Any = {"color": figures.COLOURS[index], "marker": figures.MARKERS[index]}
+            label = f"d = s = {d}"
+            power.scatter(found["wdc"], found["epsilon"], s=12, alpha=0.5, label=label, **dots)
+            x = np.array([0.7, 1.4]) * found["wdc"].median()
+            y = found["epsilon"].median() * np.array([0.7, 1.4]) ** 0.25
+            power.plot(x, y, color="black", label="slope 1/4" if index == 0 else None)
+            figures.curve(escape, group, "ell", "recovers", proportion, **style)
+        self._draw_kinds(count, networks)
+        near.set(
+            ylabel="epsilon to the nearest hyperbola",
+            ylim=(0, 1.2),
+            yticks=np.linspace(0, 1, 6),
+            title=f"(a) where the minima are, d = s = {self.network.d}",
+        )
+        power.set(
+            xlabel="WDC constant of the worst layer",
+            ylabel="worst epsilon of a network",
+            title="(b) against the measured WDC constant",
+        )
+        escape.set(ylabel="share of networks", ylim=(-0.02, 1.05), title="(d) escape by one check")
+        for ax in (near, count, escape):
+            figures.log_ticks(ax, networks["ell"].unique())
+            ax.set_xlabel("ell")
+        figures.log_ticks(power, [0.25, 0.5, 1, 2, 4], "x")
+        figures.log_ticks(power, [0.3, 0.4, 0.5, 0.6, 0.8, 1], "y")
+        figures.headroom(count, 0.45)
+        figures.legend(near, ncols=4, loc="upper left")
+        figures.legend(power, loc="lower right")
+        figures.legend(count, loc="upper left")
+        figures.legend(escape, loc="upper left")
+        return figure
+
+    def _draw_kinds(self, ax: Axes, networks: pd.DataFrame) -> None:
+        from harness import figures
+
+        base = networks[networks["d"] == self.network.d]
+        kinds = {
+            "spurious": "spurious minima",
+            "saddles": "saddles",
+            "maxima": "maxima (all on kinks)",
+        }
+        for index, (kind, words) in enumerate(kinds.items()):
+            style: Any = {"label": words, "index": index, "shift": 1 + 0.03 * index}
+            figures.curve(ax, base.astype({kind: float}), "ell", kind, quantile, **style)
+        ax.set(ylabel="points of a network", title=f"(c) by kind, d = s = {self.network.d}")
+
+
+def _plateau(P: Demodulation) -> bool:
+    """Whether some pair of arcs has <y0, a*b> = 0, dead cones included."""
+    middles = linear_arcs(P.G1).middle, linear_arcs(P.G2).middle
+    return bool((torus_profile(P, *middles).r == 0).any())
+
+
+def _networks(table: pd.DataFrame) -> pd.DataFrame:
+    """A row for each network: counts, its worst spurious minimum, whether all are escaped."""
+    table = table[table["status"] == "ok"]
+    spurious = table["spurious"].astype(bool)
+    rows = table.assign(
+        spurious=spurious,
+        epsilon=table["epsilon"].where(spurious),
+        recovers=table["recovers"].astype(bool) | ~spurious,
+        plateau=table["plateau"].astype(bool),
+    )
+    return (
+        rows.groupby(["d", "ell", "trial"])
+        .agg(
+            {
+                "epsilon": "max",
+                "recovers": "all",
+                "spurious": "sum",
+                **dict.fromkeys(
+                    ["minima", "saddles", "maxima", "degenerate", "plateau", "torus_index", "wdc"],
+                    "first",
+                ),
+            }
+        )
+        .reset_index()
+    )
+
+
+def _exponent(networks: pd.DataFrame, level: float) -> Estimate:
+    """Of the median worst epsilon in the median WDC constant, over the values of ell."""
+    constant = networks.groupby("ell")["wdc"].transform("median")
+    return power_law(constant, networks["epsilon"], level=level)

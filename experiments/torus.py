@@ -1,0 +1,256 @@
+"""The whole landscape of one network on the torus of directions, with every stationary point."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import numpy as np
+from annotated_types import Ge
+
+from harness.claims import (
+    Claim,
+    Experiment,
+    Finding,
+    Row,
+    Settings,
+    above,
+    at_baseline,
+    below,
+    spread,
+)
+from harness.ensemble import Ensemble
+from harness.landscape import expected_profile, section, stationary_points, torus_profile
+from harness.landscape.arcs import plane_through
+from harness.problem import Demodulation
+from harness.stats import power_law, quantile, simultaneous
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SHAPE = Claim(
+    "torus.shape",
+    "One network's landscape is that of the expected loss, up to a small deviation",
+    "expected landscape; Theorem 2",
+)
+RATE = Claim(
+    "torus.rate",
+    "The deviation shrinks at least like the width of the narrowest layer to the power -1/2",
+    "concentration behind Theorem 3",
+)
+MARKS: dict[str, dict[str, Any]] = {
+    "minimum": {"marker": "o", "color": "#D55E00", "s": 16, "label": "minimum"},
+    "kink minimum": {"marker": "D", "color": "#CC79A7", "s": 13, "label": "minimum on a kink"},
+    "saddle": {"marker": "x", "color": "white", "s": 13, "label": "saddle"},
+    "kink saddle": {"marker": "+", "color": "white", "s": 13, "label": "saddle on a kink"},
+    "kink maximum": {"marker": "^", "color": "#56B4E9", "s": 8, "label": "maximum on a kink"},
+}
+LEVELS = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.96, 0.98, 0.99, 1.0]
+
+
+@dataclass(frozen=True)
+class Thresholds(Settings):
+    """correlation : least median one at the largest ell; exponent : largest one, see `judge`."""
+
+    correlation: float
+    exponent: float
+
+
+@dataclass(frozen=True)
+class Torus(Experiment):
+    """One trial: two networks; their profile F(u, v) = min over r of f(r u, v) on a grid.
+
+    h runs over a great circle through h0 and m over one through m0 (for n = p = 2 over all
+    directions): F is compared with the profile of the expected loss at points x points angles.
+    """
+
+    claims: ClassVar[tuple[Claim, ...]] = (SHAPE, RATE)
+    caption: ClassVar[str] = (
+        "The whole landscape for n = p = 2: the loss, minimised over the scale ||h|| ||m|| and "
+        "relative to its value on K, over the angles of h to h0 and of m to m0; both axes close to "
+        "a torus. From left to right networks whose layers widen by equal factors up to ell, and "
+        "the expected loss; from top to bottom growing depth d = s. Rings are the four hyperbolas "
+        "of Theorem 2: the truth at (0, 0), the spurious ones at (pi, 0), (0, pi) and (pi, pi). "
+        "All stationary points of each network are marked; where many lie close together they are "
+        "cut apart by kinks, directions at which a unit switches. Each panel shows the trial whose "
+        "deviation from the expected loss is the median one."
+    )
+
+    network: Ensemble
+    points: Annotated[int, Ge(4)]
+    thresholds: Thresholds
+
+    def __post_init__(self) -> None:
+        for key, size in (("n", self.network.n), ("p", self.network.p)):
+            if size < 2:
+                raise ValueError(
+                    f"network.{key}={size}: must be >= 2, there is no circle of others"
+                )
+
+    def problem(self, rng: np.random.Generator) -> Demodulation:
+        """The loss on two great circles through h0 and m0, where both have the angle 0."""
+        P = self.network.problem(rng)
+        planes = [plane_through(x, rng.standard_normal(x.size)) for x in (P.h0, P.m0)]
+        return section(P, *planes)
+
+    def trial(self, rng: np.random.Generator) -> list[Row]:
+        P = self.problem(rng)
+        grid = np.linspace(-np.pi, np.pi, self.points, endpoint=False)
+        found = torus_profile(P, grid, grid)
+        expected = expected_profile(grid[:, None], grid, P.d, P.s)
+        error = found.loss_ratio - expected
+        return [
+            {
+                "narrowest": min(P.G1.widths[1], P.G2.widths[1]),
+                "deviation": float(np.sqrt(np.mean(error**2))),
+                "worst": float(np.abs(error).max()),
+                "correlation": float(np.corrcoef(found.loss_ratio.ravel(), expected.ravel())[0, 1]),
+                "dead": float(found.dead.mean()),
+            }
+        ]
+
+    def judge(self, table: pd.DataFrame) -> list[Finding]:
+        limits = self.thresholds
+        base = at_baseline(self, table[table["status"] == "ok"], ("d", "s", "ell"))
+        wide = base[base["ell"] == base["ell"].max()]
+        cells = [group for _, group in wide.groupby("d")]
+        depths = [group for _, group in base.groupby("d")]
+        return [
+            above(
+                SHAPE,
+                [quantile(group["correlation"], level=simultaneous(len(cells))) for group in cells],
+                limits.correlation,
+                statistic="median correlation of the two profiles, at the worst depth",
+                tested=f"{spread(wide, ('n', 'p', 'd', 'ell'))}, {self.points}^2 directions",
+            ),
+            below(
+                RATE,
+                [
+                    power_law(g["narrowest"], g["deviation"], level=simultaneous(len(depths)))
+                    for g in depths
+                ],
+                limits.exponent,
+                statistic="exponent of the median deviation in the narrowest layer's width",
+                tested=f"{spread(base, ('n', 'd', 'narrowest'))}, at the worst depth",
+            ),
+        ]
+
+    def summary(self, table: pd.DataFrame) -> pd.DataFrame:
+        rows = []
+        for (d, ell), group in table[table["status"] == "ok"].groupby(["d", "ell"]):
+            rows.append(
+                {
+                    "d": d,
+                    "ell": ell,
+                    "narrowest layer": group["narrowest"].min(),
+                    "networks": len(group),
+                    "median deviation (rms)": round(group["deviation"].median(), 4),
+                    "median of the worst": round(group["worst"].median(), 3),
+                    "median correlation": str(quantile(group["correlation"])),
+                }
+            )
+        return type(table)(rows)
+
+    def figure(self, table: pd.DataFrame) -> Figure:
+        from harness import figures
+
+        table = at_baseline(self, table[table["status"] == "ok"], ("d", "s", "ell"))
+        depths, ells = sorted(table["d"].unique()), sorted(table["ell"].unique())
+        rows, columns = max(len(depths), 1), len(ells) + 1
+        figure, axes = figures.canvas(rows, columns, width=2.9 * columns + 0.6, height=3.0)
+        image = None
+        for d, line in zip(depths, axes, strict=False):
+            for ell, ax in zip(ells, line, strict=False):
+                cell = table[(table["d"] == d) & (table["ell"] == ell)]
+                if len(cell):
+                    median = cell["deviation"].sort_values().index[len(cell) // 2]
+                    image = self._draw(ax, cell.loc[median])
+                else:
+                    ax.set_axis_off()
+            self._draw_expected(line[-1], int(d))
+        for ax in axes.ravel():
+            _torus_axes(ax, first=ax in axes[:, 0], last=ax in axes[-1])
+        if image is not None:
+            figure.colorbar(image, ax=axes, label=r"$f\,/\,f|_K$", ticks=LEVELS[::2], shrink=0.8)
+        _legend(figure)
+        return figure
+
+    def _draw(self, ax: Axes, row: pd.Series) -> Any:
+        """The profile of the network of a row, with its stationary points."""
+        network = replace(self.network, d=int(row["d"]), s=int(row["s"]), ell=int(row["ell"]))
+        P = replace(self, network=network).problem(np.random.default_rng(int(row["seed"])))
+        grid = np.linspace(-np.pi, np.pi, 361)
+        image = _colours(ax, grid, torus_profile(P, grid, grid).loss_ratio)
+        found = stationary_points(P)
+        for kind, mark in MARKS.items():
+            at = found[found["kind"] == kind]
+            ax.scatter(at["theta"], at["phi"], linewidths=0.7, **mark)
+        _rings(ax)
+        widths = "-".join(map(str, P.G1.widths))
+        ax.set_title(f"{widths}: {len(found)} points")
+        return image
+
+    def _draw_expected(self, ax: Axes, d: int) -> None:
+        grid = np.linspace(-np.pi, np.pi, 361)
+        _colours(ax, grid, expected_profile(grid[:, None], grid, d, d))
+        _rings(ax)
+        ax.set_title(f"expected, d = s = {d}")
+
+
+def _colours(ax: Axes, grid: np.ndarray, loss_ratio: np.ndarray) -> Any:
+    from harness import figures
+
+    norm = figures.by_level(LEVELS)
+    return ax.pcolormesh(
+        *(grid, grid, loss_ratio.T),
+        cmap=figures.SEQUENTIAL,
+        norm=norm,
+        rasterized=True,
+        shading="nearest",
+    )
+
+
+def _rings(ax: Axes) -> None:
+    """The predicted four points, those at pi on both sides of the cut."""
+    for theta in (-np.pi, 0, np.pi):
+        for phi in (-np.pi, 0, np.pi):
+            ax.scatter(
+                *(theta, phi), s=110, facecolors="none", edgecolors="black", clip_on=False, zorder=5
+            )
+
+
+def _torus_axes(ax: Axes, *, first: bool, last: bool) -> None:
+    ticks = [-np.pi, -np.pi / 2, 0, np.pi / 2, np.pi]
+    names = [r"$-\pi$", r"$-\pi/2$", "0", r"$\pi/2$", r"$\pi$"]
+    ax.set(xlim=(-np.pi, np.pi), ylim=(-np.pi, np.pi), aspect="equal")
+    ax.set_xticks(ticks, labels=names)
+    ax.set_yticks(ticks, labels=names)
+    ax.grid(False)
+    if last:
+        ax.set_xlabel("angle of h to h0")
+    if first:
+        ax.set_ylabel("angle of m to m0")
+
+
+def _legend(figure: Figure) -> None:
+    """One legend for all panels, on a dark ground so that the white marks show."""
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D(
+            [],
+            [],
+            linestyle="none",
+            marker=mark["marker"],
+            color=mark["color"],
+            label=mark["label"],
+            markersize=5,
+        )
+        for mark in MARKS.values()
+    ]
+    ring: Any = {"marker": "o", "markersize": 9, "markerfacecolor": "none", "color": "black"}
+    handles.append(Line2D([], [], linestyle="none", label="hyperbolas of Theorem 2", **ring))
+    legend = figure.legend(handles=handles, loc="outside lower center", ncols=6)
+    legend.get_frame().set(facecolor="0.72", alpha=1)
