@@ -188,3 +188,110 @@ def _slope(x: Array, y: ArrayLike) -> Array:
 def simultaneous(family: int, level: float = LEVEL) -> float:
     """Bonferroni: the level at which each of `family` intervals holds, all of them at `level`."""
     return 1 - (1 - level) / max(family, 1)
+
+
+def threshold(
+    x: ArrayLike,
+    success: ArrayLike,
+    *,
+    level: float = LEVEL,
+    resamples: int = 500,
+    seed: int = 0,
+) -> Estimate:
+    """The x at which half the trials succeed: logistic fit of the rate in log x.
+
+    Parameters
+    ----------
+    x, success : (N,)
+        One pair a trial, x > 0, success boolean; trials that share an x form a group.
+    seed : int
+        Of the interval, by fits to rates drawn from each group's Jeffreys posterior (so that
+        groups without a failure, or without a success, have an uncertainty too).
+
+    Returns
+    -------
+    Estimate
+        Undetermined with fewer than two groups, or if the rate does not pass one half within the
+        range of x.
+    """
+    fits = _log_thresholds(x, success, resamples, np.random.default_rng(seed))
+    size, method = np.size(x), "logistic fit, Jeffreys"
+    if fits is None:
+        return undetermined(size, method)
+    value, draws = fits
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    centre, low, high = np.exp([value, low, high])
+    return Estimate(float(centre), float(low), float(high), size, method, level)
+
+
+def threshold_exponent(
+    size: ArrayLike,
+    x: ArrayLike,
+    success: ArrayLike,
+    *,
+    level: float = LEVEL,
+    resamples: int = 500,
+    seed: int = 0,
+) -> Estimate:
+    """Exponent b of `threshold` ~ a size^b: slope of its logarithm on log size.
+
+    size, x, success : (N,), one triple a trial.  Undetermined with fewer than two sizes that have
+    a threshold; sizes without one are left out.
+    """
+    size, x, success = np.asarray(size), np.asarray(x), np.asarray(success)
+    rng, method = np.random.default_rng(seed), "logistic fits, Jeffreys"
+    found: dict[float, tuple[float, Array]] = {}
+    for value in np.unique(size):
+        fits = _log_thresholds(x[size == value], success[size == value], resamples, rng)
+        if fits is not None:
+            found[float(value)] = fits
+    if len(found) < 2:
+        return undetermined(size.size, method)
+    log_size = np.log(list(found))
+    slopes = _slope(log_size, np.stack([draws for _, draws in found.values()], axis=-1))
+    low, high = np.quantile(slopes, [(1 - level) / 2, (1 + level) / 2])
+    value = _slope(log_size, [log for log, _ in found.values()])
+    return Estimate(float(value), float(low), float(high), size.size, method, level)
+
+
+def _log_thresholds(
+    x: ArrayLike, success: ArrayLike, resamples: int, rng: np.random.Generator
+) -> tuple[float, Array] | None:
+    """Log of the x of rate one half, and as many draws of it; None if it is not passed."""
+    x, hits = np.asarray(x, dtype=np.float64), np.asarray(success)
+    if hits.dtype != np.bool_:
+        raise TypeError(f"threshold: a boolean array is needed, not {hits.dtype}")
+    abscissae = np.unique(x)
+    trials = np.array([np.sum(x == value) for value in abscissae], dtype=np.float64)
+    wins = np.array([np.sum(hits[x == value]) for value in abscissae], dtype=np.float64)
+    rates = wins / np.maximum(trials, 1)
+    if abscissae.size < 2 or rates.max() < 0.5 or rates.min() > 0.5:
+        return None
+    log_x = np.log(abscissae)
+    posterior = rng.beta(wins + 0.5, trials - wins + 0.5, size=(resamples, abscissae.size))
+    centre = (wins + 0.5) / (trials + 1)
+    middle = _logistic_middle(log_x, np.vstack([centre, posterior]), trials)
+    if not log_x[0] <= middle[0] <= log_x[-1]:
+        return None
+    return float(middle[0]), np.clip(middle[1:], 2 * log_x[0] - log_x[-1], 2 * log_x[-1] - log_x[0])
+
+
+def _logistic_middle(log_x: Array, rates: Array, trials: Array, rounds: int = 50) -> Array:
+    """-a/b of the fits rate = 1 / (1 + exp(-a - b z)), by Newton's method: (R, M) -> (R,).
+
+    z is log_x centred and scaled; a weak pull of b to a moderate slope keeps fits finite.
+    """
+    mean, scale = log_x.mean(), max(float(np.ptp(log_x)), 1e-9)
+    z = (log_x - mean) / scale
+    a, b = np.zeros(len(rates)), np.full(len(rates), 4.0)
+    for _ in range(rounds):
+        p = 1 / (1 + np.exp(-np.clip(a[:, None] + b[:, None] * z, -30, 30)))
+        w = trials * p * (1 - p) + 1e-9
+        error = trials * (rates - p)
+        ga, gb = error.sum(1), (error * z).sum(1) - 0.01 * b
+        haa, hab, hbb = w.sum(1), (w * z).sum(1), (w * z * z).sum(1) + 0.01
+        det = haa * hbb - hab**2
+        step_a, step_b = (hbb * ga - hab * gb) / det, (haa * gb - hab * ga) / det
+        damp = np.minimum(1, 3 / np.maximum(np.abs(step_a) + np.abs(step_b), 1e-12))
+        a, b = a + damp * step_a, b + damp * step_b
+    return mean - scale * a / np.where(np.abs(b) > 1e-3, b, 1e-3)

@@ -16,6 +16,8 @@ from harness.stats import (
     proportion,
     quantile,
     simultaneous,
+    threshold,
+    threshold_exponent,
     undetermined,
 )
 
@@ -267,3 +269,51 @@ def test_an_empty_family_has_the_level_of_one():
 def test_an_undetermined_estimate_says_so_and_another_names_interval_and_n():
     assert str(undetermined(3, "any")) == "undetermined (n = 3)"
     assert str(Estimate(0.5, -INF, 0.75, 8, "any")) == "0.5 [-inf, 0.75] (n = 8)"
+
+
+# --- thresholds ------------------------------------------------------------------------------
+
+
+def logistic_trials(rng, middle, count=30, slope=3.0):
+    x = np.repeat(np.array([0.3, 0.6, 0.9, 1.2, 1.8, 2.4]) * middle, count)
+    return x, rng.random(x.size) < 1 / (1 + (middle / x) ** slope)
+
+
+def test_the_threshold_interval_covers_the_middle_as_often_as_it_says():
+    rng = np.random.default_rng(11)
+    covered = 0
+    for seed in range(200):
+        x, success = logistic_trials(rng, 170.0)
+        estimate = threshold(x, success, seed=seed)
+        assert estimate.low <= estimate.value <= estimate.high
+        covered += estimate.low <= 170 <= estimate.high
+    assert proportion(np.arange(200) < covered).high >= 0.93
+
+
+def test_the_exponent_of_thresholds_is_that_of_their_law():
+    rng = np.random.default_rng(12)
+    sizes, xs, hits = [], [], []
+    for size in (5, 10, 20, 40):
+        x, success = logistic_trials(rng, 3.0 * size**1.5, count=200)
+        sizes.append(np.full(x.size, size))
+        xs.append(x)
+        hits.append(success)
+    estimate = threshold_exponent(*(np.concatenate(part) for part in (sizes, xs, hits)))
+    assert estimate.low <= 1.5 <= estimate.high
+    assert estimate.high - estimate.low < 0.2
+
+
+def test_a_threshold_where_groups_separate_lies_between_them_with_an_interval():
+    x = np.repeat([50, 100, 200, 400], 10)
+    estimate = threshold(x, x > 150)
+    assert 100 < estimate.low < estimate.value < estimate.high < 200
+
+
+def test_a_threshold_outside_the_data_is_undetermined():
+    x = np.repeat([50.0, 100.0], 10)
+    for success in (x > 0, x < 0):
+        assert np.isnan(threshold(x, success).value)
+    assert np.isnan(threshold([], np.zeros(0, dtype=bool)).value)
+    assert np.isnan(threshold_exponent(x, x, x > 70).value)
+    with pytest.raises(TypeError, match="boolean"):
+        threshold(x, x)
