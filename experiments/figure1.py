@@ -18,6 +18,7 @@ from harness.claims import (
     spread,
     within,
 )
+from harness.landscape import product_grid
 from harness.network import LastLayer, gaussian_network
 from harness.problem import BRANCHES, Demodulation
 from harness.stats import power_law, quantile, simultaneous
@@ -159,8 +160,8 @@ class Figure1(Experiment):
             np.random.default_rng(int(example["seed"]))
         )
         axis = np.linspace(-2, 2, 161)
-        A, B = P.G1(axis[:, None]), P.G2(axis[:, None])  # rows of the map are m
-        loss = 1 - (B @ (A * P.y0).T - 0.5 * (B * B) @ (A * A).T) / P.loss_at_zero
+        # Rows of the map are m.
+        loss = product_grid(P, axis[:, None], axis[:, None]).loss.T / P.loss_at_zero
         title = f"(a) widths 1-{P.G1.widths[1]}-{P.ell}, trial {example['trial']}"
         self._draw_surface(figure, axes, axis, loss, title)
         self._draw_map(figure, axes[0, 1], axis, loss)

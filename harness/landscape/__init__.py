@@ -1,11 +1,14 @@
-"""The landscape of the loss: the torus of directions, and every stationary point on it."""
+"""The landscape of the loss: product grids, the torus of directions, every stationary point."""
 
 from harness.landscape.census import stationary_points, torus_index
+from harness.landscape.grid import ProductGrid, product_grid
 from harness.landscape.torus import TorusProfile, expected_profile, section, torus_profile
 
 __all__ = [
+    "ProductGrid",
     "TorusProfile",
     "expected_profile",
+    "product_grid",
     "section",
     "stationary_points",
     "torus_index",

@@ -1,0 +1,121 @@
+"""Points for the axes of a product grid, in any dimension: rays, planes, and kinks on purpose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from harness.landscape.arcs import direction, linear_arcs, on_plane, plane_through
+from harness.network import KINK_RTOL, ReluNetwork
+
+Array = NDArray[np.float64]
+Index = NDArray[np.int64]
+
+NEWTON_STEPS = 3
+"""Of the polish: the enumeration is right to rounding, and one step mends that."""
+
+
+@dataclass(frozen=True)
+class PlaneKinks:
+    """The kinks of a network on the great circle of a plane, in the order of their angles.
+
+    angles : (K,) in (-pi, pi], from the first of the two vectors towards the second
+    points : (K, n) unit vectors; all of their positive multiples lie on the same kink
+    layer, unit : (K,) the unit that switches, layers counted from 1
+    side : (K, n) unit vectors along the circle, towards where the unit is active
+    """
+
+    angles: Array
+    points: Array
+    layer: Index
+    unit: Index
+    side: Array
+
+
+def ray(x: ArrayLike, radii: ArrayLike) -> Array:
+    """Points r x / ||x||: (n,), (R,) -> (R, n); a negative radius goes the other way.
+
+    Raises
+    ------
+    ValueError
+        If x is zero or not one finite vector.
+    """
+    x = _vector("x", x)
+    return np.multiply.outer(_list("radii", radii), x / np.linalg.norm(x))
+
+
+def polar_plane(x: ArrayLike, towards: ArrayLike, radii: ArrayLike, angles: ArrayLike) -> Array:
+    """Points r (cos t, sin t) of the plane of two vectors, x at t = 0: (R A, n), by radius first.
+
+    Raises
+    ------
+    ValueError
+        If the vectors span no plane, as for n = 1, where `ray` gives the points.
+    """
+    plane = plane_through(_vector("x", x), _vector("towards", towards))
+    circle = direction(_list("angles", angles)) @ plane.T
+    return np.multiply.outer(_list("radii", radii), circle).reshape(-1, len(plane))
+
+
+def plane_kinks(G: ReluNetwork, x: ArrayLike, towards: ArrayLike) -> PlaneKinks:
+    """All directions in the plane of two vectors (n,) at which a unit of some layer switches.
+
+    They are exact for `ReluNetwork.jvp`: |w.x| <= KINK_RTOL ||w|| ||x||.  A kink where rounding
+    alone is more than that is left out: the unit's inputs are there some 10^4 times smaller than
+    the weights before would have them.  Of several at one direction the first layer's counts.
+
+    Raises
+    ------
+    ValueError
+        If the vectors span no plane.
+    """
+    plane = plane_through(_vector("x", x), _vector("towards", towards))
+    flat = on_plane(G, plane)
+    arcs = linear_arcs(flat)
+    kink = arcs.layer > 0
+    angles, layer, unit = arcs.angles[kink], arcs.layer[kink], arcs.unit[kink]
+    sign, exact = np.zeros(angles.size), np.zeros(angles.size, dtype=np.bool_)
+    for k in np.unique(layer):
+        here = layer == k
+        angles[here], sign[here] = _polished(flat, k, unit[here], angles[here])
+        z, _, scale = _input(G, k, unit[here], direction(angles[here]) @ plane.T, plane[:, 0])
+        exact[here] = np.abs(z) <= KINK_RTOL * scale
+    angles, layer, unit, sign = angles[exact], layer[exact], unit[exact], sign[exact]
+    side = sign[:, None] * (direction(angles + np.pi / 2) @ plane.T)
+    return PlaneKinks(angles, direction(angles) @ plane.T, layer, unit, side)
+
+
+def _polished(flat: ReluNetwork, k: int, unit: Index, angles: Array) -> tuple[Array, Array]:
+    """Zeros of the units' inputs as functions of the angle by Newton's method; sign of the slope.
+
+    Within a linear piece an input is z cos t + z' sin t: its zero is at tan t = -z / z'.
+    """
+    for _ in range(NEWTON_STEPS):
+        z, dz, _ = _input(flat, k, unit, direction(angles), direction(angles + np.pi / 2))
+        angles = angles - np.arctan2(z * np.sign(dz), np.abs(dz))
+    return angles, np.sign(dz)
+
+
+def _input(G: ReluNetwork, k: int, unit: Index, x: Array, u: Array) -> tuple[Array, Array, Array]:
+    """Inputs of one unit of layer k a point, their derivatives along u, and ||w|| ||x_{k-1}||."""
+    if k > 1:
+        x, u = ReluNetwork(G.weights[: k - 1]).jvp(x, u, kink_rtol=0)
+    w = G.weights[k - 1][unit]
+    scale = np.linalg.norm(w, axis=1) * np.linalg.norm(x, axis=1)
+    return np.sum(w * x, axis=1), np.sum(w * u, axis=1), scale
+
+
+def _vector(name: str, x: ArrayLike) -> Array:
+    x = np.asarray(x, dtype=np.float64)
+    if x.ndim != 1 or not np.isfinite(x).all() or not x.any():
+        raise ValueError(f"{name} has shape {x.shape}: one finite vector, not zero, is needed")
+    return x
+
+
+def _list(name: str, values: ArrayLike) -> Array:
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim != 1 or not values.size or not np.isfinite(values).all():
+        raise ValueError(f"{name} has shape {values.shape}: a list of finite numbers is needed")
+    return values
