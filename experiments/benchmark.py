@@ -1,159 +1,334 @@
-"""Speed of the library's kernels against straightforward versions, in one run, on the same work."""
+"""Speed of the library against straightforward versions, in one run, on the same work."""
 
 from __future__ import annotations
 
+import itertools
+import os
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from annotated_types import Gt
+from annotated_types import Ge, Gt, MinLen
 
+from harness import peers
 from harness.claims import Claim, Experiment, Finding, Row, Settings, above, spread
 from harness.conditions.residual import Residual, residual_numpy
-from harness.ensemble import Size
+from harness.ensemble import Size, unit_vectors
+from harness.landscape import product_grid, stationary_points
+from harness.landscape.arcs import direction, linear_arcs
 from harness.network import gaussian_network
-from harness.stats import quantile, simultaneous
+from harness.problem import Demodulation
+from harness.stats import Estimate, quantile, simultaneous
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+Array = np.ndarray
+Method = Callable[[], Any]
+Task = Literal["residual", "grid", "grid_loss", "census"]
 
 RESIDUAL = Claim(
     "benchmark.residual",
     "Batches of WDC residual norms are evaluated several times faster than by plain NumPy",
     "the search needs many of them",
 )
-METHODS = {"numpy": "plain NumPy", "norm": "one point", "norms": "a batch"}
+GRID = Claim(
+    "benchmark.grid",
+    "Loss and both gradient norms on a product grid come many times faster than by JAX",
+    "networks are evaluated once for each axis point",
+)
+GRID_LOSS = Claim(
+    "benchmark.grid_loss",
+    "The loss on a product grid takes little more than its two matrix products",
+    "no faster way is known",
+)
+CENSUS = Claim(
+    "benchmark.census",
+    "All stationary points take little more than the five matrix products that screen them",
+    "most pairs of arcs are ruled out by a sign",
+)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a task measures, against what the claim compares it, on how many cores (None: all)."""
+
+    claim: Claim
+    method: str
+    against: str
+    unit: str
+    cores: int | None = None
+
+
+TASKS: dict[Task, Measured] = {
+    "residual": Measured(RESIDUAL, "norms", "numpy", "residual norms", 1),
+    "grid": Measured(GRID, "product_grid", "jax", "points (loss, two gradient norms)"),
+    "grid_loss": Measured(GRID_LOSS, "product_grid", "products", "points (loss alone)"),
+    "census": Measured(CENSUS, "census", "products", "pairs of arcs"),
+}
+WORDS = {
+    "numpy": "plain NumPy",
+    "norm": "library, one by one",
+    "norms": "library, a batch",
+    "product_grid": "library",
+    "census": "library",
+    "jax": "JAX, jit and vmap",
+    "products": "its matrix products alone",
+}
 
 
 @dataclass(frozen=True)
 class Thresholds(Settings):
-    """speedup : least ratio to plain NumPy."""
+    """Least ratios of speed: to plain NumPy, to JAX, and to the matrix products."""
 
-    speedup: float
+    residual: float
+    grid: float
+    grid_loss: float
+    census: float
 
 
 @dataclass(frozen=True)
 class Benchmark(Experiment):
-    """One trial: a matrix and `points` pairs x, y; each method in turn, the same answers checked.
+    """One trial: a problem of one task; each method in turn, the same answers checked.
 
     Times are of this machine and this run: only ratios within a trial are compared.
     """
 
-    claims: ClassVar[tuple[Claim, ...]] = (RESIDUAL,)
+    claims: ClassVar[tuple[Claim, ...]] = tuple(task.claim for task in TASKS.values())
     caption: ClassVar[str] = (
-        "Evaluations of the norm of the WDC residual per second, on one BLAS thread: plain NumPy "
-        "(masked product of all rows, spectral norm by singular values), one point at a time with "
-        "the rows active at both vectors gathered and a symmetric product, and a batch of points. "
-        "Left: against the shape of the matrix; right: as a multiple of plain NumPy on the same "
-        "points in the same trial, medians with 95% order-statistic intervals; the dashed line is "
-        "the threshold. Answers agree to 1e-10."
+        "Speed of the library beside straightforward versions of the same work, measured in turns "
+        "in the same trial, their answers checked against each other; work per second against the "
+        "size of the problem (the number of weights of its networks), medians with 95% "
+        "order-statistic intervals. Residual norms on one core, the rest on all. Matrix products "
+        "alone are what the library's own way cannot undercut."
     )
 
-    n: Size
-    ell: Size
-    points: Size
+    task: Task
+    widths: Annotated[list[Size], MinLen(2)]
+    points: Annotated[int, Ge(1)]
     duration: Annotated[float, Gt(0)]
     thresholds: Thresholds
 
     def trial(self, rng: np.random.Generator) -> list[Row]:
-        W = gaussian_network(rng, (self.n, self.ell), "gaussian").weights[0]
-        X, Y = rng.standard_normal((2, self.points, self.n))
+        build = {
+            "residual": self._residual,
+            "grid": self._grid,
+            "grid_loss": self._grid_loss,
+            "census": self._census,
+        }
+        with _threads(TASKS[self.task].cores):
+            methods, work, operations = build[self.task](rng)
+            best = _times(methods, self.duration)
+            peak = _matrix_product_peak(rng)
+        rows: list[Row] = [
+            {
+                "method": name,
+                "installed": True,
+                "time": best[name],
+                "per_second": work / best[name],
+                "share_of_peak": operations / best[name] / peak,
+            }
+            for name in methods
+        ]
+        for name in {TASKS[self.task].against} - set(methods):
+            missing: Row = {"installed": False, "time": 0.0, "per_second": 0.0}
+            rows.append({"method": name, **missing, "share_of_peak": 0.0})
+        return rows
+
+    def _residual(self, rng: np.random.Generator) -> tuple[dict[str, Method], int, float]:
+        n = self.widths[0]
+        W = gaussian_network(rng, (n, self.widths[-1]), "gaussian").weights[0]
+        X, Y = rng.standard_normal((2, self.points, n))
         kernel = Residual(W)
-        methods: dict[str, Callable[[], np.ndarray]] = {
+        methods: dict[str, Method] = {
             "numpy": lambda: np.array([residual_numpy(W, x, y) for x, y in zip(X, Y, strict=True)]),
             "norm": lambda: np.array([kernel.norm(x, y) for x, y in zip(X, Y, strict=True)]),
             "norms": lambda: kernel.norms(X, Y),
         }
-        answers = {name: method() for name, method in methods.items()}
-        for name, values in answers.items():
-            if not np.allclose(values, answers["numpy"], rtol=1e-10, atol=1e-12):
-                raise AssertionError(f"{name} and numpy give different residuals")
-        best = self._times(methods)
+        _check({name: (method(),) for name, method in methods.items()}, "numpy")
         active = np.mean(((X @ W.T > 0) & (Y @ W.T > 0)).sum(axis=1))
-        peak = _matrix_product_peak(rng)
-        return [
-            {
-                "method": name,
-                "per_second": self.points / best[name],
-                "speedup": best["numpy"] / best[name],
-                # The symmetric product of the active rows takes active n (n + 1) operations.
-                "share_of_peak": self.points * active * self.n * (self.n + 1) / best[name] / peak,
-            }
-            for name in methods
-        ]
+        # The symmetric product of the active rows takes active n (n + 1) operations.
+        return methods, self.points, self.points * active * n * (n + 1)
 
-    def _times(self, methods: dict[str, Callable[[], np.ndarray]]) -> dict[str, float]:
-        """Least time of each method over rounds that take turns, for `duration` seconds in all."""
-        best = dict.fromkeys(methods, np.inf)
-        end = time.perf_counter() + self.duration
-        while time.perf_counter() < end:
-            for name, method in methods.items():
-                start = time.perf_counter()
-                method()
-                best[name] = min(best[name], time.perf_counter() - start)
-        return best
+    def _grid(self, rng: np.random.Generator) -> tuple[dict[str, Method], int, float]:
+        P, H, M = self._problem(rng)
+
+        def library() -> tuple[Array, ...]:
+            grid = product_grid(P, H, M)
+            return grid.loss, grid.grad_h_norm, grid.grad_m_norm
+
+        methods: dict[str, Method] = {"product_grid": library, "numpy": peers.grid_numpy(P, H, M)}
+        if peers.installed("jax"):
+            methods["jax"] = peers.grid_jax(P, H, M)
+        _check({name: method() for name, method in methods.items()}, "numpy")
+        # Two products of (I n, ell) with (ell, J) for g1, and two for g2.
+        return methods, self.points**2, 4.0 * self.points**2 * P.ell * (P.n + P.p)
+
+    def _grid_loss(self, rng: np.random.Generator) -> tuple[dict[str, Method], int, float]:
+        P, H, M = self._problem(rng)
+        a, b = P.G1(H), P.G2(M)
+        a_y, a_square, b_square = a * P.y0, a * a, b * b
+        methods: dict[str, Method] = {
+            "products": lambda: (a_y @ b.T, a_square @ b_square.T),
+            "product_grid": lambda: product_grid(P, H, M).loss,
+        }
+        overlap, size = methods["products"]()
+        loss = P.loss_at_zero - overlap + 0.5 * size
+        _check({"product_grid": (methods["product_grid"](),), "products": (loss,)}, "products")
+        return methods, self.points**2, 4.0 * self.points**2 * P.ell
+
+    def _census(self, rng: np.random.Generator) -> tuple[dict[str, Method], int, float]:
+        P, _, _ = self._problem(rng)
+        a, b = (G(direction(linear_arcs(G).angles)) for G in (P.G1, P.G2))
+        next_a, next_b = np.roll(a, -1, axis=0), np.roll(b, -1, axis=0)
+        left = a * P.y0, a * a, a * a, a * next_a, a * next_a
+        right = b, b * b, b * next_b, b * b, b * next_b
+        rows = max(1, 100_000 // len(b))
+
+        def products() -> None:
+            for start in range(0, len(a), rows):
+                for one, other in zip(left, right, strict=True):
+                    one[start : start + rows] @ other.T
+
+        methods: dict[str, Method] = {"products": products, "census": lambda: stationary_points(P)}
+        return methods, len(a) * len(b), 10.0 * len(a) * len(b) * P.ell
+
+    def _problem(self, rng: np.random.Generator) -> tuple[Demodulation, Array, Array]:
+        """Two networks of the same widths, a truth, and points of both axes."""
+        G1, G2 = (gaussian_network(rng, self.widths, "gaussian") for _ in range(2))
+        n = self.widths[0]
+        h0, m0 = unit_vectors(rng, 2, n)
+        H, M = rng.standard_normal((2, self.points, n))
+        return Demodulation(G1, G2, h0, m0), H, M
 
     def judge(self, table: pd.DataFrame) -> list[Finding]:
-        batch = table[table["method"] == "norms"]
-        shapes = [group for _, group in batch.groupby(["n", "ell"])]
-        level = simultaneous(len(shapes))
-        return [
-            above(
-                RESIDUAL,
-                [quantile(group["speedup"], level=level) for group in shapes],
-                self.thresholds.speedup,
-                statistic="median of evaluations per second / plain NumPy's, at the worst shape",
-                tested=f"{spread(batch, ('n', 'ell'))}, {self.points} points a trial, one thread",
+        findings = []
+        for task, measured in TASKS.items():
+            rows = table[table["task"] == task]
+            rows = rows[rows["widths"] == max(rows["widths"].unique(), key=_weights, default="")]
+            other = WORDS[measured.against]
+            findings.append(
+                above(
+                    measured.claim,
+                    _ratios(rows, measured.method, measured.against),
+                    getattr(self.thresholds, task),
+                    statistic=f"median of its speed / {other}, at the largest shape",
+                    tested=f"{spread(rows, ('widths', 'points'))}{_absent(rows)}",
+                )
             )
-        ]
+        return findings
 
     def summary(self, table: pd.DataFrame) -> pd.DataFrame:
         rows = []
-        for (n, ell, method), group in table.groupby(["n", "ell", "method"]):
-            rows.append(
-                {
-                    "n": n,
-                    "ell": ell,
-                    "method": METHODS[method],
-                    "evaluations / s": f"{group['per_second'].median():.3g}",
-                    "speed-up": str(quantile(group["speedup"])),
-                    "share of matrix-product peak": f"{group['share_of_peak'].median():.3f}",
-                }
-            )
+        for (task, widths, points), cell in table.groupby(["task", "widths", "points"], sort=False):
+            measured = TASKS[task]
+            for method, group in cell.groupby("method", sort=False):
+                there = bool(group["installed"].all())
+                rows.append(
+                    {
+                        "work": measured.unit,
+                        "widths": widths,
+                        "points": points,
+                        "method": WORDS[method] + ("" if there else ": not installed"),
+                        "median time": f"{group['time'].median():.3g} s" if there else "",
+                        "per second": f"{group['per_second'].median():.3g}" if there else "",
+                        f"library's {'speed / this'}": _text(cell, measured.method, str(method)),
+                        "share of peak": f"{group['share_of_peak'].median():.2f}" if there else "",
+                    }
+                )
         return type(table)(rows)
 
     def figure(self, table: pd.DataFrame) -> Figure:
         from harness import figures
 
-        table = table.assign(shape=table["n"] * table["ell"])
-        figure, axes = figures.canvas(1, 2, width=8, height=3.3)
-        speed, ratio = axes[0]
-        for index, (method, words) in enumerate(METHODS.items()):
-            style: Any = {"label": words, "index": index}
-            rows = table[table["method"] == method]
-            figures.curve(speed, rows, "shape", "per_second", quantile, **style)
-            if method != "numpy":
-                figures.curve(ratio, rows, "shape", "speedup", quantile, **style)
-        ratio.axhline(self.thresholds.speedup, color="black", linestyle="--", linewidth=1)
-        labels = {n * ell: f"{n} x {ell}" for n, ell in zip(table["n"], table["ell"], strict=True)}
-        for ax, title in ((speed, "evaluations per second"), (ratio, "multiple of plain NumPy")):
-            figures.plain_log(ax)
-            ax.set(xscale="log", title=title, xlabel="shape n x ell")
-            ax.set_xticks(list(labels), labels=list(labels.values()))
-            ax.minorticks_off()
-            figures.legend(ax)
+        table = table[table["installed"].astype(bool)]
+        table = table.assign(size=table["widths"].map(_weights))
+        figure, axes = figures.canvas(2, 2, width=8.5, height=3.0)
+        for ax, (task, measured) in zip(axes.ravel(), TASKS.items(), strict=True):
+            self._draw(ax, table[table["task"] == task], measured)
         return figure
+
+    def _draw(self, ax: Axes, table: pd.DataFrame, measured: Measured) -> None:
+        from harness import figures
+
+        order = sorted(WORDS, key=list(WORDS).index)
+        for method in [name for name in order if (table["method"] == name).any()]:
+            rows = table[table["method"] == method]
+            index = list(WORDS.values()).index(WORDS[method]) % len(figures.COLOURS)
+            label: Any = {"label": WORDS[method], "index": index}
+            figures.curve(ax, rows, "size", "per_second", quantile, **label)
+        names = dict(zip(table["size"], table["widths"], strict=True))
+        figures.plain_log(ax)
+        ax.set(xscale="log", title=f"{measured.unit} per second", xlabel="widths")
+        ax.yaxis.set_major_formatter("{x:.3g}")
+        ax.set_xticks(list(names), labels=list(names.values()))
+        ax.minorticks_off()
+        figures.headroom(ax, 0.5)
+        figures.legend(ax, loc="upper left", ncols=2)
+
+
+def _times(methods: dict[str, Method], duration: float) -> dict[str, float]:
+    """Least time of each method over rounds that take turns, for `duration` seconds, at least 3."""
+    best = dict.fromkeys(methods, np.inf)
+    end = time.perf_counter() + duration
+    for round_ in itertools.count(1):
+        for name, method in methods.items():
+            start = time.perf_counter()
+            method()
+            best[name] = min(best[name], time.perf_counter() - start)
+        if round_ >= 3 and time.perf_counter() > end:
+            break
+    return best
+
+
+def _threads(cores: int | None) -> AbstractContextManager[Any]:
+    """So many BLAS threads, instead of the one that a cell has."""
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(limits=cores or os.cpu_count() or 1, user_api="blas")
+
+
+def _check(answers: dict[str, tuple[Array, ...]], reference: str) -> None:
+    for name, parts in answers.items():
+        for part, expected in zip(parts, answers[reference], strict=True):
+            scale = float(np.abs(expected).max())
+            if not np.allclose(part, expected, rtol=1e-9, atol=1e-12 * scale):
+                raise AssertionError(f"{name} and {reference} give different answers")
 
 
 def _matrix_product_peak(rng: np.random.Generator, size: int = 800) -> float:
     """Floating-point operations per second of a square matrix product, the best of five."""
     A, B = rng.standard_normal((2, size, size))
-    best = np.inf
-    for _ in range(5):
-        start = time.perf_counter()
-        A @ B
-        best = min(best, time.perf_counter() - start)
-    return 2.0 * size**3 / best
+    return 2.0 * size**3 / min(_times({"product": lambda: A @ B}, 0.02).values())
+
+
+def _ratios(rows: pd.DataFrame, method: str, against: str) -> list[Estimate]:
+    """Speed of a method over that of another, trial by trial; an estimate for each shape."""
+    rows = rows[rows["installed"].astype(bool)]
+    cells = [cell for _, cell in rows.groupby(["widths", "points"])]
+    estimates = []
+    for cell in cells:
+        time = cell.pivot_table(index="trial", columns="method", values="time")
+        if {method, against} <= set(time):
+            ratio = time[against] / time[method]
+            estimates.append(quantile(ratio, level=simultaneous(len(cells))))
+    return estimates
+
+
+def _text(cell: pd.DataFrame, method: str, other: str) -> str:
+    estimates = _ratios(cell, method, other) if method != other else []
+    return str(estimates[0]) if estimates else ""
+
+
+def _absent(rows: pd.DataFrame) -> str:
+    names = sorted(rows.loc[~rows["installed"].astype(bool), "method"].unique())
+    return f"; {', '.join(names)} not installed" if names else ""
+
+
+def _weights(widths: str) -> int:
+    return peers.pairs([int(width) for width in widths.split("-")])

@@ -30,6 +30,7 @@ ROWS: dict[str, int] = {
     "harness.ensemble": 2,
     "harness.matrices": 2,
     "harness.figures": 2,
+    "harness.peers": 2,
     "experiments": 2,
     "harness.schema": 3,
     "harness.provenance": 3,

@@ -13,6 +13,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from experiments.benchmark import TASKS
 from harness import figures
 from harness.app import CONF, read
 from harness.claims import Experiment, Verdict
@@ -22,7 +23,11 @@ from harness.store import Cell, Store
 from harness.theory import rho
 
 SHRUNK = {
-    "benchmark": [{"n": n, "ell": 50, "points": 5, "duration": 0.01} for n in (2, 5)],
+    "benchmark": [
+        {"task": task, "widths": [2, 8, 40][:: 1 if task != "residual" else 2], "points": 5}
+        | {"duration": 0.01}
+        for task in ("residual", "grid", "grid_loss", "census")
+    ],
     "wdc": [
         {"network.n": n, "network.ell": ell, "samples": 20, "budget": 200, "boxes": 500}
         for n in (2, 3, 5)
@@ -38,6 +43,11 @@ SHRUNK = {
         {"network.n": 3, "network.p": 3, "network.ell": ell, "max_steps": 200, "sign_check": check}
         for ell in (40, 80)
         for check in ("every", "never")
+    ],
+    "descent_map": [
+        {"network.ell": ell, "network.d": d, "network.s": d, "degrees": [0, 60, 150, 180]}
+        for ell in (30, 300, 400)
+        for d in (1, 2)
     ],
     "expected_landscape": [
         {"network.ell": ell, "network.d": d, "network.s": d, "network.growth": growth, "points": 20}
@@ -387,13 +397,24 @@ def test_premise_verdicts() -> None:
 def test_benchmark_verdicts() -> None:
     experiment = configured("benchmark")
 
-    def table(speedup: float, trials: int = 20) -> pd.DataFrame:
-        row = {"n": 10, "ell": 1000, "method": "norms", "speedup": speedup, "status": "ok"}
-        return pd.DataFrame([row] * trials)
+    def table(faster: float, trials: int = 20, installed: bool = True) -> pd.DataFrame:
+        rows = []
+        for task, measured in TASKS.items():
+            for method, time in ((measured.method, 1.0), (measured.against, faster)):
+                there = installed or method != "jax"
+                row = {"task": task, "widths": "10-1000", "points": 5, "method": method}
+                rows += [
+                    row | {"time": time, "installed": there, "trial": trial, "status": "ok"}
+                    for trial in range(trials)
+                ]
+        return pd.DataFrame(rows)
 
-    assert set(verdicts(experiment, table(9.0)).values()) == {Verdict.SUPPORTED}
-    assert set(verdicts(experiment, table(2.0)).values()) == {Verdict.REFUTED}
-    assert set(verdicts(experiment, table(9.0, trials=2)).values()) == {Verdict.INCONCLUSIVE}
+    assert set(verdicts(experiment, table(30.0)).values()) == {Verdict.SUPPORTED}
+    assert set(verdicts(experiment, table(0.1)).values()) == {Verdict.REFUTED}
+    assert set(verdicts(experiment, table(30.0, trials=2)).values()) == {Verdict.INCONCLUSIVE}
+    absent = verdicts(experiment, table(30.0, installed=False))
+    assert absent["grid"] == Verdict.INCONCLUSIVE
+    assert absent["residual"] == Verdict.SUPPORTED
 
 
 # What the trials measure
