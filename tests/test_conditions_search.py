@@ -25,6 +25,7 @@ from harness.conditions.residual import (
     residual_numpy,
 )
 from harness.conditions.search import (
+    BUDGET,
     joint_wdc_row_aligned,
     joint_wdc_sampled,
     joint_wdc_search,
@@ -171,7 +172,10 @@ def test_the_search_reaches_the_certified_constant_of_100_matrices() -> None:
     for k in range(100):
         W = gaussian(k, 10 + (190 * k) // 99, 2)
         certified = wdc_certified_2(W, rtol=0.005)
-        found = wdc_search(W, rng=np.random.default_rng(k), budget=2500)
+        for budget in (2500, BUDGET):  # a few have a narrow maximum that takes more than 2500
+            found = wdc_search(W, rng=np.random.default_rng(k), budget=budget)
+            if found.lower >= 0.99 * certified.upper:
+                break
         assert 0.99 * certified.upper <= found.lower <= certified.upper, k
 
 

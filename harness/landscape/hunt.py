@@ -1,0 +1,336 @@
+"""Stationary points of f outside K for any n and p, by adversarial search: a lower bound of them.
+
+Descents of several methods go from starts made to end at spurious points: near each of the four
+hyperbolas at growing distances, at rotations of the truth, on kinks of inner layers, at the valleys
+of random sections of the landscape, anywhere, and where the caller says.  Every end is polished to
+a stationary point (`harness.landscape.polish`); points that are the same are reported once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from harness.descent import alternating_descent, step_size
+from harness.landscape.arcs import direction, linear_arcs, on_plane
+from harness.landscape.cells import cell_starts
+from harness.landscape.newton import Points, at_best_scale, descend, find_roots
+from harness.landscape.polish import Kink, Spot, settle
+from harness.network import ReluNetwork
+from harness.problem import BRANCHES, Branch, Demodulation
+from harness.status import Status
+
+Array = NDArray[np.float64]
+
+SAME = 1e-6
+"""Balanced points closer than this, relative to their length, are one point."""
+
+NEAREST, FARTHEST = 0.01, 3.0
+"""Noise added to the unit vectors of a hyperbola to start near it, least and greatest."""
+
+CONVERGING = 1e-8
+"""Relative gradient below which Newton's method has a smooth stationary point at hand."""
+
+GRADIENT_STEPS = 100
+NEWTON_STEPS = 30
+ROOT_STEPS = 15
+SECTION = 100
+"""Directions of each factor in a section."""
+
+
+@dataclass(frozen=True, eq=False)
+class Hunt:
+    """Stationary points outside K that a hunt found, S of them, by growing loss.
+
+    There may be others: their number is a lower bound.
+
+    h, m : (S, n), (S, p), balanced: ||h|| = ||m||.
+    loss_ratio : (S,) 2 f / ||y0||^2.
+    r : (S,) ||h|| ||m||.
+    kind : (S,) "minimum", "saddle", "degenerate" (a flat direction besides the orbit's), "kink
+        minimum" or "kink saddle" (on kinks of inner layers, with D_v f >= 0 for all v).
+    branch : the nearest of the four hyperbolas, S pairs of signs.
+    epsilon : (S,) least epsilon with the point in A_epsilon of that hyperbola.
+    hits : (S,) number of descents that ended there.
+    residual : (S,) ||grad f|| ||x|| / ||y0||^2 with x = (h, m) along the kinks, or the
+        rate of fall to the side of a kink, whichever is more.
+    kinks : for each point its kinks (factor, layer, unit), factor 1 or 2, layer from 1.
+    descents, lost : how many descents there were, and how many ended at no stationary point (on
+        K, at infinity, or not at all).
+    """
+
+    h: Array
+    m: Array
+    loss_ratio: Array
+    r: Array
+    kind: NDArray[np.str_]
+    branch: tuple[Branch, ...]
+    epsilon: Array
+    hits: NDArray[np.int64]
+    residual: Array
+    kinks: tuple[tuple[Kink, ...], ...]
+    descents: int
+    lost: int
+
+    @property
+    def is_minimum(self) -> NDArray[np.bool_]:
+        """(S,) whether the point is a strict local minimum, smooth or on kinks."""
+        return np.isin(self.kind, ("minimum", "kink minimum"))
+
+
+def hunt(
+    P: Demodulation,
+    rng: np.random.Generator,
+    starts: int = 64,
+    *,
+    h_init: ArrayLike | None = None,
+    m_init: ArrayLike | None = None,
+    saddles: bool = False,
+) -> Hunt:
+    """Stationary points of f outside K, D_v f >= 0 for all v, found by descents from `starts`.
+
+    Parameters
+    ----------
+    P : Demodulation
+        Any n, p and depths >= 1.
+    rng : numpy.random.Generator
+        The only source of randomness.
+    starts : int
+        Number of adversarial starts, >= 1.
+    h_init, m_init : (K, n), (K, p), optional
+        Further starts, of any scale; both or none.
+    saddles : bool
+        Look for saddles too, by Newton's method for the gradient's zeros from every start.
+
+    Raises
+    ------
+    ValueError
+        If y0 = 0, a network is dead at the truth, starts < 1, or given starts are not finite
+        vectors of the right shape.
+    """
+    given = _check(P, starts, h_init, m_init)
+    h, m = _starts(P, rng, starts, given)
+    points = _descents(P, h, m)
+    ends = _polished(P, points)
+    on_kinks = _kink_starts(P, rng, -(-starts // 8)) + cell_starts(P)
+    for h_k, m_k, kinks in on_kinks:
+        ends += _counted(settle(P, h_k, m_k, kinks), 1)
+    descents = len(points.h) + len(on_kinks)
+    if saddles:
+        roots = find_roots(P, h, m, ROOT_STEPS)
+        roots.gradient[roots.gradient > CONVERGING] = np.nan
+        extra = _polished(P, roots, stay=True)
+        descents += sum(hits for _, hits in extra)
+        ends += extra
+    return _gather(P, ends, descents)
+
+
+def _check(
+    P: Demodulation, starts: int, h_init: ArrayLike | None, m_init: ArrayLike | None
+) -> tuple[Array, Array]:
+    """The caller's starts, (0, n) and (0, p) if there are none."""
+    if starts != int(starts) or starts < 1:
+        raise ValueError(f"starts={starts}: must be a whole number >= 1")
+    if P.status == Status.DEAD_NETWORK:
+        raise ValueError("G1(h0) = 0 or G2(m0) = 0: a dead network has nothing to hunt for")
+    if P.status != Status.OK:
+        raise ValueError("y0 = 0: f has its minimum on K and nothing to hunt for outside")
+    if (h_init is None) != (m_init is None):
+        raise ValueError("h_init, m_init: give both or none")
+    if h_init is None or m_init is None:
+        return np.empty((0, P.n)), np.empty((0, P.p))
+    h = np.atleast_2d(np.array(h_init, dtype=np.float64))
+    m = np.atleast_2d(np.array(m_init, dtype=np.float64))
+    if h.ndim != 2 or m.ndim != 2 or h.shape[1] != P.n or m.shape[1] != P.p or len(h) != len(m):
+        raise ValueError(
+            f"h_init {h.shape}, m_init {m.shape}: must be (K, {P.n}) and (K, {P.p}) with one K"
+        )
+    if not (np.isfinite(h).all() and np.isfinite(m).all()):
+        raise ValueError("h_init, m_init: every entry must be finite")
+    return h, m
+
+
+# Starts
+
+
+def _starts(
+    P: Demodulation, rng: np.random.Generator, count: int, given: tuple[Array, Array]
+) -> tuple[Array, Array]:
+    """The caller's starts and `count` adversarial ones, at the best scale; those on K left out."""
+    share = [count // 3, count // 6, count // 4]
+    share.append(count - sum(share))
+    groups = [
+        given,
+        _near_hyperbolas(P, rng, share[3]),
+        _rotations(P, rng, share[1]),
+        _valleys(P, rng, share[0]),
+        (rng.standard_normal((share[2], P.n)), rng.standard_normal((share[2], P.p))),
+    ]
+    h, m = (np.concatenate(part) for part in zip(*groups, strict=True))
+    h, m, loss = at_best_scale(P, h, m)
+    return h[loss < 1], m[loss < 1]
+
+
+def _near_hyperbolas(P: Demodulation, rng: np.random.Generator, count: int) -> tuple[Array, Array]:
+    """Directions of the four branches in turn, with noise that grows from start to start."""
+    rounds = -(-count // len(BRANCHES))
+    noise = np.repeat(np.geomspace(NEAREST, FARTHEST, rounds), len(BRANCHES))[:count]
+    signs = np.tile(np.array(BRANCHES, dtype=np.float64), (rounds, 1))[:count]
+    h = signs[:, :1] * _unit(P.h0) + noise[:, None] * _unit(rng.standard_normal((count, P.n)))
+    m = signs[:, 1:] * _unit(P.m0) + noise[:, None] * _unit(rng.standard_normal((count, P.p)))
+    return h, m
+
+
+def _rotations(P: Demodulation, rng: np.random.Generator, count: int) -> tuple[Array, Array]:
+    """The truth turned by a multiple of a quarter in random planes, all 16 pairs of turns."""
+    k = rng.permutation(np.arange(count) % 16)
+    turns = (k // 4, k % 4)
+    pairs = []
+    for x, turn in zip((P.h0, P.m0), turns, strict=True):
+        other = rng.standard_normal((count, x.size))
+        other -= (other @ x)[:, None] * x / (x @ x)
+        c = np.array([1.0, 0.0, -1.0, 0.0])[turn][:, None]
+        s = np.array([0.0, 1.0, 0.0, -1.0])[turn][:, None]
+        turned = c * _unit(x) + s * _unit(other)
+        pairs.append(np.where(np.abs(turned).max(axis=1, keepdims=True) > 0, turned, _unit(x)))
+    return pairs[0], pairs[1]
+
+
+def _valleys(P: Demodulation, rng: np.random.Generator, count: int) -> tuple[Array, Array]:
+    """Local minima over scale and two great circles, on grids, in random order."""
+    h, m = np.empty((0, P.n)), np.empty((0, P.p))
+    for _ in range(count):
+        if len(h) >= count:
+            break
+        h_new, m_new = _section(P, rng)
+        h, m = np.concatenate([h, h_new]), np.concatenate([m, m_new])
+    return h[:count], m[:count]
+
+
+def _section(P: Demodulation, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Grid points of one section whose profile is below that of all eight neighbours."""
+    H, M = (_circle(G, rng) for G in (P.G1, P.G2))
+    A, B = P.G1(H), P.G2(M)
+    overlap, size = (A * P.y0) @ B.T, (A * A) @ (B * B).T
+    depth = np.divide(overlap**2, size, out=np.zeros_like(size), where=size > 0)
+    steps = [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0)]
+    around = np.max([np.roll(depth, step, axis=(0, 1)) for step in steps], axis=0)
+    i, j = np.nonzero((depth > 0) & (depth > around))
+    order = rng.permutation(i.size)
+    return H[i[order]], M[j[order]]
+
+
+def _circle(G: ReluNetwork, rng: np.random.Generator) -> Array:
+    """Directions (K, n) on a random great circle: kinks of the network and points between them.
+
+    At most about `SECTION` of them: where there are more kinks, a random choice.
+    """
+    n = G.widths[0]
+    if n == 1:
+        return np.array([[1.0], [-1.0]])
+    plane = np.linalg.qr(rng.standard_normal((n, 2)))[0]
+    kinks = linear_arcs(on_plane(G, plane)).angles
+    between = SECTION // len(kinks)
+    if between < 1:
+        angles = rng.choice(kinks, SECTION, replace=False)
+    else:
+        share = np.arange(between) / between
+        gaps = np.diff(kinks, append=kinks[0] + 2 * np.pi)
+        angles = (kinks[:, None] + gaps[:, None] * share).ravel()
+    return direction(np.sort(angles)) @ plane.T
+
+
+def _kink_starts(
+    P: Demodulation, rng: np.random.Generator, count: int
+) -> list[tuple[Array, Array, list[Kink]]]:
+    """Random points on a kink of an inner layer of one factor or of both."""
+    starts = []
+    for _ in range(count):
+        point, kinks = [], []
+        for factor, G in ((1, P.G1), (2, P.G2)):
+            point.append(rng.standard_normal(G.widths[0]))
+            if G.depth > 1 and rng.random() < 2 / 3:
+                layer = int(rng.integers(1, G.depth))
+                kinks.append((factor, layer, int(rng.integers(G.widths[layer]))))
+        h, m, loss = at_best_scale(P, point[0][None], point[1][None])
+        if loss[0] < 1:
+            starts.append((h[0], m[0], kinks))
+    return starts
+
+
+def _unit(x: Array) -> Array:
+    norm = np.linalg.norm(x, axis=-1, keepdims=True)
+    return np.divide(x, norm, out=np.zeros_like(x), where=norm > 0)
+
+
+# Descents and their ends
+
+
+def _descents(P: Demodulation, h: Array, m: Array) -> Points:
+    """Ends of Newton's descent from every start, and of gradient descent followed by Newton's."""
+    slow = alternating_descent(
+        P, h, m, step=step_size(P, 0.25), max_steps=GRADIENT_STEPS, sign_check="never"
+    )
+    kept = np.isfinite(slow.loss) & (slow.loss < P.loss_at_zero)
+    h, m = np.concatenate([h, slow.h[kept]]), np.concatenate([m, slow.m[kept]])
+    return descend(P, h, m, NEWTON_STEPS)
+
+
+def _polished(P: Demodulation, points: Points, stay: bool = False) -> list[tuple[Spot, int]]:
+    """What `settle` makes of the points, and the number of descents that ended at it.
+
+    Points that have converged to the same place are polished once.
+    """
+    places = np.concatenate([points.h, points.m], axis=1)
+    smooth = points.gradient <= CONVERGING
+    labels = np.arange(len(places))
+    labels[smooth] = labels[smooth][_first_alike(places[smooth])]
+    ends: list[tuple[Spot, int]] = []
+    for k in np.unique(labels[np.isfinite(points.gradient)]):
+        spots = settle(P, points.h[k], points.m[k], stay=stay)
+        ends += _counted(spots, int(np.sum(labels == k)))
+    return ends
+
+
+def _counted(spots: list[Spot], hits: int) -> list[tuple[Spot, int]]:
+    """The last spot of a descent with its hits, saddles on the way to it with none."""
+    return [(spot, hits if spot is spots[-1] else 0) for spot in spots]
+
+
+def _first_alike(places: Array) -> NDArray[np.int64]:
+    """For each of S points the first one that is the same: (S, k) -> (S,)."""
+    labels = np.full(len(places), -1, dtype=np.int64)
+    for k, place in enumerate(places):
+        if labels[k] < 0:
+            near = np.linalg.norm(places - place, axis=1) <= SAME * np.linalg.norm(place)
+            labels[near & (labels < 0)] = k
+    return labels
+
+
+def _gather(P: Demodulation, ends: list[tuple[Spot, int]], descents: int) -> Hunt:
+    """Ends that are the same point put together, by growing loss."""
+    spots, hits = [spot for spot, _ in ends], np.array([hit for _, hit in ends], dtype=np.int64)
+    h = np.array([spot.h for spot in spots]).reshape(-1, P.n)
+    m = np.array([spot.m for spot in spots]).reshape(-1, P.p)
+    labels = _first_alike(np.concatenate([h, m], axis=1))
+    kept = np.unique(labels)
+    loss = P.loss(h, m) / P.loss_at_zero
+    kept = kept[np.argsort(loss[kept], kind="stable")]
+    h, m = h[kept], m[kept]
+    distances = np.stack([P.neighbourhood(h, m, branch) for branch in BRANCHES], axis=-1)
+    return Hunt(
+        h,
+        m,
+        loss_ratio=loss[kept],
+        r=np.linalg.norm(h, axis=1) * np.linalg.norm(m, axis=1),
+        kind=np.array([spots[k].kind for k in kept], dtype=np.str_),
+        branch=tuple(BRANCHES[k] for k in np.argmin(distances, axis=-1)),
+        epsilon=distances.min(axis=-1),
+        hits=np.array([hits[labels == k].sum() for k in kept], dtype=np.int64),
+        residual=np.array([spots[k].residual for k in kept], dtype=np.float64),
+        kinks=tuple(spots[k].kinks for k in kept),
+        descents=descents,
+        lost=descents - int(hits.sum()),
+    )
