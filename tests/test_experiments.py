@@ -59,6 +59,10 @@ SHRUNK = {
     "hyperbolas": [
         {"network.ell": ell, "network.d": d, "network.s": d} for ell in (40, 80) for d in (1, 2)
     ],
+    "spurious": [
+        {"network.n": 3, "network.p": 3, "network.ell": ell, "starts": 8, "max_steps": 20}
+        for ell in (30, 60)
+    ],
     "stationary_points": [{"network.ell": ell, "budget": 50, "max_steps": 20} for ell in (30, 60)],
     "torus": [
         {"network.ell": ell, "network.d": d, "network.s": d, "points": 12}
