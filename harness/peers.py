@@ -27,8 +27,11 @@ def installed(package: str) -> bool:
     return find_spec(package) is not None
 
 
-def grid_jax(P: Demodulation, H: Array, M: Array) -> Callable[[], Grid]:
-    """Loss and both gradient norms on H x M: jit of vmap of vmap of value_and_grad."""
+def grid_jax(P: Demodulation, H: Array, M: Array, nested: bool) -> Callable[[], Grid]:
+    """Loss and both gradient norms on H x M: jit of vmap of value_and_grad over all pairs.
+
+    With `nested`, vmap of vmap over the two axes, so that JAX runs a network once for each point.
+    """
     jax, loss = _jax(P)
     value_and_grad = jax.value_and_grad(loss, argnums=(0, 1))
 
@@ -36,12 +39,18 @@ def grid_jax(P: Demodulation, H: Array, M: Array) -> Callable[[], Grid]:
         f, (g1, g2) = value_and_grad(h, m)
         return f, jax.numpy.linalg.norm(g1), jax.numpy.linalg.norm(g2)
 
-    grid = jax.jit(jax.vmap(jax.vmap(one, (None, 0)), (0, None)))
+    shape = len(H), len(M)
+    if nested:
+        grid = jax.jit(jax.vmap(jax.vmap(one, (None, 0)), (0, None)))
+    else:
+        grid = jax.jit(jax.vmap(one))
+        H, M = np.repeat(H, shape[1], axis=0), np.tile(M, (shape[0], 1))
     rows, columns = jax.numpy.asarray(H), jax.numpy.asarray(M)
 
     def run() -> Grid:
         loss, grad_h, grad_m = jax.block_until_ready(grid(rows, columns))
-        return np.asarray(loss), np.asarray(grad_h), np.asarray(grad_m)
+        loss, grad_h, grad_m = (np.asarray(part).reshape(shape) for part in (loss, grad_h, grad_m))
+        return loss, grad_h, grad_m
 
     return run
 

@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Index = NDArray[np.int64]
 
-BLOCK = 2**19
+BLOCK = 2**21
 """Numbers in the arrays of one step of the work, about: what stays in a cache."""
 MEMORY = 4 * 2**30
 """Bytes that a grid with all of its properties may take, unless told otherwise."""
