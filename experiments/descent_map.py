@@ -180,7 +180,7 @@ class DescentMap(Experiment):
                 limits.kink_networks,
                 statistic="share of networks with a pair of kinks outside A where both fail, at "
                 "the worst n and depth",
-                tested=f"{kinks['pairs'].sum()} pairs of kinks, {where}{unmeasured(table)}",
+                tested=f"{kinks['pairs'].sum():.0f} pairs of kinks, {where}{unmeasured(table)}",
             ),
             below(
                 FLAT,
@@ -188,7 +188,7 @@ class DescentMap(Experiment):
                 limits.flat_networks,
                 statistic=f"share of networks with a point outside A where both are below "
                 f"{self.flat:g} of their scales, at the worst n and depth",
-                tested=f"{generic['pairs'].sum()} generic points, {where}",
+                tested=f"{generic['pairs'].sum():.0f} generic points, {where}",
             ),
             below(
                 EXPECTED,

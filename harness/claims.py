@@ -281,9 +281,14 @@ def spread(table: pd.DataFrame, names: Sequence[str]) -> str:
     """What was tested, in words: "ell = 50..800 (5 values), d = 2"."""
     parts = []
     for name in names:
-        values = sorted(table[name].unique())
+        values = [_whole(value) for value in sorted(table[name].unique())]
         if len(values) == 1:
             parts.append(f"{name} = {values[0]}")
         elif values:
             parts.append(f"{name} = {values[0]}..{values[-1]} ({len(values)} values)")
     return ", ".join(parts)
+
+
+def _whole(value: Any) -> Any:
+    """A number as an int where it is one: a column with gaps holds floats."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -318,6 +318,7 @@ def test_spread_says_in_words_what_varied():
         "n = 2..3 (2 values), kappa = 0.25..0.5 (2 values), size = 4"
     )
     assert spread(grid().iloc[:0], ("n",)) == ""
+    assert spread(grid().assign(n=[2.0] * 8), ("n",)) == "n = 2"
 
 
 def test_draws_with_nothing_to_measure_are_counted_in_words():
