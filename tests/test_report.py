@@ -68,7 +68,7 @@ def test_the_report_has_a_row_for_each_claim_with_what_was_tested_and_found(swep
     estimate = finding["estimate"]
     assert row[0] == "[toy.small](#toy)"
     assert row[1] == "The median of |draw| is small (no source)".replace("|", r"\|")
-    assert row[2] == "size = 1..3 (3 values), scale = 1.0"
+    assert row[2] == "size = 1..3 (3 values), scale = 1"
     shown = f"{estimate['value']:.4g} [{estimate['low']:.4g}, {estimate['high']:.4g}]"
     assert f"{shown} (n = {estimate['n']})" in row[3]
     assert row[4] == finding["threshold"] == "<= 2"
