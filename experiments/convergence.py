@@ -20,8 +20,7 @@ from harness.claims import (
     spread,
     varying,
 )
-from harness.descent import alternating_descent, local_rate, step_size
-from harness.descent.algorithm1 import SignCheck
+from harness.descent import SignCheck, alternating_descent, local_rate, step_size
 from harness.ensemble import Ensemble, unit_vectors
 from harness.problem import BRANCHES
 from harness.stats import Estimate, proportion, quantile, undetermined

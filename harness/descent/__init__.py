@@ -1,12 +1,25 @@
 """Descent methods for the demodulation problem."""
 
-from harness.descent.algorithm1 import (
+from harness.descent.algorithm1 import alternating_descent
+from harness.descent.solution import (
+    Engine,
+    SignCheck,
     Solution,
     Stopping,
     Trace,
-    alternating_descent,
     local_rate,
+    log_spaced,
     step_size,
 )
 
-__all__ = ["Solution", "Stopping", "Trace", "alternating_descent", "local_rate", "step_size"]
+__all__ = [
+    "Engine",
+    "SignCheck",
+    "Solution",
+    "Stopping",
+    "Trace",
+    "alternating_descent",
+    "local_rate",
+    "log_spaced",
+    "step_size",
+]

@@ -1,83 +1,31 @@
-"""Algorithm 1 of the paper, the readable reference, batched over starts."""
+"""Algorithm 1 of the paper: the entry, and the readable reference, batched over starts."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from harness.descent import tracking
+from harness.descent.solution import (
+    SIGNS,
+    Array,
+    Engine,
+    Ints,
+    Run,
+    SignCheck,
+    Solution,
+    Stopping,
+    Trace,
+    check_run,
+    distances,
+)
+from harness.network import ReluNetwork
 from harness.problem import Demodulation
 from harness.status import Status
 
-Array = NDArray[np.float64]
-SignCheck = Literal["every", "once", "never"]
-
-SIGNS: tuple[tuple[int, int], ...] = ((1, 1), (-1, 1), (1, -1), (-1, -1))
-"""Step (i) tries these; (1, 1) first, so that a tie keeps the iterate."""
-
-
-@dataclass(frozen=True)
-class Stopping:
-    """When a trial ends; losses are relative to f on K, 1/2 ||y0||^2.
-
-    loss_rtol : converged at f <= loss_rtol.
-    stall_rtol, stall_window : stalled if f fell by less than this share within so many steps.
-    divergence : diverged at f > divergence max(1, f at the start), or f not finite.
-    """
-
-    loss_rtol: float = 1e-16
-    stall_rtol: float = 1e-6
-    stall_window: int = 100
-    divergence: float = 1e6
-
-    def __post_init__(self) -> None:
-        if self.stall_window < 1:
-            raise ValueError(f"stall_window={self.stall_window}: must be >= 1")
-
-
-@dataclass(frozen=True, eq=False)
-class Trace:
-    """Loss at log-spaced steps: step (T,), loss (T, K), NaN after a trial's end."""
-
-    step: NDArray[np.int64]
-    loss: Array
-
-
-@dataclass(frozen=True, eq=False)
-class Solution:
-    """Final iterates of K trials, each field of leading length K.
-
-    h (K, n), m (K, p), loss (K,), status (K,) of `Status`, steps (K,) gradient steps taken,
-    flips (K,) steps at which the sign check changed a sign; trace is None unless asked for.
-    """
-
-    h: Array
-    m: Array
-    loss: Array
-    status: NDArray[np.object_]
-    steps: NDArray[np.int64]
-    flips: NDArray[np.int64]
-    trace: Trace | None = None
-
-
-def step_size(P: Demodulation, kappa: float = 0.5) -> float:
-    """Eta = kappa sqrt(2^(d+s) ell) / ||y0||: scale-free, computable from the data.
-
-    For infinitely wide networks a step near the truth multiplies the error by 1 - kappa; at
-    finite width the slowest direction is slower.
-
-    Raises
-    ------
-    ValueError
-        If kappa is not positive and finite, or y0 = 0.
-    """
-    if not (np.isfinite(kappa) and kappa > 0):
-        raise ValueError(f"kappa={kappa}: must be > 0 and finite")
-    if not P.y0.any():
-        raise ValueError("y0 = 0: the step size is not defined")
-    return kappa * float(np.sqrt(2.0 ** (P.d + P.s) * P.ell) / np.linalg.norm(P.y0))
+Bools = NDArray[np.bool_]
 
 
 def alternating_descent(
@@ -87,11 +35,12 @@ def alternating_descent(
     step: ArrayLike | None = None,
     max_steps: int = 10_000,
     *,
-    engine: str = "reference",
+    engine: Engine = "reference",
     sign_check: SignCheck = "every",
     balance: bool = True,
     stopping: Stopping = Stopping(),
     trace: bool = False,
+    threads: int = 1,
 ) -> Solution:
     """Algorithm 1, K trials side by side.
 
@@ -108,115 +57,108 @@ def alternating_descent(
         eta; by default `step_size(P)`.
     max_steps : int
         Gradient steps at the most, >= 1.
-    engine : {"reference"}
+    engine : {"reference", "tracking", "auto"}
+        "tracking" computes the same iterates, to rounding, by compiled code that keeps the
+        matrices of the linear regions (`harness.descent.tracking`); "auto" takes it unless the
+        work is too small to pay for it.
     sign_check : {"every", "once", "never"}
         Do step (i) at every step (the paper), before the first step only, or not at all.
     balance : bool
         Do step (iv).
     stopping : Stopping
     trace : bool
-        Record the loss at log-spaced steps.
+        Record the trials at log-spaced steps.
+    threads : int
+        Threads of the tracking engine, which share the trials; results do not depend on it.
+        The reference uses those of BLAS.
 
     Returns
     -------
     Solution
         With the iterate after step (i), whose loss the status speaks of.  Divergence is a status,
-        never an error.
+        never an error.  An iterate that is not finite has diverged with loss NaN.
 
     Raises
     ------
     ValueError
-        If shapes do not fit, a start or step is not finite, step <= 0, or max_steps < 1.
+        If shapes do not fit, a start or step is not finite, step <= 0, max_steps < 1,
+        threads < 1, an option is unknown, or the trace would hold more than 1 GiB.
     """
-    h, m, eta = _check(P, h_init, m_init, step, max_steps, engine, sign_check)
-    trials = len(h)
+    if engine not in ("reference", "tracking", "auto"):
+        raise ValueError(f"engine={engine!r}: must be 'reference', 'tracking' or 'auto'")
+    if threads < 1:
+        raise ValueError(f"threads={threads}: must be >= 1")
+    run = check_run(P, h_init, m_init, step, max_steps, sign_check, balance, stopping, trace)
+    if engine == "tracking" or (engine == "auto" and tracking.pays(run)):
+        return tracking.descend(run, threads)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        return _descend(run)
+
+
+def _descend(run: Run) -> Solution:
+    """The reference engine."""
+    P, stopping, trials = run.P, run.stopping, run.trials
     unit = P.loss_at_zero
+    h, m, eta = run.h, run.m, run.eta[:, None]
     out_h, out_m = h.copy(), m.copy()
     out_loss, window_loss = np.full(trials, np.nan), np.full(trials, np.inf)
     bound = np.full(trials, np.inf)
     status = np.array([Status.MAX_STEPS] * trials, dtype=object)
     steps, flips = np.zeros(trials, dtype=np.int64), np.zeros(trials, dtype=np.int64)
-    recorded: list[tuple[int, Array]] = []
-    trace_at = set(log_spaced(max_steps)) if trace else set()
+    recorder = _Recorder(run)
     running = np.arange(trials)  # h, m, eta hold these trials only
 
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        for k in range(max_steps + 1):
-            if sign_check == "every" or (sign_check == "once" and k == 0):
-                h, m, loss, flipped = _least_loss_signs(P, h, m)
-                flips[running] += flipped
-            else:
-                loss = P.loss(h, m)
-            out_h[running], out_m[running], out_loss[running] = h, m, loss
-            steps[running] = k
-            if k in trace_at:
-                row = np.full(trials, np.nan)
-                row[running] = loss
-                recorded.append((k, row))
-            if k == 0:
-                bound = stopping.divergence * np.maximum(unit, loss)
+    for k in range(run.max_steps + 1):
+        if run.sign_check == "every" or (run.sign_check == "once" and k == 0):
+            h, m, loss, flipped = _least_loss_signs(P, h, m)
+            flips[running] += flipped
+        else:
+            loss = _nan_unless_finite(P.loss(h, m), h, m)
+        out_h[running], out_m[running], out_loss[running] = h, m, loss
+        steps[running] = k
+        recorder.record(k, running, h, m, loss, flips)
+        if k == 0:
+            bound = stopping.divergence * np.maximum(unit, loss)
 
-            converged = loss <= stopping.loss_rtol * unit
-            diverged = ~(np.isfinite(loss) & (loss <= bound[running]))
-            stalled = np.zeros_like(converged)
-            if k % stopping.stall_window == 0:
-                stalled = ~converged & (loss >= (1 - stopping.stall_rtol) * window_loss[running])
-                window_loss[running] = loss
-            status[running[stalled]] = Status.STALLED
-            status[running[diverged]] = Status.DIVERGED
-            status[running[converged]] = Status.CONVERGED
-            keep = ~(converged | stalled | diverged)
-            running, h, m, eta = running[keep], h[keep], m[keep], eta[keep]
-            if running.size == 0 or k == max_steps:
-                break
+        converged = loss <= stopping.loss_rtol * unit
+        diverged = ~(np.isfinite(loss) & (loss <= bound[running]))
+        stalled = np.zeros_like(converged)
+        if k % stopping.stall_window == 0:
+            stalled = ~converged & (loss >= (1 - stopping.stall_rtol) * window_loss[running])
+            window_loss[running] = loss
+        status[running[stalled]] = Status.STALLED
+        status[running[diverged]] = Status.DIVERGED
+        status[running[converged]] = Status.CONVERGED
+        keep = ~(converged | stalled | diverged)
+        running, h, m, eta = running[keep], h[keep], m[keep], eta[keep]
+        if running.size == 0 or k == run.max_steps:
+            break
 
-            h = h - eta * P.gradient_h(h, m)  # (ii)
-            m = m - eta * P.gradient_m(h, m)  # (iii)
-            if balance:
-                h, m = _balance(h, m)  # (iv)
+        h = h - eta * P.gradient_h(h, m)  # (ii)
+        m = m - eta * P.gradient_m(h, m)  # (iii)
+        if run.balance:
+            h, m = _balance(h, m)  # (iv)
 
-    history = None
-    if trace:
-        history = Trace(
-            np.array([k for k, _ in recorded], dtype=np.int64),
-            np.array([row for _, row in recorded]).reshape(len(recorded), trials),
-        )
-    return Solution(out_h, out_m, out_loss, status, steps, flips, history)
+    return Solution(out_h, out_m, out_loss, status, steps, flips, recorder.trace())
 
 
-def log_spaced(max_steps: int, per_octave: int = 8) -> NDArray[np.int64]:
-    """Distinct steps 0, 1, ..., max_steps, `per_octave` to a doubling where that is fewer."""
-    octaves = np.log2(max(max_steps, 1))
-    points = np.round(2 ** np.arange(0, octaves, 1 / per_octave)).astype(np.int64)
-    return np.unique(np.concatenate([[0], points, [max_steps]]))
+def _least_loss_signs(P: Demodulation, h: Array, m: Array) -> tuple[Array, Array, Array, Bools]:
+    """Step (i): signs of least loss, that loss, and whether a sign changed.
 
-
-def local_rate(trace: Trace, window: tuple[float, float]) -> Array:
-    """Per-step factor q of the error at the end, from f ~ q^(2 step): (K,), NaN where unknown.
-
-    A least-squares slope of log f against the step over the recorded points whose loss lies in
-    `window` = (low, high); fewer than three such points give NaN.
+    A loss that is not a number is no improvement on one that is.
     """
-    low, high = window
-    rates = np.full(trace.loss.shape[1], np.nan)
-    for trial, loss in enumerate(trace.loss.T):
-        inside = (loss > low) & (loss < high)
-        if inside.sum() >= 3:
-            slope = np.polyfit(trace.step[inside], np.log(loss[inside]), 1)[0]
-            rates[trial] = np.exp(slope / 2)
-    return rates
-
-
-def _least_loss_signs(
-    P: Demodulation, h: Array, m: Array
-) -> tuple[Array, Array, Array, NDArray[np.bool_]]:
-    """Step (i): signs of least loss, that loss, and whether a sign changed."""
     a, b = {+1: P.G1(h), -1: P.G1(-h)}, {+1: P.G2(m), -1: P.G2(-m)}
     losses = np.stack([0.5 * np.sum((a[i] * b[j] - P.y0) ** 2, axis=-1) for i, j in SIGNS])
-    best = np.argmin(losses, axis=0)
+    losses = _nan_unless_finite(losses, h, m)
+    best = np.argmin(np.where(np.isnan(losses), np.inf, losses), axis=0)
     sign = np.array(SIGNS, dtype=np.float64)[best]
     loss = np.take_along_axis(losses, best[None], axis=0)[0]
     return h * sign[:, :1], m * sign[:, 1:], loss, best > 0
+
+
+def _nan_unless_finite(loss: Array, h: Array, m: Array) -> Array:
+    """(..., K), NaN where the iterate (K, n), (K, p) is not finite."""
+    return np.where(np.isfinite(h).all(axis=1) & np.isfinite(m).all(axis=1), loss, np.nan)
 
 
 def _balance(h: Array, m: Array) -> tuple[Array, Array]:
@@ -227,30 +169,43 @@ def _balance(h: Array, m: Array) -> tuple[Array, Array]:
     return h / c, m * c
 
 
-def _check(
-    P: Demodulation,
-    h_init: ArrayLike,
-    m_init: ArrayLike,
-    step: ArrayLike | None,
-    max_steps: int,
-    engine: str,
-    sign_check: str,
-) -> tuple[Array, Array, Array]:
-    h = np.atleast_2d(np.array(h_init, dtype=np.float64))
-    m = np.atleast_2d(np.array(m_init, dtype=np.float64))
-    if h.ndim != 2 or m.ndim != 2 or h.shape[1] != P.n or m.shape[1] != P.p or len(h) != len(m):
-        raise ValueError(
-            f"h_init {h.shape}, m_init {m.shape}: must be (K, {P.n}) and (K, {P.p}) with one K"
-        )
-    if not (np.isfinite(h).all() and np.isfinite(m).all()):
-        raise ValueError("h_init, m_init: every entry must be finite")
-    eta = np.asarray(step_size(P) if step is None else step, dtype=np.float64)
-    if eta.shape not in ((), (len(h),)) or not (np.isfinite(eta).all() and (eta > 0).all()):
-        raise ValueError(f"step={step!r}: must be > 0 and finite, one number or one for each start")
-    if max_steps < 1:
-        raise ValueError(f"max_steps={max_steps}: must be >= 1")
-    if engine != "reference":
-        raise ValueError(f"engine={engine!r}: must be 'reference'")
-    if sign_check not in ("every", "once", "never"):
-        raise ValueError(f"sign_check={sign_check!r}: must be 'every', 'once' or 'never'")
-    return h, m, np.broadcast_to(eta, (len(h),))[:, None].copy()
+@dataclass(eq=False)
+class _Recorder:
+    """Collects the trace of a run; does nothing, at no cost, for a run without one."""
+
+    run: Run
+    rows: list[tuple[int, Array, Array, Ints, Ints]] = field(default_factory=list)
+    pattern: Bools | None = None
+    changes: Ints | None = None
+
+    def record(self, k: int, running: Ints, h: Array, m: Array, loss: Array, flips: Ints) -> None:
+        """Step k: h, m, loss hold the trials `running`, flips all of them."""
+        P, trials = self.run.P, self.run.trials
+        if not len(self.run.trace_at):
+            return
+        pattern = np.hstack([_pattern(P.G1, h), _pattern(P.G2, m)])
+        if self.pattern is None or self.changes is None:
+            self.pattern, self.changes = pattern, np.zeros(trials, dtype=np.int64)
+        self.changes[running] += (pattern != self.pattern[running]).sum(axis=1)
+        self.pattern[running] = pattern
+        if k in self.run.trace_at:
+            losses, distance = np.full(trials, np.nan), np.full((trials, 4), np.nan)
+            losses[running], distance[running] = loss, distances(P, h, m)
+            self.rows.append((k, losses, distance, flips.copy(), self.changes.copy()))
+
+    def trace(self) -> Trace | None:
+        """What was recorded."""
+        if not self.rows:
+            return None
+        step, loss, distance, flips, changes = zip(*self.rows, strict=True)
+        return Trace(np.array(step), *(np.array(rows) for rows in (loss, distance, flips, changes)))
+
+
+def _pattern(G: ReluNetwork, x: Array) -> Bools:
+    """Which units are active at (K, n): (K, n_1 + ... + n_d)."""
+    active = []
+    for W in G.weights:
+        z = x @ W.T
+        active.append(z > 0)
+        x = np.maximum(z, 0.0)
+    return np.hstack(active)
