@@ -112,6 +112,8 @@ class Benchmark(Experiment):
         "alone are what the library's own way cannot undercut."
     )
 
+    alone: ClassVar[bool] = True
+
     task: Task
     widths: Annotated[list[Size], MinLen(2)]
     points: Annotated[int, Ge(1)]

@@ -140,14 +140,14 @@ def _hydra_main(cfg: DictConfig) -> str | None:
         raise SystemExit(_refuse(error)) from None
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         try:
-            run_cell(run.store, cell, run.trials)
+            run_cell(run.store, cell, run.trials, _threads())
         except Exception:
             if interrupts.seen():
                 raise
             log.exception("a cell of %s failed", run.experiment)
             return traceback.format_exc()
         return None
-    measured = run_cell(run.store, cell, run.trials)
+    measured = run_cell(run.store, cell, run.trials, _threads())
     table, _ = run.store.collect([cell], run.trials)
     print(table.to_string(index=False))
     print(
@@ -155,6 +155,17 @@ def _hydra_main(cfg: DictConfig) -> str | None:
         f"`harness -m experiment={run.experiment}` runs the sweep and judges it"
     )
     return None
+
+
+def _threads() -> int:
+    """Trials that this process runs side by side: on all cores, unless other cells run beside it.
+
+    A Slurm job has the cores that it asked for.
+    """
+    hydra = HydraConfig.get()
+    if hydra.mode == RunMode.MULTIRUN and hydra.runtime.choices["hydra/launcher"] != "basic":
+        return int(os.environ.get("SLURM_CPUS_PER_TASK", 1))
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 
 
 def read(cfg: DictConfig) -> tuple[Run, Cell]:

@@ -171,12 +171,14 @@ class Experiment(Settings, ABC):
     version : raise it when `trial` changes, so that stored cells of the old one are not used.
     paired : dotted names of fields that do not enter the seed: cells that differ in these alone
         draw the same networks, so that their trials can be compared in pairs.
+    alone : its trials measure times: they run one after the other.
     """
 
     claims: ClassVar[tuple[Claim, ...]] = ()
     caption: ClassVar[str] = ""
     version: ClassVar[int] = 1
     paired: ClassVar[tuple[str, ...]] = ()
+    alone: ClassVar[bool] = False
 
     @abstractmethod
     def trial(self, rng: np.random.Generator) -> list[Row]:

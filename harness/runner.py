@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -17,19 +20,21 @@ CHECKPOINT_SECONDS = 5.0
 """A cell's finished trials reach the disk at least this often (and after every longer trial)."""
 
 
-def run_cell(store: Store, cell: Cell, trials: int) -> int:
+def run_cell(store: Store, cell: Cell, trials: int, threads: int = 1) -> int:
     """Measure and store the trials 0..trials-1 that are not stored yet; return how many.
 
-    BLAS runs on one thread: results differ in the last bits between thread counts, and workers
-    run side by side.
+    `threads` trials run side by side, unless the experiment is to have the machine alone; rows do
+    not depend on it.  BLAS runs on one thread: results differ in the last bits between thread
+    counts, and workers run side by side.
     """
     missing = store.missing(cell, trials)
     finished: list[Row] = []
     saved = time.monotonic()
+    threads = 1 if cell.experiment.alone else min(threads, len(missing))
     with threadpool_limits(limits=1, user_api="blas"):
         try:
-            for trial in missing:
-                finished.extend(measure(cell, trial))
+            for rows in _measured(cell, missing, threads):
+                finished.extend(rows)
                 if time.monotonic() - saved > CHECKPOINT_SECONDS:
                     store.append(cell, finished)
                     finished, saved = [], time.monotonic()
@@ -37,6 +42,31 @@ def run_cell(store: Store, cell: Cell, trials: int) -> int:
             if finished:
                 store.append(cell, finished)
     return len(missing)
+
+
+def _measured(cell: Cell, trials: Sequence[int], threads: int) -> Iterator[list[Row]]:
+    """The rows of each trial, as trials finish."""
+    if threads <= 1:
+        yield from (measure(cell, trial) for trial in trials)
+        return
+    stop = Event()
+
+    def one(trial: int) -> list[Row]:
+        return [] if stop.is_set() else measure(cell, trial)
+
+    error: BaseException | None = None
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for done in as_completed([pool.submit(one, trial) for trial in trials]):
+                if fault := done.exception():  # those that run are kept, the others do not begin
+                    error = error or fault
+                    stop.set()
+                else:
+                    yield done.result()
+        finally:  # of Ctrl-C
+            stop.set()
+    if error:
+        raise error
 
 
 def measure(cell: Cell, trial: int) -> list[Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from harness.claims import Experiment, Finding, Row, Settings, UnmeasurableError
 from harness.runner import measure, run_cell, trial_seed
 from harness.status import Status
 from harness.store import Cell, Store
+from tests.conftest import TIMEOUT
 
 INF, NAN = float("inf"), float("nan")
 
@@ -205,6 +207,56 @@ def test_long_trials_reach_the_disk_one_by_one(store, monkeypatch):
     one = cell(body)
     run_cell(store, one, 4)
     assert stored == [0, 1, 2, 3]
+
+
+# --- Trials side by side --------------------------------------------------------------------
+
+
+def test_rows_do_not_depend_on_how_many_trials_run_side_by_side(tmp_path):
+    serial, threaded = Store(tmp_path / "serial"), Store(tmp_path / "threaded")
+    run_cell(serial, cell(), 9)
+    assert run_cell(threaded, cell(), 9, threads=4) == 9
+    assert without_seconds(threaded.rows(cell())) == without_seconds(serial.rows(cell()))
+
+
+def waits_for_another(seconds: float) -> tuple[Cell, threading.Barrier]:
+    barrier = threading.Barrier(2)
+
+    def body(rng: np.random.Generator) -> list[Row]:
+        barrier.wait(seconds)
+        return draws(rng)
+
+    return cell(body), barrier
+
+
+def test_so_many_trials_run_side_by_side_as_asked_for(store):
+    one, _ = waits_for_another(TIMEOUT)
+    assert run_cell(store, one, 4, threads=2) == 4
+
+
+def test_an_experiment_that_measures_times_runs_its_trials_one_after_the_other(store):
+    one, _ = waits_for_another(0.1)
+    type(one.experiment).alone = True
+    with pytest.raises(threading.BrokenBarrierError):
+        run_cell(store, one, 4, threads=2)
+
+
+def test_an_error_in_a_thread_keeps_what_was_finished(store):
+    started: list[int] = []
+
+    def body(rng: np.random.Generator) -> list[Row]:
+        started.append(1)
+        if len(started) == 5:
+            raise ArithmeticError("stop")
+        return draws(rng)
+
+    one = cell(body)
+    with pytest.raises(ArithmeticError, match="stop"):
+        run_cell(store, one, 100, threads=2)
+    finished = len(started) - 1
+    assert len(store.rows(one)) == finished
+    assert run_cell(store, one, 100, threads=2) == 100 - finished
+    assert store.missing(one, 100) == []
 
 
 # --- Rows -----------------------------------------------------------------------------------
