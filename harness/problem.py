@@ -20,7 +20,7 @@ BRANCHES: tuple[Branch, ...] = ((1, 1), (-1, 1), (1, -1), (-1, -1))
 
 @dataclass(frozen=True, eq=False)
 class Demodulation:
-    """f(h, m) = 1/2 ||G1(h) * G2(m) - y0||^2 with y0 = G1(h0) * G2(m0) (eq. 2).
+    """f(h, m) = 1/2 ||G1(h) * G2(m) - y0||^2 with y0 = G1(h0) * G2(m0) + noise (eq. 2).
 
     Parameters
     ----------
@@ -28,17 +28,20 @@ class Demodulation:
         R^n -> R^ell and R^p -> R^ell.
     h0, m0 : (n,), (p,)
         The truth.
+    noise : (ell,), optional
+        Added to the observation; none in the paper.
 
     Raises
     ------
     ValueError
-        If the networks' ell differ or a truth has the wrong length or is not finite.
+        If the networks' ell differ or a truth or noise has the wrong length or is not finite.
     """
 
     G1: ReluNetwork
     G2: ReluNetwork
     h0: Array
     m0: Array
+    noise: Array | None = None
     y0: Array = field(init=False)
 
     def __post_init__(self) -> None:
@@ -50,7 +53,12 @@ class Demodulation:
             if truth.shape != (G.widths[0],) or not np.isfinite(truth).all():
                 raise ValueError(f"{name}: a finite vector of length {G.widths[0]} is needed")
             object.__setattr__(self, name, truth)
-        object.__setattr__(self, "y0", self.G1(self.h0) * self.G2(self.m0))
+        y0 = self.G1(self.h0) * self.G2(self.m0)
+        if self.noise is not None:
+            if np.shape(self.noise) != y0.shape or not np.isfinite(self.noise).all():
+                raise ValueError(f"noise: a finite vector of length {self.ell} is needed")
+            y0 = y0 + self.noise
+        object.__setattr__(self, "y0", y0)
 
     @property
     def n(self) -> int:

@@ -254,6 +254,31 @@ def threshold_exponent(
     return Estimate(float(value), float(low), float(high), size.size, method, level)
 
 
+def threshold_ratio(
+    arm: ArrayLike,
+    x: ArrayLike,
+    success: ArrayLike,
+    *,
+    level: float = LEVEL,
+    resamples: int = 500,
+    seed: int = 0,
+) -> Estimate:
+    """`threshold` of the trials in the arm over that of the others.
+
+    arm, x, success : (N,), one triple a trial, arm and success boolean.  Undetermined where either
+    has no threshold.
+    """
+    arm, x, success = np.asarray(arm, dtype=np.bool_), np.asarray(x), np.asarray(success)
+    rng, method = np.random.default_rng(seed), "logistic fits, Jeffreys"
+    fits = [_log_thresholds(x[side], success[side], resamples, rng) for side in (arm, ~arm)]
+    if fits[0] is None or fits[1] is None:
+        return undetermined(x.size, method)
+    (value, draws), (base, base_draws) = fits[0], fits[1]
+    low, high = np.quantile(draws - base_draws, [(1 - level) / 2, (1 + level) / 2])
+    centre, low, high = np.exp([value - base, low, high])
+    return Estimate(float(centre), float(low), float(high), x.size, method, level)
+
+
 def _log_thresholds(
     x: ArrayLike, success: ArrayLike, resamples: int, rng: np.random.Generator
 ) -> tuple[float, Array] | None:

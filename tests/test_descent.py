@@ -81,6 +81,7 @@ def naive_trial(
     max_steps: int,
     sign_check: str = "every",
     balance: bool = True,
+    joint: bool = False,
     stopping: Stopping = DEFAULT,
 ) -> NaiveTrial:
     """Steps (i)-(iv), with eight evaluations for (i) and explicit matrices for the gradients."""
@@ -118,7 +119,7 @@ def naive_trial(
             break
         a, b = evaluate(P.G1, h), evaluate(P.G2, m)
         h = h - eta * naive_Lambda(P.G1.weights, h.tolist()).T @ ((a * b - y0) * b)
-        a = evaluate(P.G1, h)
+        a = a if joint else evaluate(P.G1, h)
         m = m - eta * naive_Lambda(P.G2.weights, m.tolist()).T @ ((a * b - y0) * a)
         if balance and h.any() and m.any():
             c = math.sqrt(np.linalg.norm(h) / np.linalg.norm(m))
@@ -136,12 +137,13 @@ def assert_same_end(solution, i: int, trial: NaiveTrial) -> None:
 
 @pytest.mark.parametrize("sign_check", ["every", "once", "never"])
 @pytest.mark.parametrize("balance", [True, False])
-def test_every_iterate_equals_that_of_the_slow_loop(descend, sign_check, balance):
+@pytest.mark.parametrize("joint", [True, False])
+def test_every_iterate_equals_that_of_the_slow_loop(descend, sign_check, balance, joint):
     P = recoverable()
     H, M = starts(P, 1, 4)
     eta = step_size(P, 0.4)
     stopping = Stopping(loss_rtol=1e-12, stall_rtol=1e-3, stall_window=30)
-    options = {"sign_check": sign_check, "balance": balance, "stopping": stopping}
+    options = {"sign_check": sign_check, "balance": balance, "joint": joint, "stopping": stopping}
     trials = [naive_trial(P, h, m, eta, 200, **options) for h, m in zip(H, M, strict=True)]
     for max_steps in (1, 2, 3, 4, 5, 8, 13, 21, 34, 55, 89, 200):
         solution = descend(P, H, M, step=eta, max_steps=max_steps, **options)

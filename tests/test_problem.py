@@ -597,6 +597,24 @@ def test_impossible_truths_are_refused_by_name(h0, m0, message):
         Demodulation(G1, G2, h0, m0)
 
 
+def test_noise_is_added_to_the_observation_and_enters_loss_and_gradients():
+    plain = problem("two-layer")
+    noise = np.random.default_rng(8).normal(size=plain.ell)
+    P = Demodulation(plain.G1, plain.G2, plain.h0, plain.m0, noise)
+    np.testing.assert_array_equal(P.y0, plain.y0 + noise)
+    assert P.loss(P.h0, P.m0) == pytest.approx(noise @ noise / 2)
+    g1, _ = P.gradients(P.h0, P.m0)
+    expected = -naive_Lambda(P.G1.weights, P.h0.tolist()).T @ (noise * P.G2(P.m0))
+    np.testing.assert_allclose(g1, expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize("noise", [np.ones(7), np.full(8, np.nan), 1.0])
+def test_impossible_noise_is_refused(noise):
+    G1, G2 = network(0, (3, 8)), network(1, (2, 8))
+    with pytest.raises(ValueError, match="noise: a finite vector of length 8"):
+        Demodulation(G1, G2, np.ones(3), np.ones(2), noise)
+
+
 def test_networks_with_different_signal_lengths_are_refused():
     with pytest.raises(ValueError, match="G1 has ell=8 but G2 has ell=9"):
         Demodulation(network(0, (3, 8)), network(1, (2, 9)), np.ones(3), np.ones(2))

@@ -18,6 +18,7 @@ from harness.stats import (
     simultaneous,
     threshold,
     threshold_exponent,
+    threshold_ratio,
     undetermined,
 )
 
@@ -301,6 +302,16 @@ def test_the_exponent_of_thresholds_is_that_of_their_law():
     estimate = threshold_exponent(*(np.concatenate(part) for part in (sizes, xs, hits)))
     assert estimate.low <= 1.5 <= estimate.high
     assert estimate.high - estimate.low < 0.2
+
+
+def test_the_ratio_of_two_thresholds_is_that_of_their_middles():
+    rng = np.random.default_rng(13)
+    (x, hits), (base_x, base_hits) = (logistic_trials(rng, m, count=400) for m in (250.0, 100.0))
+    arm = np.arange(x.size + base_x.size) < x.size
+    estimate = threshold_ratio(arm, np.concatenate([x, base_x]), np.concatenate([hits, base_hits]))
+    assert estimate.low <= 2.5 <= estimate.high
+    assert estimate.high / estimate.low < 1.3
+    assert np.isnan(threshold_ratio(arm[: x.size], x, hits).value)
 
 
 def test_a_threshold_where_groups_separate_lies_between_them_with_an_interval():

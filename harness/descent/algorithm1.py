@@ -38,6 +38,7 @@ def alternating_descent(
     engine: Engine = "reference",
     sign_check: SignCheck = "every",
     balance: bool = True,
+    joint: bool = False,
     stopping: Stopping = Stopping(),
     trace: bool = False,
     threads: int = 1,
@@ -65,6 +66,8 @@ def alternating_descent(
         Do step (i) at every step (the paper), before the first step only, or not at all.
     balance : bool
         Do step (iv).
+    joint : bool
+        Take both gradients at the same point, instead of that in m at the new h.
     stopping : Stopping
     trace : bool
         Record the trials at log-spaced steps.
@@ -88,7 +91,7 @@ def alternating_descent(
         raise ValueError(f"engine={engine!r}: must be 'reference', 'tracking' or 'auto'")
     if threads < 1:
         raise ValueError(f"threads={threads}: must be >= 1")
-    run = check_run(P, h_init, m_init, step, max_steps, sign_check, balance, stopping, trace)
+    run = check_run(P, h_init, m_init, step, max_steps, sign_check, balance, joint, stopping, trace)
     if engine == "tracking" or (engine == "auto" and tracking.pays(run)):
         return tracking.descend(run, threads)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
@@ -134,8 +137,9 @@ def _descend(run: Run) -> Solution:
         if running.size == 0 or k == run.max_steps:
             break
 
-        h = h - eta * P.gradient_h(h, m)  # (ii)
-        m = m - eta * P.gradient_m(h, m)  # (iii)
+        h_new = h - eta * P.gradient_h(h, m)  # (ii)
+        m = m - eta * P.gradient_m(h if run.joint else h_new, m)  # (iii)
+        h = h_new
         if run.balance:
             h, m = _balance(h, m)  # (iv)
 

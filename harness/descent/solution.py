@@ -118,6 +118,7 @@ class Run:
     max_steps: int
     sign_check: SignCheck
     balance: bool
+    joint: bool
     stopping: Stopping
     trace_at: Ints
 
@@ -181,6 +182,7 @@ def check_run(
     max_steps: int,
     sign_check: SignCheck,
     balance: bool,
+    joint: bool,
     stopping: Stopping,
     trace: bool,
 ) -> Run:
@@ -215,4 +217,4 @@ def check_run(
             f"GiB; at most {TRACE_LIMIT / 2**30:g} GiB: run fewer trials at a time"
         )
     eta = np.broadcast_to(eta, (len(h),)).copy()
-    return Run(P, h, m, eta, int(max_steps), sign_check, balance, stopping, trace_at)
+    return Run(P, h, m, eta, int(max_steps), sign_check, balance, joint, stopping, trace_at)

@@ -116,6 +116,7 @@ class _Bench:
             run.max_steps,
             ("never", "once", "every").index(run.sign_check),
             int(run.balance),
+            int(run.joint),
         )
         nets, balls = (_network(P.G1), _network(P.G2)), (_ball(P.G1), _ball(P.G2))
         return cls(run, nets, balls, rules)

@@ -79,6 +79,7 @@ class Rules(NamedTuple):
     max_steps: int
     check: int
     balance: int
+    joint: int
 
 
 class Trial(NamedTuple):
@@ -271,6 +272,17 @@ def move(
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def slope_m(
+    net1: Network, net2: Network, ball_h: Ball, ball_m: Ball, trial: Trial, scale: float
+) -> None:
+    """m[SLOPE] = Lambda2^T [(a*b - y0) * a], a = relu(zh), b = scale relu(zm)."""
+    side_h, side_m, size = trial.whole[SIDE_H], trial.whole[SIDE_M], trial.whole[HOT]
+    zh, zm = outputs(net1, side_h, ball_h, size), outputs(net2, side_m, ball_m, size)
+    weight_m(zh, zm, scale, trial.hot_y0[:size] if size > 0 else trial.y0, trial.v)
+    pull(net2, side_m, ball_m, size, trial.v, trial.m[SLOPE])
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def step(
     net1: Network, net2: Network, ball_h: Ball, ball_m: Ball, trial: Trial, rules: Rules
 ) -> None:
@@ -278,13 +290,15 @@ def step(
     h, m, v, whole, scale = trial.h, trial.m, trial.v, trial.whole, trial.real[SCALE]
     side_h, side_m = whole[SIDE_H], whole[SIDE_M]
     pull(net1, side_h, ball_h, whole[HOT], v, h[SLOPE])
+    if rules.joint:
+        slope_m(net1, net2, ball_h, ball_m, trial, 1.0)
+        for i in range(m.shape[1]):
+            m[SLOPE, i] /= scale
     for i in range(h.shape[1]):
         h[RAW, i] = h[POINT, i] - rules.eta * (scale * h[SLOPE, i])  # (ii)
     move(net1, side_h, ball_h, h[RAW], net2, side_m, m[RAW], whole)
-    size = whole[HOT]
-    zh, zm = outputs(net1, side_h, ball_h, size), outputs(net2, side_m, ball_m, size)
-    weight_m(zh, zm, scale, trial.hot_y0[:size] if size > 0 else trial.y0, v)
-    pull(net2, side_m, ball_m, size, v, m[SLOPE])
+    if not rules.joint:
+        slope_m(net1, net2, ball_h, ball_m, trial, scale)
     for i in range(m.shape[1]):
         m[RAW, i] = m[POINT, i] - rules.eta * m[SLOPE, i]  # (iii)
     move(net2, side_m, ball_m, m[RAW], net1, side_h, h[RAW], whole)
