@@ -78,8 +78,13 @@ def descent_jax(P: Demodulation, h: Array, m: Array, eta: float, steps: int) -> 
     return lambda: tuple(np.asarray(part) for part in jax.block_until_ready(run(*start)))
 
 
-def descent_torch(P: Demodulation, h: Array, m: Array, eta: float, steps: int) -> Callable[[], Any]:
-    """Algorithm 1 from h (K, n), m (K, p): eager PyTorch, batched, gradients by autograd."""
+def descent_torch(
+    P: Demodulation, h: Array, m: Array, eta: float, steps: int, batched: bool
+) -> Callable[[], Any]:
+    """Algorithm 1 from h (K, n), m (K, p): eager PyTorch, gradients by autograd.
+
+    Unless `batched`, one start after the other.
+    """
     import torch
 
     weights = [[torch.tensor(W) for W in G.weights] for G in (P.G1, P.G2)]
@@ -98,7 +103,7 @@ def descent_torch(P: Demodulation, h: Array, m: Array, eta: float, steps: int) -
         point[of].requires_grad_(True)
         return torch.autograd.grad(loss(*point).sum(), point[of])[0]
 
-    def run() -> Iterates:
+    def descend(h: Array, m: Array) -> Iterates:
         x, z = torch.tensor(h), torch.tensor(m)
         for _ in range(steps):
             with torch.no_grad():
@@ -110,6 +115,13 @@ def descent_torch(P: Demodulation, h: Array, m: Array, eta: float, steps: int) -
             c = torch.sqrt(x.norm(dim=1, keepdim=True) / z.norm(dim=1, keepdim=True))
             x, z = x / c, z * c
         return x.numpy(), z.numpy()
+
+    def run() -> Iterates:
+        if batched:
+            return descend(h, m)
+        parts = [descend(h[i : i + 1], m[i : i + 1]) for i in range(len(h))]
+        xs, zs = zip(*parts, strict=True)
+        return np.concatenate(xs), np.concatenate(zs)
 
     return run
 

@@ -66,6 +66,30 @@ def proportion(successes: ArrayLike, *, level: float = LEVEL) -> Estimate:
     )
 
 
+def paired_change(one: ArrayLike, other: ArrayLike, *, level: float = LEVEL) -> Estimate:
+    """Share of successes of `one` less that of `other`, on the same trials: (N,), (N,) boolean.
+
+    The interval is [low(won) - high(lost), high(won) - low(lost)] of the Clopper-Pearson intervals
+    of the shares of trials that `one` alone wins or loses, jointly at the level: it does not
+    shrink to a point where no trial differs.
+    """
+    one, other = np.asarray(one), np.asarray(other)
+    if one.dtype != np.bool_ or other.dtype != np.bool_:
+        raise TypeError(f"paired_change: booleans are needed, not {one.dtype} and {other.dtype}")
+    if one.size == 0:
+        return undetermined(0, "Clopper-Pearson, paired")
+    half = simultaneous(2, level)
+    won, lost = proportion(one & ~other, level=half), proportion(other & ~one, level=half)
+    return Estimate(
+        won.value - lost.value,
+        won.low - lost.high,
+        won.high - lost.low,
+        one.size,
+        "Clopper-Pearson, paired",
+        level,
+    )
+
+
 def quantile(values: ArrayLike, q: float = 0.5, *, level: float = LEVEL) -> Estimate:
     """Sample quantile with its distribution-free order-statistic interval.
 

@@ -13,7 +13,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from experiments.benchmark import TASKS
+from experiments.ablation import WORDS as ABLATIONS
+from experiments.benchmark import BARS
 from harness import figures
 from harness.app import CONF, read
 from harness.claims import Experiment, Verdict
@@ -25,8 +26,8 @@ from harness.theory import rho
 SHRUNK = {
     "benchmark": [
         {"task": task, "widths": [2, 8, 40][:: 1 if task != "residual" else 2], "points": 5}
-        | {"duration": 0.01}
-        for task in ("residual", "grid", "grid_loss", "census")
+        | {"duration": 0.01, "steps": 5}
+        for task in ("residual", "grid", "grid_loss", "census", "algorithm1")
     ],
     "wdc": [
         {"network.n": n, "network.ell": ell, "samples": 20, "budget": 200, "boxes": 500}
@@ -43,6 +44,36 @@ SHRUNK = {
         {"network.n": 3, "network.p": 3, "network.ell": ell, "max_steps": 200, "sign_check": check}
         for ell in (40, 80)
         for check in ("every", "never")
+    ],
+    "ablation": [
+        {"network.n": 3, "network.p": 3, "network.ell": ell, "arm": arm, "max_steps": 100}
+        for ell in (40, 80)
+        for arm in ABLATIONS
+    ],
+    "depth": [
+        {"network.n": 3, "network.p": 3, "network.ell": ell, "network.d": d, "network.s": d}
+        | {"network.growth": growth, "network.c": c, "max_steps": 100}
+        for ell in (40, 80)
+        for d in (2, 3)
+        for growth, c in (("log", 4.0), ("factor", 4.0), ("factor", 1.0), ("factor", 0.5))
+    ],
+    "noise": [
+        {"network.n": 3, "network.p": 3, "network.ell": ell, "noise": noise, "max_steps": 100}
+        for ell in (40, 80)
+        for noise in (0.0, 0.01, 0.1)
+    ],
+    "sample_complexity": [
+        {"network.n": n, "network.p": p, "network.ell": ell, "truth": truth, "noise": noise}
+        | {"network.growth": growth, "max_steps": 100}
+        for ell in (20, 40, 80)
+        for n, p, truth, noise, growth in (
+            (2, 2, "random", 0.0, "log"),
+            (3, 3, "random", 0.0, "log"),
+            (2, 4, "random", 0.0, "log"),
+            (3, 3, "aligned", 0.0, "log"),
+            (3, 3, "random", 0.1, "log"),
+            (2, 2, "random", 0.0, "factor"),
+        )
     ],
     "descent_map": [
         {"network.ell": ell, "network.d": d, "network.s": d, "degrees": [0, 60, 150, 180]}
@@ -403,21 +434,24 @@ def test_benchmark_verdicts() -> None:
 
     def table(faster: float, trials: int = 20, installed: bool = True) -> pd.DataFrame:
         rows = []
-        for task, measured in TASKS.items():
-            for method, time in ((measured.method, 1.0), (measured.against, faster)):
-                there = installed or method != "jax"
-                row = {"task": task, "widths": "10-1000", "points": 5, "method": method}
+        for bar in BARS:
+            for method, time in ((bar.method, 1.0), (bar.against, faster)):
+                there = installed or method not in ("jax", "torch")
+                row = {"task": bar.task, "widths": bar.widths or "10-1000", "points": 5}
                 rows += [
-                    row | {"time": time, "installed": there, "trial": trial, "status": "ok"}
+                    row
+                    | {"method": method, "time": time, "installed": there, "trial": trial}
+                    | {"status": "ok"}
                     for trial in range(trials)
                 ]
         return pd.DataFrame(rows)
 
-    assert set(verdicts(experiment, table(30.0)).values()) == {Verdict.SUPPORTED}
+    assert set(verdicts(experiment, table(50.0)).values()) == {Verdict.SUPPORTED}
     assert set(verdicts(experiment, table(0.1)).values()) == {Verdict.REFUTED}
-    assert set(verdicts(experiment, table(30.0, trials=2)).values()) == {Verdict.INCONCLUSIVE}
-    absent = verdicts(experiment, table(30.0, installed=False))
-    assert absent["grid"] == Verdict.INCONCLUSIVE
+    assert set(verdicts(experiment, table(50.0, trials=2)).values()) == {Verdict.INCONCLUSIVE}
+    absent = verdicts(experiment, table(50.0, installed=False))
+    for claim in ("grid", "descent", "descent_eager", "descent_deep"):
+        assert absent[claim] == Verdict.INCONCLUSIVE
     assert absent["residual"] == Verdict.SUPPORTED
 
 

@@ -12,6 +12,7 @@ from harness.stats import (
     LEVEL,
     Estimate,
     mean,
+    paired_change,
     power_law,
     proportion,
     quantile,
@@ -273,6 +274,24 @@ def test_an_undetermined_estimate_says_so_and_another_names_interval_and_n():
 
 
 # --- thresholds ------------------------------------------------------------------------------
+
+
+def test_a_paired_change_covers_the_difference_and_is_no_point_without_one():
+    rng = np.random.default_rng(14)
+    covered = 0
+    for _ in range(300):
+        one, other = rng.random((2, 80)) < np.array([[0.7], [0.5]])
+        estimate = paired_change(one, other)
+        assert estimate.value == pytest.approx(one.mean() - other.mean())
+        covered += estimate.low <= 0.2 <= estimate.high
+    assert covered >= 0.95 * 300
+    same = rng.random(100) < 0.5
+    estimate = paired_change(same, same)
+    assert (estimate.value, estimate.n) == (0, 100)
+    assert -0.05 < estimate.low < -0.03 < 0.03 < estimate.high < 0.05
+    assert np.isnan(paired_change(same[:0], same[:0]).value)
+    with pytest.raises(TypeError, match="boolean"):
+        paired_change(same, same.astype(float))
 
 
 def logistic_trials(rng, middle, count=30, slope=3.0):

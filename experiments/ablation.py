@@ -1,0 +1,241 @@
+"""What each part of Algorithm 1 is worth, by leaving it out on the same networks and starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from annotated_types import Ge, Gt
+
+from harness.claims import (
+    Claim,
+    Experiment,
+    Finding,
+    Row,
+    Settings,
+    above,
+    at_baseline,
+    below,
+    spread,
+    within,
+)
+from harness.descent import Stopping, alternating_descent, step_size
+from harness.ensemble import Ensemble, unit_vectors
+from harness.problem import Demodulation
+from harness.stats import Estimate, paired_change, proportion, quantile, undetermined
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+Arm = Literal[
+    "paper",
+    "check_once",
+    "check_never",
+    "unbalanced",
+    "joint",
+    "released",
+    "fixed_step",
+    "restarts",
+]
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "check_once": {"sign_check": "once"},
+    "check_never": {"sign_check": "never"},
+    "unbalanced": {"balance": False},
+    "joint": {"joint": True},
+    "released": {"joint": True, "sign_check": "once", "balance": False},
+}
+"""What an arm changes of `alternating_descent`; the others change the step or the starts."""
+
+WORDS = {
+    "paper": "as printed",
+    "check_once": "sign check once",
+    "check_never": "no sign check",
+    "unbalanced": "no balance",
+    "joint": "joint steps",
+    "released": "as released",
+    "fixed_step": "fixed step",
+    "restarts": "restarts",
+}
+
+CHECK = Claim(
+    "ablation.check", "Without any sign check fewer trials succeed", "Algorithm 1, step (i)"
+)
+ONCE = Claim(
+    "ablation.once",
+    "A sign check before the first step alone does as well as one at every step",
+    "Algorithm 1, step (i); the authors' code checks at steps 1 and 100,000",
+)
+BALANCE = Claim(
+    "ablation.balance", "Without the balance as many trials succeed", "Algorithm 1, step (iv)"
+)
+JOINT = Claim(
+    "ablation.joint",
+    "Steps in h and m from the same point succeed as often as alternating ones",
+    "Algorithm 1, steps (ii), (iii); the authors' code steps jointly",
+)
+STEP = Claim(
+    "ablation.step",
+    "With a step that does not know ||y0|| fewer trials succeed when truths differ in size",
+    "ours: the paper fixes eta",
+)
+RESTARTS = Claim(
+    "ablation.restarts", "The best of several starts succeeds more often than one", "ours"
+)
+
+
+@dataclass(frozen=True)
+class Thresholds(Settings):
+    """epsilon : success is an iterate within it of the true hyperbola.  share : of all trials.
+
+    A part matters if leaving it out changes the success rate by more than `share`.
+    """
+
+    epsilon: Annotated[float, Gt(0)]
+    share: Annotated[float, Gt(0)]
+
+
+@dataclass(frozen=True)
+class Ablation(Experiment):
+    """One trial: two networks, a truth of random size, random starts; a row a trial.
+
+    arm : which variant of Algorithm 1.
+    size_range : ||h0|| ||m0|| is log-uniform in [1/size_range, size_range]; a start has the
+        truth's size, as the paper's knows none.
+    starts : of the arm "restarts", of which that with the least loss counts.
+    """
+
+    claims: ClassVar[tuple[Claim, ...]] = (CHECK, ONCE, BALANCE, JOINT, STEP, RESTARTS)
+    caption: ClassVar[str] = (
+        "Variants of Algorithm 1 on the same networks, truths and starts. (a) Success rate of each "
+        "at each ell, with 95% Clopper-Pearson intervals. (b) Change of the success rate against "
+        "the algorithm as printed, on the same trials, with 95% intervals; dotted: the "
+        "change that counts as none. (c) Steps of the successful trials: medians with 95% "
+        "intervals. As released: joint steps, one sign check before the first, no balance."
+    )
+    paired: ClassVar[tuple[str, ...]] = ("arm",)
+
+    network: Ensemble
+    arm: Arm
+    kappa: Annotated[float, Gt(0)]
+    size_range: Annotated[float, Ge(1)]
+    starts: Annotated[int, Ge(1)]
+    max_steps: Annotated[int, Ge(1)]
+    thresholds: Thresholds
+
+    def trial(self, rng: np.random.Generator) -> list[Row]:
+        unit = self.network.problem(rng)
+        root = np.sqrt(self.size_range ** rng.uniform(-1, 1))
+        H, M = (root * unit_vectors(rng, self.starts, size) for size in (unit.n, unit.p))
+        P = Demodulation(unit.G1, unit.G2, root * unit.h0, root * unit.m0)
+        count = self.starts if self.arm == "restarts" else 1
+        # The step that suits a truth of size 1
+        step = step_size(unit if self.arm == "fixed_step" else P, self.kappa)
+        solution = alternating_descent(
+            *(P, H[:count], M[:count], step, self.max_steps),
+            engine="tracking",
+            stopping=Stopping(loss_rtol=1e-12),
+            **OPTIONS.get(self.arm, {}),
+        )
+        best = int(np.argmin(np.nan_to_num(solution.loss, nan=np.inf)))
+        return [
+            {
+                "size": root**2,
+                "epsilon_true": float(P.neighbourhood(solution.h[best], solution.m[best])),
+                "loss_ratio": solution.loss[best] / P.loss_at_zero,
+                "steps": int(solution.steps.sum()),
+                "flips": int(solution.flips.sum()),
+                "status": solution.status[best],
+            }
+        ]
+
+    def judge(self, table: pd.DataFrame) -> list[Finding]:
+        share = self.thresholds.share
+        table = self._with_success(at_baseline(self, table, ("arm", "ell")))
+
+        def tested(arm: str) -> dict[str, Any]:
+            own = table[table["arm"].isin([arm, "paper"])]
+            return {
+                "statistic": f"change of the success rate, {WORDS[arm]} - {WORDS['paper']}",
+                "tested": f"{len(own)} trials; {spread(own, ('n', 'ell', 'd', 'kappa'))}",
+            }
+
+        return [
+            below(CHECK, _change(table, "check_never"), -share, **tested("check_never")),
+            within(ONCE, _change(table, "check_once"), -share, share, **tested("check_once")),
+            within(BALANCE, _change(table, "unbalanced"), -share, share, **tested("unbalanced")),
+            within(JOINT, _change(table, "joint"), -share, share, **tested("joint")),
+            below(STEP, _change(table, "fixed_step"), -share, **tested("fixed_step")),
+            above(RESTARTS, _change(table, "restarts"), share, **tested("restarts")),
+        ]
+
+    def summary(self, table: pd.DataFrame) -> pd.DataFrame:
+        rows = []
+        table = self._with_success(table)
+        for (arm, ell), group in table.groupby(["arm", "ell"], sort=False):
+            rate = proportion(group["success"])
+            rows.append(
+                {
+                    "variant": WORDS[arm],
+                    "ell": ell,
+                    "trials": rate.n,
+                    "success": f"{rate.value:.3f}",
+                    "interval": f"[{rate.low:.3f}, {rate.high:.3f}]",
+                    "median steps": group.loc[group["success"], "steps"].median(),
+                    "diverged": int((group["status"] == "diverged").sum()),
+                }
+            )
+        return type(table)(rows)
+
+    def figure(self, table: pd.DataFrame) -> Figure:
+        from harness import figures
+
+        table = self._with_success(at_baseline(self, table, ("arm", "ell")))
+        figure, axes = figures.canvas(1, 3, width=11, height=3.4)
+        arms = [arm for arm in WORDS if (table["arm"] == arm).any()]
+        ells = sorted(table["ell"].unique())
+        for index, ell in enumerate(ells):
+            cell = table[table["ell"] == ell]
+            places = [at + 0.16 * (index - (len(ells) - 1) / 2) for at in range(len(arms))]
+            groups = [cell[cell["arm"] == arm] for arm in arms]
+            won = [group.loc[group["success"], "steps"] for group in groups]
+            values = (
+                [proportion(group["success"]) for group in groups],
+                [_change(cell, arm) for arm in arms],
+                [quantile(steps) for steps in won],
+            )
+            for ax, points in zip(axes[0], values, strict=True):
+                style: Any = {"label": f"ell = {ell}", "index": index, "line": False}
+                figures.estimates(ax, places, points, **style)
+        rates, changes, steps = axes[0]
+        for sign in (-1, 1):
+            changes.axhline(sign * self.thresholds.share, color="black", linestyle=":", linewidth=1)
+        rates.set(ylabel="success rate", ylim=(-0.02, 1.02), title="(a) success")
+        changes.set(ylabel="change of the success rate", title="(b) against the printed algorithm")
+        steps.set(ylabel="steps", title="(c) cost of a success")
+        figures.plain_log(steps)
+        for ax in axes[0]:
+            ax.set_xticks(range(len(arms)), labels=[WORDS[arm] for arm in arms], rotation=40)
+            for label in ax.get_xticklabels():
+                label.set_horizontalalignment("right")
+            ax.grid(False, axis="x")
+        figures.headroom(changes, 0.25)
+        figures.legend(changes, loc="upper left", ncols=3)
+        return figure
+
+    def _with_success(self, table: pd.DataFrame) -> pd.DataFrame:
+        """A dead network has epsilon_true NaN: no success, and a trial all the same."""
+        return table.assign(success=table["epsilon_true"] <= self.thresholds.epsilon)
+
+
+def _change(table: pd.DataFrame, arm: str) -> Estimate:
+    """Of the success rate over all ell, from the printed algorithm to an arm."""
+    wide = table.pivot_table(
+        index=["ell", "trial"], columns="arm", values="success", aggfunc="first"
+    )
+    if not {arm, "paper"} <= set(wide.columns):
+        return undetermined(0, "Clopper-Pearson, paired")
+    pairs = wide[[arm, "paper"]].dropna().to_numpy(dtype=bool)
+    return paired_change(pairs[:, 0], pairs[:, 1])

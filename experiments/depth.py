@@ -1,0 +1,223 @@
+"""Whether Algorithm 1 needs inner layers that expand: what of A2 and A3 is needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import numpy as np
+from annotated_types import Ge, Gt
+
+from harness.claims import (
+    Claim,
+    Experiment,
+    Finding,
+    Row,
+    Settings,
+    above,
+    below,
+    spread,
+    unmeasured,
+)
+from harness.descent import alternating_descent, step_size
+from harness.ensemble import Ensemble, unit_vectors
+from harness.stats import Estimate, proportion, quantile, simultaneous
+from harness.status import Status
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+EXPANSIVE = Claim(
+    "depth.expansive",
+    "With inner widths c n log n Algorithm 1 succeeds at every depth once ell is large",
+    "A2, A3; no theorem on the algorithm",
+)
+CONSTANT = Claim(
+    "depth.constant",
+    "With inner layers no wider than the latent space it fails all the same",
+    "A2 is needed",
+)
+CONTRACTIVE = Claim(
+    "depth.contractive",
+    "With inner layers narrower than the latent space it fails all the same",
+    "A2 is needed: G is not injective",
+)
+FITS = Claim(
+    "depth.fits",
+    "Where it fails it does not fit the observation either",
+    "the failures are of descent, not of identification",
+)
+
+FITTED = 1e-9
+"""Loss, relative to f on K, at which the observation is fitted."""
+
+
+@dataclass(frozen=True)
+class Thresholds(Settings):
+    """epsilon : success is an iterate within it of the true hyperbola.
+
+    success_rate, failure_rate : least rates that count as "it succeeds" and "it fails".
+    """
+
+    epsilon: Annotated[float, Gt(0)]
+    success_rate: float
+    failure_rate: float
+
+
+@dataclass(frozen=True)
+class Depth(Experiment):
+    """One trial: two networks with d = s layers, a truth, one random start; a row a trial."""
+
+    claims: ClassVar[tuple[Claim, ...]] = (EXPANSIVE, CONSTANT, CONTRACTIVE, FITS)
+    caption: ClassVar[str] = (
+        "Algorithm 1 from one random start, each trial on networks of its own, against ell, for "
+        "d = s = 2, 3, 4 layers: inner widths c n_{i-1} log n_{i-1} (as A2 asks), and c n_{i-1}: "
+        "expanding, constant, and narrower than the latent space. Shares of trials that end on "
+        "the true hyperbola, with 95% Clopper-Pearson intervals; hollow, dashed: that fit the "
+        "observation."
+    )
+
+    network: Ensemble
+    kappa: Annotated[float, Gt(0)]
+    max_steps: Annotated[int, Ge(1)]
+    thresholds: Thresholds
+
+    def trial(self, rng: np.random.Generator) -> list[Row]:
+        P = self.network.problem(rng)
+        solution = alternating_descent(
+            P,
+            unit_vectors(rng, 1, P.n),
+            unit_vectors(rng, 1, P.p),
+            step=step_size(P, self.kappa),
+            max_steps=self.max_steps,
+            engine="tracking",
+        )
+        return [
+            {
+                "narrowest": min(min(widths[1:-1], default=0) for widths in self.network.widths()),
+                "epsilon_true": float(P.neighbourhood(solution.h, solution.m)[0]),
+                "loss_ratio": solution.loss[0] / P.loss_at_zero,
+                "steps": solution.steps[0],
+                "flips": solution.flips[0],
+                "status": solution.status[0],
+            }
+        ]
+
+    def judge(self, table: pd.DataFrame) -> list[Finding]:
+        limits, left_out = self.thresholds, unmeasured(table)
+        table = self._with_success(table)
+        longest = table[table["ell"] == table["ell"].max()]
+        shapes = {name: longest[shape(longest) == name] for name in SHAPES}
+        narrow = longest[shape(longest).isin(["constant", "contractive"]) & ~longest["success"]]
+
+        def rates(rows: pd.DataFrame, succeeds: bool) -> list[Estimate]:
+            cells = [cell["success"] == succeeds for _, cell in rows.groupby("d")]
+            level = simultaneous(len(cells))
+            return [proportion(cell.to_numpy(dtype=bool), level=level) for cell in cells]
+
+        def tested(rows: pd.DataFrame) -> str:
+            return f"{len(rows)} trials; {spread(rows, ('n', 'd', 'ell', 'c', 'kappa'))}{left_out}"
+
+        return [
+            above(
+                EXPANSIVE,
+                rates(shapes["log"], True),
+                limits.success_rate,
+                statistic="success rate at the largest ell, at the worst depth",
+                tested=tested(shapes["log"]),
+            ),
+            above(
+                CONSTANT,
+                rates(shapes["constant"], False),
+                limits.failure_rate,
+                statistic="failure rate at the largest ell, at the worst depth",
+                tested=tested(shapes["constant"]),
+            ),
+            above(
+                CONTRACTIVE,
+                rates(shapes["contractive"], False),
+                limits.failure_rate,
+                statistic="failure rate at the largest ell, at the worst depth",
+                tested=tested(shapes["contractive"]),
+            ),
+            below(
+                FITS,
+                proportion(narrow["fitted"].to_numpy(dtype=bool)),
+                1 - limits.failure_rate,
+                statistic="share of the failures with a loss ratio below 1e-9",
+                tested=tested(narrow),
+            ),
+        ]
+
+    def summary(self, table: pd.DataFrame) -> pd.DataFrame:
+        rows = []
+        table = self._with_success(table)
+        table = table.assign(shape=shape(table))
+        for (kind, c, d, ell), group in table.groupby(["shape", "c", "d", "ell"], sort=False):
+            rows.append(
+                {
+                    "inner widths": f"{'c n log n' if kind == 'log' else 'c n'}, c = {c:g}",
+                    "d = s": d,
+                    "ell": ell,
+                    "narrowest": int(group["narrowest"].max()),
+                    "success": str(proportion(group["success"])),
+                    "fitted": f"{group['fitted'].mean():.2f}",
+                    "median loss ratio": f"{quantile(group['loss_ratio']).value:.2g}",
+                }
+            )
+        return type(table)(rows)
+
+    def figure(self, table: pd.DataFrame) -> Figure:
+        from harness import figures
+
+        table = self._with_success(table)
+        table = table.assign(shape=shape(table))
+        table = table[table["n"] == self.network.n]
+        shapes = [name for name in SHAPES if (table["shape"] == name).any()]
+        figure, axes = figures.canvas(1, max(len(shapes), 1), width=11, height=3.2)
+        for ax, name in zip(axes[0], shapes, strict=False):
+            self._draw(ax, table[table["shape"] == name], SHAPES[name])
+        return figure
+
+    def _draw(self, ax: Axes, table: pd.DataFrame, title: str) -> None:
+        from harness import figures
+
+        for index, (d, group) in enumerate(table.groupby("d")):
+            style: Any = {"label": f"{d}", "index": index, "shift": 1.03 ** (index - 1)}
+            figures.curve(ax, group, "ell", "success", proportion, **style)
+            fitted = group.groupby("ell")["fitted"].mean()
+            colour = figures.COLOURS[index % len(figures.COLOURS)]
+            ax.plot(
+                fitted.index * style["shift"], fitted, "o--", color=colour, mfc="none", linewidth=1
+            )
+        figures.log_ticks(ax, table["ell"].unique())
+        ax.set(xlabel="ell", ylabel="share of trials", title=title)
+        ax.set(ylim=(-0.03, 1.3), yticks=np.linspace(0, 1, 6))
+        figures.legend(ax, title="d = s", ncols=3, loc="upper left")
+
+    def _with_success(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Of the trials that have something to recover: narrow networks are often dead."""
+        table = table[~table["status"].isin([Status.DEAD_NETWORK, Status.ZERO_OBSERVATION])]
+        return table.assign(
+            success=table["epsilon_true"] <= self.thresholds.epsilon,
+            fitted=table["loss_ratio"] <= FITTED,
+        )
+
+
+SHAPES = {
+    "log": "inner widths c n log n",
+    "expansive": "c n, c > 1",
+    "constant": "as wide as the latent space",
+    "contractive": "narrower than that",
+}
+"""Of the inner layers, and how a figure says it."""
+
+
+def shape(table: pd.DataFrame) -> pd.Series:
+    """Of each row, which of `SHAPES` its inner layers have."""
+    names = table["growth"].where(table["growth"] == "log", "expansive")
+    factor = table["growth"] == "factor"
+    names = names.mask(factor & (table["c"] == 1), "constant")
+    return names.mask(factor & (table["c"] < 1), "contractive")

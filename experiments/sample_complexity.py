@@ -1,0 +1,335 @@
+"""How long a signal Algorithm 1 needs against the latent dimensions, n + p or n^2 + p^2."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from annotated_types import Ge, Gt
+
+from harness.claims import (
+    Claim,
+    Experiment,
+    Finding,
+    Row,
+    Settings,
+    UnmeasurableError,
+    at_baseline,
+    below,
+    spread,
+    within,
+)
+from harness.descent import alternating_descent, step_size
+from harness.ensemble import Ensemble, unit_vectors
+from harness.network import ReluNetwork
+from harness.problem import Demodulation
+from harness.stats import Estimate, threshold, threshold_exponent, threshold_ratio
+from harness.status import Status
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Truth = Literal["random", "aligned"]
+
+LINEAR = Claim(
+    "sample_complexity.linear",
+    "The ell at which half the trials succeed grows no faster than n + p along n = p",
+    "no theorem; A3 allows more",
+)
+LOCAL = Claim(
+    "sample_complexity.local",
+    "Nor does it between the two largest n",
+    "no theorem; A3 allows more",
+)
+QUADRATIC = Claim(
+    "sample_complexity.quadratic",
+    "It grows like n^2 + p^2 along n = p",
+    "A3, up to logarithms",
+)
+FACTOR = Claim(
+    "sample_complexity.factor",
+    "With inner widths c n, without the logarithm, it grows no faster either",
+    "A2 asks for n log n",
+)
+SPLIT = Claim(
+    "sample_complexity.split",
+    "At fixed n + p it is the same for n != p as for n = p",
+    "n + p; n^2 + p^2 says 1.36 times more at (4, 16) than at (10, 10)",
+)
+ALIGNED = Claim(
+    "sample_complexity.aligned",
+    "Truths along the vectors that break the joint-WDC need no longer signals than random ones",
+    "Theorem 3 is for every truth",
+)
+NOISE = Claim(
+    "sample_complexity.noise",
+    "Noise does not raise it: up to the noise's own error the truth is found as often",
+    "not in the paper",
+)
+
+
+@dataclass(frozen=True)
+class Thresholds(Settings):
+    """epsilon : success is an iterate within epsilon + noise of the true hyperbola.
+
+    slack : an exponent below 1 + slack is no faster than n + p; within slack of 2 is quadratic.
+    ratio : a threshold that changes by less than this factor changes little.
+    """
+
+    epsilon: Annotated[float, Gt(0)]
+    slack: Annotated[float, Gt(0)]
+    ratio: Annotated[float, Gt(1)]
+
+
+@dataclass(frozen=True)
+class SampleComplexity(Experiment):
+    """One trial: two networks, a truth, one random start of the truth's size; a row a trial.
+
+    truth : "random", or "aligned" with the witness of the joint-WDC's row-aligned adversary:
+        h0 and m0 such that the last hidden layers point along row i of both W_d and W_s, as far
+        as the inner layers let them; i the row with the greatest ||b_i|| ||c_i||.
+    noise : ||e|| / ||y0||, for Gaussian e added to y0.
+    """
+
+    claims: ClassVar[tuple[Claim, ...]] = (LINEAR, LOCAL, QUADRATIC, FACTOR, SPLIT, ALIGNED, NOISE)
+    caption: ClassVar[str] = (
+        "Success of Algorithm 1 from one random start, each trial on networks of its own. "
+        "(a) Share of successes over n = p and signal length ell; white dots: the ell of half "
+        "the trials (logistic fit) with 95% intervals; lines: the laws n + p and n^2 + p^2 through "
+        "the first dot. (b) That ell for inner widths c n log n and c n, and with the truth along "
+        "the joint-WDC's witness or noise in y0. (c) The same for n != p with one n + p."
+    )
+    paired: ClassVar[tuple[str, ...]] = ("truth", "noise")
+
+    network: Ensemble
+    truth: Truth
+    noise: Annotated[float, Ge(0)]
+    kappa: Annotated[float, Gt(0)]
+    max_steps: Annotated[int, Ge(1)]
+    thresholds: Thresholds
+
+    def trial(self, rng: np.random.Generator) -> list[Row]:
+        P = self.network.problem(rng)
+        directions = unit_vectors(rng, 1, P.n), unit_vectors(rng, 1, P.p)
+        noise = unit_vectors(rng, 1, P.ell)[0]
+        if self.truth == "aligned":
+            P = Demodulation(P.G1, P.G2, *aligned(P.G1, P.G2))
+            if P.status != Status.OK:
+                raise UnmeasurableError(P.status)
+        noise *= self.noise * np.linalg.norm(P.y0)
+        P = Demodulation(P.G1, P.G2, P.h0, P.m0, noise)
+        solution = alternating_descent(
+            P,
+            *directions,
+            step=step_size(P, self.kappa),
+            max_steps=self.max_steps,
+            engine="tracking",
+        )
+        return [
+            {
+                "epsilon_true": float(P.neighbourhood(solution.h, solution.m)[0]),
+                "loss_ratio": solution.loss[0] / P.loss_at_zero,
+                "steps": solution.steps[0],
+                "flips": solution.flips[0],
+                "status": solution.status[0],
+            }
+        ]
+
+    def judge(self, table: pd.DataFrame) -> list[Finding]:
+        limits = self.thresholds
+        table = self._with_success(table)
+        square = self._square(table, self.network.growth)
+        factor = self._square(table, "factor")
+        splits = at_baseline(self, table, ("n", "p", "ell"))
+        splits = splits[splits["n"] + splits["p"] == 2 * self.network.n]
+        arms = at_baseline(self, table, ("truth", "noise", "ell"))
+        exponent, words = "exponent of the ell of half the trials in n = p", _tested(square)
+        linear, quadratic = 1 + limits.slack, (2 - limits.slack, 2 + limits.slack)
+        last = square[square["n"].isin(sorted(square["n"].unique())[-2:])]
+        ratio = 1 / limits.ratio, limits.ratio
+        return [
+            below(LINEAR, _exponent(square), linear, statistic=exponent, tested=words),
+            below(LOCAL, _exponent(last), linear, statistic=exponent, tested=_tested(last)),
+            within(QUADRATIC, _exponent(square), *quadratic, statistic=exponent, tested=words),
+            below(FACTOR, _exponent(factor), linear, statistic=exponent, tested=_tested(factor)),
+            within(
+                SPLIT,
+                _ratio(splits, splits["n"] != splits["p"]),
+                *ratio,
+                statistic="ell of half the trials, n != p / n = p",
+                tested=_tested(splits),
+            ),
+            below(
+                ALIGNED,
+                _ratio(arms[arms["noise"] == 0], arms["truth"] == "aligned"),
+                limits.ratio,
+                statistic="ell of half the trials, aligned / random truth",
+                tested=_tested(arms[arms["noise"] == 0]),
+            ),
+            below(
+                NOISE,
+                _ratio(arms[arms["truth"] == "random"], arms["noise"] > 0),
+                limits.ratio,
+                statistic="ell of half the trials, with / without noise",
+                tested=_tested(arms[arms["truth"] == "random"], "noise"),
+            ),
+        ]
+
+    def summary(self, table: pd.DataFrame) -> pd.DataFrame:
+        keys = ["growth", "truth", "noise", "n", "p"]
+        rows = []
+        for values, group in self._with_success(table).groupby(keys):
+            ells = sorted(group["ell"].unique())
+            estimate = threshold(group["ell"], group["success"])
+            rows.append(
+                dict(zip(keys, values, strict=True))
+                | {
+                    "ell": f"{ells[0]}..{ells[-1]}",
+                    "trials": len(group),
+                    "ell of half": f"{estimate.value:.0f}",
+                    "interval": f"[{estimate.low:.0f}, {estimate.high:.0f}]",
+                    "median steps": group.loc[group["success"], "steps"].median(),
+                }
+            )
+        return type(table)(rows)
+
+    def figure(self, table: pd.DataFrame) -> Figure:
+        from harness import figures
+
+        table = self._with_success(table)
+        figure, axes = figures.canvas(1, 3, width=11, height=3.4)
+        phases, arms, splits = axes[0]
+        self._draw_phases(phases, self._square(table, self.network.growth))
+        self._draw_arms(arms, table)
+        split = at_baseline(self, table, ("n", "p", "ell"))
+        split = split[split["n"] + split["p"] == 2 * self.network.n]
+        places = sorted(split["n"].unique())
+        figures.estimates(splits, places, [_threshold(split[split["n"] == n]) for n in places])
+        splits.set(
+            xlabel=f"n, with n + p = {2 * self.network.n}",
+            ylabel="ell of half the trials",
+            title="(c) n != p",
+            xticks=places,
+        )
+        splits.set_ylim(bottom=0)
+        return figure
+
+    def _draw_phases(self, ax: Axes, table: pd.DataFrame) -> None:
+        """Each n a column of rectangles, each from halfway to the next ell."""
+        from harness import figures
+
+        image = None
+        for n, column in table.groupby("n"):
+            rates = column.groupby("ell")["success"].mean()
+            rows, sides = _edges(rates.index.to_numpy()), float(n) * 2.0 ** np.array([-0.3, 0.3])
+            image = ax.pcolormesh(
+                sides, rows, rates.to_numpy()[:, None], vmin=0, vmax=1, cmap=figures.SEQUENTIAL
+            )
+        if image is None:
+            return
+        sizes = np.array(sorted(table["n"].unique()), dtype=float)
+        found = [_threshold(table[table["n"] == n]) for n in sizes]
+        figures.log_ticks(ax, sizes)
+        figures.plain_log(ax)
+        figures.estimates(ax, list(sizes), found, label="half the trials", index=6, line=False)
+        ax.containers[-1][0].set(markerfacecolor="white", marker="o")
+        first = next(((n, e.value) for n, e in zip(sizes, found, strict=True) if e.value > 0), None)
+        if first is not None:
+            for power, style, name in ((1, "-", "n + p"), (2, "--", "n² + p²")):
+                law = first[1] * (sizes / first[0]) ** power
+                ax.plot(sizes, law, style, color=figures.COLOURS[1], label=name)
+        ax.set_ylim(table["ell"].min() / 1.3, table["ell"].max() * 1.3)
+        ax.grid(False)
+        trials = table.groupby(["n", "ell"]).size().min()
+        ax.set(xlabel="n = p", ylabel="ell", title=f"(a) {trials} trials a cell")
+        ax.figure.colorbar(image, ax=ax, label="success rate")
+        figures.legend(ax, loc="lower right")
+
+    def _draw_arms(self, ax: Axes, table: pd.DataFrame) -> None:
+        from harness import figures
+
+        square = table[table["n"] == table["p"]]
+        noise = square["noise"] > 0
+        plain = (square["truth"] == "random") & ~noise
+        parts = {
+            "inner widths c n log n": plain & (square["growth"] == "log"),
+            "inner widths c n": plain & (square["growth"] == "factor"),
+            "aligned truth": square["truth"] == "aligned",
+            "noise in y0": noise,
+        }
+        drawn = set()
+        for index, (label, rows) in enumerate(parts.items()):
+            groups = {float(n): part for n, part in square[rows].groupby("n")}
+            found = [_threshold(part) for part in groups.values()]
+            places = [n * 1.05 ** (index - 1) for n in groups]
+            drawn |= {n for n, e in zip(groups, found, strict=True) if np.isfinite(e.value)}
+            style: Any = {"label": label, "index": index, "line": len(groups) > 1}
+            figures.estimates(ax, places, found, **style)
+        ax.set(xlabel="n = p", ylabel="ell of half the trials", title="(b) arms")
+        if drawn:
+            figures.log_ticks(ax, drawn)
+            figures.plain_log(ax)
+            figures.headroom(ax, 0.3)
+        figures.legend(ax, loc="upper left")
+
+    def _with_success(self, table: pd.DataFrame) -> pd.DataFrame:
+        """A dead network has epsilon_true NaN: no success, and a trial all the same."""
+        reached = table["epsilon_true"] <= self.thresholds.epsilon + table["noise"]
+        return table.assign(success=reached)
+
+    def _square(self, table: pd.DataFrame, growth: str) -> pd.DataFrame:
+        """Trials with n = p, a random truth and no noise, of one rule for the inner widths."""
+        free = ("n", "p", "ell", "growth", "c")
+        base = at_baseline(self, table, free)
+        return base[(base["n"] == base["p"]) & (base["growth"] == growth)]
+
+
+def aligned(G1: ReluNetwork, G2: ReluNetwork, rounds: int = 30) -> tuple[np.ndarray, np.ndarray]:
+    """Unit h0, m0 whose hidden representations point along one row of both last layers."""
+    lengths = [np.linalg.norm(G.weights[-1], axis=1) for G in (G1, G2)]
+    row = int(np.argmax(lengths[0] * lengths[1]))
+    truths = []
+    for G in (G1, G2):
+        w = G.weights[-1][row]
+        if G.depth == 1:
+            truths.append(w / np.linalg.norm(w))
+            continue
+        inner = ReluNetwork(G.weights[:-1])
+        x, best, truth = inner.weights[0], -np.inf, w
+        for _ in range(rounds):  # ascent of w . inner(x) over unit x, from every row of W_1
+            x = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-300)
+            values, transpose = inner.pullback(x)
+            top = int(np.argmax(values @ w))
+            if values[top] @ w > best:
+                best, truth = float(values[top] @ w), x[top]
+            x = x + transpose(np.broadcast_to(w, values.shape)) / np.linalg.norm(w)
+        truths.append(truth)
+    return truths[0], truths[1]
+
+
+def _exponent(table: pd.DataFrame) -> Estimate:
+    return threshold_exponent(table["n"], table["ell"], table["success"].to_numpy(dtype=bool))
+
+
+def _threshold(table: pd.DataFrame) -> Estimate:
+    return threshold(table["ell"], table["success"].to_numpy(dtype=bool))
+
+
+def _ratio(table: pd.DataFrame, arm: pd.Series) -> Estimate:
+    inside = arm.loc[table.index].to_numpy(dtype=bool)
+    return threshold_ratio(inside, table["ell"], table["success"].to_numpy(dtype=bool))
+
+
+def _tested(table: pd.DataFrame, *more: str) -> str:
+    return f"{len(table)} trials; {spread(table, ('n', 'p', 'ell', 'd', 'c', 'kappa', *more))}"
+
+
+def _edges(values: np.ndarray) -> np.ndarray:
+    """Halfway, on a logarithmic scale, between increasing values, and as far beyond the ends."""
+    logs = np.log(np.asarray(values, dtype=float))
+    gaps = np.diff(logs) if len(logs) > 1 else np.array([0.5])
+    inner = logs[:-1] + np.diff(logs) / 2
+    return np.exp(np.concatenate([[logs[0] - gaps[0] / 2], inner, [logs[-1] + gaps[-1] / 2]]))
