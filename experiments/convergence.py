@@ -49,6 +49,10 @@ LINEAR = Claim(
 RATE_WINDOW = (1e-15, 1e-4)
 """Losses, relative to f on K, between which the local rate is fitted."""
 
+MARKS = (1, 3, 10, 30, 100, 300, 1000, 3000)
+"""Steps at which a row has the distance to the true hyperbola."""
+MARK_COLUMNS = tuple(f"epsilon_at_{mark}" for mark in MARKS)
+
 
 @dataclass(frozen=True)
 class Thresholds(Settings):
@@ -73,10 +77,14 @@ class Convergence(Experiment):
         "hyperbola. (a) Over latent dimension n = p and signal length ell; (b) against ell for "
         "each p at fixed n; (c) over the depths d and s; (d) against ell for each constant c of "
         "the inner widths; (e) against the step size kappa for each size of the start, relative to "
-        "the truth; (f) with and without the sign check, on the same networks and starts. What a "
-        "panel does not vary is at its base value. Bars are 95% Clopper-Pearson intervals; points "
-        "are shifted sideways a little to be told apart."
+        "the truth; (f) with and without the sign check, on the same networks and starts; "
+        "(g) distance to the true hyperbola (relative, least epsilon) over the steps: medians of "
+        "all trials, bands the central half; (h) factor by which a step shrinks the error near the "
+        "truth, 1 - q with q the local rate: medians of the successful trials. What a panel does "
+        "not vary is at its base value. Bars are 95% intervals; points are shifted sideways a "
+        "little to be told apart."
     )
+    version: ClassVar[int] = 2
     paired: ClassVar[tuple[str, ...]] = ("kappa", "start_size", "sign_check", "max_steps")
 
     network: Ensemble
@@ -96,9 +104,12 @@ class Convergence(Experiment):
             step=step_size(P, self.kappa),
             max_steps=self.max_steps,
             sign_check=self.sign_check,
+            engine="tracking",
             trace=True,
         )
-        assert solution.trace is not None
+        trace = solution.trace
+        assert trace is not None
+        assert trace.distance is not None
         low, high = RATE_WINDOW
         window = (low * P.loss_at_zero, high * P.loss_at_zero)
         distances = [float(P.neighbourhood(solution.h, solution.m, b)[0]) for b in BRANCHES]
@@ -112,7 +123,10 @@ class Convergence(Experiment):
                 "epsilon_nearest": min(distances),
                 "steps": solution.steps[0],
                 "flips": solution.flips[0],
-                "rate": local_rate(solution.trace, window)[0],
+                "rate": local_rate(trace, window)[0],
+                **dict(
+                    zip(MARK_COLUMNS, _at_marks(trace.step, trace.distance[:, 0, 0]), strict=True)
+                ),
                 "status": solution.status[0],
             }
         ]
@@ -172,8 +186,8 @@ class Convergence(Experiment):
         from harness import figures
 
         table = self._with_success(table)
-        figure, axes = figures.canvas(2, 3, width=10, height=3.1)
-        (square, latent, depth), (inner, step, check) = axes
+        figure, axes = figures.canvas(2, 4, width=13, height=3.1)
+        (square, latent, depth, inner), (step, check, path, rate) = axes
 
         base = self._square(table)
         self._draw_heat_map(square, base, x="ell", y="n")
@@ -191,6 +205,8 @@ class Convergence(Experiment):
         checks = at_baseline(self, table, ("sign_check", "ell"))
         self._draw_lines(check, checks, x="ell", by="sign_check")
         check.set_title("(f) sign check")
+        self._draw_paths(path, at_baseline(self, table, ("ell",)))
+        self._draw_rates(rate, at_baseline(self, table, ("d", "s", "ell")))
         return figure
 
     # How often, over which rows
@@ -222,6 +238,32 @@ class Convergence(Experiment):
         )
         ax.figure.colorbar(image, ax=ax, label="success rate")
 
+    def _draw_paths(self, ax: Axes, table: pd.DataFrame) -> None:
+        from harness import figures
+
+        for index, (ell, group) in enumerate(table.groupby("ell")):
+            low, middle, high = group[list(MARK_COLUMNS)].quantile([0.25, 0.5, 0.75]).to_numpy()
+            colour = figures.COLOURS[index % len(figures.COLOURS)]
+            ax.plot(MARKS, middle, "o-", color=colour, markersize=3, label=f"{ell}")
+            ax.fill_between(MARKS, low, high, color=colour, alpha=0.15, linewidth=0)
+        ax.set(xscale="log", yscale="log", xlabel="step", ylabel="epsilon to the truth")
+        ax.set_title("(g) distance over the steps")
+        figures.legend(ax, title="ell", loc="lower left")
+
+    def _draw_rates(self, ax: Axes, table: pd.DataFrame) -> None:
+        from harness import figures
+
+        table = table[(table["d"] == table["s"]) & table["success"]]
+        table = table.assign(shrinks=1 - table["rate"]).dropna(subset="shrinks")
+        for index, (d, group) in enumerate(table.groupby("d")):
+            style: Any = {"label": f"{d}", "index": index, "shift": 1 + 0.03 * index}
+            figures.curve(ax, group, "ell", "shrinks", quantile, **style)
+        figures.log_ticks(ax, table["ell"].unique())
+        ax.set(xlabel="ell", ylabel="1 - q", title=f"(h) local rate, kappa = {self.kappa:g}")
+        ax.set_ylim(bottom=0)
+        figures.headroom(ax, 0.25)
+        figures.legend(ax, title="d = s", loc="upper left", ncols=4)
+
     def _draw_lines(self, ax: Axes, table: pd.DataFrame, x: str, by: str) -> None:
         from harness import figures
 
@@ -231,3 +273,12 @@ class Convergence(Experiment):
         figures.log_ticks(ax, table[x].unique())
         ax.set(xlabel=x, ylabel="success rate", ylim=(-0.03, 1.4), yticks=np.linspace(0, 1, 6))
         figures.legend(ax, title=by, loc="upper center", ncols=4, columnspacing=1)  # above the data
+
+
+def _at_marks(step: np.ndarray, distance: np.ndarray) -> list[float]:
+    """The last distance that was recorded at or before each of `MARKS`; (T,), (T,)."""
+    known = ~np.isnan(distance)
+    step, distance = step[known], distance[known]
+    if not step.size:
+        return [np.nan] * len(MARKS)
+    return [float(distance[np.searchsorted(step, mark, side="right") - 1]) for mark in MARKS]

@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 from experiments.ablation import WORDS as ABLATIONS
 from experiments.benchmark import BARS
+from experiments.convergence import MARK_COLUMNS
 from harness import figures
 from harness.app import CONF, read
 from harness.claims import Experiment, Verdict
@@ -331,6 +332,7 @@ def convergence_table(every: float, never: float, rate: float, trials: int = 200
                 "trial": np.arange(trials),
                 "epsilon_true": np.where(place < share, 1e-8, 0.9),
                 "rate": rate,
+                **dict.fromkeys(MARK_COLUMNS, 0.1),
                 "status": "converged",
             }
         )
