@@ -18,6 +18,8 @@ from harness.problem import Demodulation
 Array = NDArray[np.float64]
 Grid = tuple[Array, Array, Array]
 Iterates = tuple[Array, Array]
+Descent = Callable[[int], Iterates]
+"""So many steps of Algorithm 1 from given starts."""
 
 SIGNS = ((1.0, 1.0), (-1.0, 1.0), (1.0, -1.0), (-1.0, -1.0))
 
@@ -55,7 +57,7 @@ def grid_jax(P: Demodulation, H: Array, M: Array, nested: bool) -> Callable[[], 
     return run
 
 
-def descent_jax(P: Demodulation, h: Array, m: Array, eta: float, steps: int) -> Callable[[], Any]:
+def descent_jax(P: Demodulation, h: Array, m: Array, eta: float) -> Descent:
     """Algorithm 1 from h (K, n), m (K, p): a jitted loop over steps, vmapped over the starts."""
     jax, loss = _jax(P)
     jnp = jax.numpy
@@ -72,15 +74,18 @@ def descent_jax(P: Demodulation, h: Array, m: Array, eta: float, steps: int) -> 
         c = jnp.sqrt(jnp.linalg.norm(h) / jnp.linalg.norm(m))
         return h / c, m * c
 
-    one = lambda h, m: jax.lax.fori_loop(0, steps, step, (h, m))  # noqa: E731
-    run = jax.jit(jax.vmap(one))
+    one = lambda h, m, steps: jax.lax.fori_loop(0, steps, step, (h, m))  # noqa: E731
+    batch = jax.jit(jax.vmap(one, (0, 0, None)))
     start = jnp.asarray(h), jnp.asarray(m)
-    return lambda: tuple(np.asarray(part) for part in jax.block_until_ready(run(*start)))
+
+    def run(steps: int) -> Iterates:
+        h, m = jax.block_until_ready(batch(*start, steps))
+        return np.asarray(h), np.asarray(m)
+
+    return run
 
 
-def descent_torch(
-    P: Demodulation, h: Array, m: Array, eta: float, steps: int, batched: bool
-) -> Callable[[], Any]:
+def descent_torch(P: Demodulation, h: Array, m: Array, eta: float, batched: bool) -> Descent:
     """Algorithm 1 from h (K, n), m (K, p): eager PyTorch, gradients by autograd.
 
     Unless `batched`, one start after the other.
@@ -103,7 +108,7 @@ def descent_torch(
         point[of].requires_grad_(True)
         return torch.autograd.grad(loss(*point).sum(), point[of])[0]
 
-    def descend(h: Array, m: Array) -> Iterates:
+    def descend(h: Array, m: Array, steps: int) -> Iterates:
         x, z = torch.tensor(h), torch.tensor(m)
         for _ in range(steps):
             with torch.no_grad():
@@ -116,10 +121,10 @@ def descent_torch(
             x, z = x / c, z * c
         return x.numpy(), z.numpy()
 
-    def run() -> Iterates:
+    def run(steps: int) -> Iterates:
         if batched:
-            return descend(h, m)
-        parts = [descend(h[i : i + 1], m[i : i + 1]) for i in range(len(h))]
+            return descend(h, m, steps)
+        parts = [descend(h[i : i + 1], m[i : i + 1], steps) for i in range(len(h))]
         xs, zs = zip(*parts, strict=True)
         return np.concatenate(xs), np.concatenate(zs)
 
