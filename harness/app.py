@@ -3,6 +3,7 @@
 ``harness experiment=X``     one cell: measures it, stores it, prints its rows
 ``harness -m experiment=X``  the experiment's sweep: cells, table, verdicts, figure, report
 ``harness report``           collects, judges and draws again what is stored, measures nothing
+``harness train``            trains the generators of the MNIST part
 """
 
 from __future__ import annotations
@@ -28,8 +29,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import StringConstraints, TypeAdapter
 
-from harness import interrupts, report, schema
+from harness import interrupts, report, schema, training
 from harness.claims import Settings
+from harness.mnist.images import ImageError
+from harness.mnist.weights import WeightsError
 from harness.progress import progress
 from harness.runner import run_cell
 from harness.store import Cell, Store, StoreError
@@ -37,7 +40,14 @@ from harness.store import Cell, Store, StoreError
 CONF = Path(__file__).resolve().parent.parent / "conf"
 log = logging.getLogger(__name__)
 
-BAD_INPUT = (schema.ConfigError, StoreError, HydraException, OmegaConfBaseException)
+BAD_INPUT = (
+    schema.ConfigError,
+    StoreError,
+    ImageError,
+    WeightsError,
+    HydraException,
+    OmegaConfBaseException,
+)
 BAD_INPUT_CODE = 2
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -100,6 +110,8 @@ def _run(arguments: Sequence[str]) -> int:
     try:
         if arguments[:1] == ["report"]:
             return _report(arguments[1:])
+        if arguments[:1] == ["train"]:
+            return _train(arguments[1:])
         if not HELP.intersection(arguments):
             _check_choice(arguments)
         sys.argv = [sys.argv[0], *arguments]
@@ -291,6 +303,26 @@ def _report(arguments: Sequence[str]) -> int:
     for fault in broken:
         _refuse(fault)
     return BAD_INPUT_CODE if broken else 0
+
+
+def _train(arguments: Sequence[str]) -> int:
+    """`harness train [key=value ...]`, with the keys of conf/train.yaml."""
+    if bad := [text for text in arguments if not re.match(r"[\w.]+=", text)]:
+        raise schema.ConfigError(f"{bad[0]}: `harness train` takes key=value")
+    base = OmegaConf.to_container(OmegaConf.load(CONF / "train.yaml"))
+    assert isinstance(base, dict)
+    given = OmegaConf.from_dotlist(list(arguments))
+    profile, profiles = given.get("profile", base["profile"]), base.pop(PROFILES)
+    if profile not in profiles:
+        raise schema.ConfigError(f"profile={profile}: must be one of {', '.join(profiles)}")
+    base["models"] = profiles[profile]
+    values = OmegaConf.to_container(OmegaConf.merge(base, given), resolve=True)
+    assert isinstance(values, dict)
+    own = {str(key): value for key, value in values.items()}
+    settings = schema.validate(TypeAdapter(training.Training), own, "train")
+    for path in training.train(settings):
+        print(f"weights: {path}")
+    return 0
 
 
 def _refuse(error: Exception) -> int:

@@ -31,6 +31,7 @@ ROWS: dict[str, int] = {
     "harness.matrices": 2,
     "harness.figures": 2,
     "harness.peers": 2,
+    "harness.mnist": 2,
     "experiments": 2,
     "harness.schema": 3,
     "harness.provenance": 3,
@@ -38,6 +39,7 @@ ROWS: dict[str, int] = {
     "harness.interrupts": 3,
     "harness.store": 3,
     "harness.runner": 3,
+    "harness.training": 3,
     "harness.report": 4,
     "harness.app": 4,
     "hydra_plugins": 5,
@@ -49,6 +51,10 @@ UNKNOWN = 99
 
 NUMERICAL = {"numpy", "scipy", "numba", "annotated_types"}
 """What rows 0 to 2 may use beside the standard library (the last: ranges of settings)."""
+
+
+TORCH = {"harness.mnist.dcgan", "harness.mnist.decoder"}
+"""Modules that need PyTorch: they are imported inside functions alone."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +193,16 @@ def test_ensembles_and_experiments_need_numbers_alone_when_imported(module):
         if not item.typing_only and item.in_function is None
     }
     outside_at_top = {name for name in at_top if not is_ours(name)} - sys.stdlib_module_names
-    assert outside_at_top <= NUMERICAL
+    extra = {"harness.mnist.weights": {"safetensors"}} | {name: {"torch"} for name in TORCH}
+    assert outside_at_top <= NUMERICAL | extra.get(module, set())
+
+
+@every_module
+def test_modules_that_need_pytorch_are_imported_inside_functions_alone(module):
+    if module not in TORCH:
+        for item in imports(module):
+            if item.target in TORCH | {"torch"}:
+                assert item.in_function is not None or item.typing_only, module
 
 
 @every_module
@@ -269,7 +284,7 @@ def test_import_of_the_library_and_its_networks_loads_nothing_heavy():
 
 
 def test_import_of_all_mathematics_and_experiments_loads_at_most_a_compiler():
-    names = [m for m in MODULES if row(m) <= 2 and m != "harness.figures"]
+    names = [m for m in MODULES if row(m) <= 2 and m not in {"harness.figures", *TORCH}]
     assert loaded_by(*names) <= {"numba"}
 
 

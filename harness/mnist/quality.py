@@ -1,0 +1,36 @@
+"""How close a recovered image is to the truth, up to the scale that demodulation leaves open."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+def rescaled(image: Array, truth: Array) -> Array:
+    """Images times the scale c >= 0 of least squared error, each of (..., s, s)."""
+    overlap = np.sum(image * truth, axis=(-2, -1), keepdims=True)
+    size = np.sum(image * image, axis=(-2, -1), keepdims=True)
+    c = np.divide(overlap, size, out=np.zeros_like(overlap), where=size > 0)
+    return np.maximum(c, 0.0) * image
+
+
+def psnr(image: Array, truth: Array) -> Array:
+    """-10 log10 of the mean squared error, for images in [0, 1]: (..., s, s) -> (...), in dB."""
+    error = np.mean((image - truth) ** 2, axis=(-2, -1))
+    with np.errstate(divide="ignore"):
+        return -10 * np.log10(error)
+
+
+def ssim(image: Array, truth: Array) -> Array:
+    """Structural similarity with Gaussian weights (Wang et al. 2004): (N, s, s) -> (N,)."""
+    from skimage.metrics import structural_similarity
+
+    options = {"data_range": 1.0, "gaussian_weights": True, "sigma": 1.5}
+    return np.array(
+        [
+            structural_similarity(one, other, use_sample_covariance=False, **options)
+            for one, other in zip(image, truth, strict=True)
+        ]
+    )

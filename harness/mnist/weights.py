@@ -1,0 +1,86 @@
+"""Trained weights: safetensors files beside a list of checksums, read without running any code.
+
+The rest of the library loads the fully connected ones as `ReluNetwork`, without PyTorch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from harness.network import ReluNetwork
+
+FOLDER = Path(__file__).parent / "trained"
+"""Where the weights are that come with the project."""
+CHECKSUMS = "checksums.json"
+
+Tensors = dict[str, NDArray[np.float64]]
+
+
+class WeightsError(ValueError):
+    """Weights that are missing, damaged or do not fit, in one line."""
+
+
+def pack(tensors: Mapping[str, NDArray[np.float64]], recipe: str = "") -> bytes:
+    """A safetensors file of the tensors in half precision, and how they were made."""
+    return safetensors.numpy.save(
+        {name: np.asarray(value, dtype=np.float16) for name, value in tensors.items()},
+        {"recipe": recipe},
+    )
+
+
+def checksum(data: bytes) -> str:
+    """SHA-256 in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def load(name: str, folder: Path = FOLDER) -> Tensors:
+    """The tensors of folder/<name>.safetensors, in double precision.
+
+    Raises
+    ------
+    WeightsError
+        If the file or the list of checksums is missing, or the file is not the one listed.
+    """
+    path = folder / f"{name}.safetensors"
+    if not path.exists():
+        raise WeightsError(f"weights={path}: missing; `harness train` makes it")
+    data = path.read_bytes()
+    if _listed(folder).get(path.name) != checksum(data):
+        raise WeightsError(f"weights={path}: damaged, its checksum is not that of {CHECKSUMS}")
+    return {key: value.astype(np.float64) for key, value in safetensors.numpy.load(data).items()}
+
+
+def recipe(name: str, folder: Path = FOLDER) -> str | None:
+    """How folder/<name>.safetensors was made, as `pack` was told; None if it cannot be used."""
+    try:
+        load(name, folder)
+    except WeightsError:
+        return None
+    with safetensors.safe_open(folder / f"{name}.safetensors", "np") as file:
+        return (file.metadata() or {}).get("recipe")
+
+
+def load_network(name: str, folder: Path = FOLDER) -> ReluNetwork:
+    """A fully connected generator, whose tensors are called layers.0.weight and so on."""
+    tensors = load(name, folder)
+    layers = [tensors.get(f"layers.{i}.weight") for i in range(len(tensors))]
+    weights = [W for W in layers if W is not None and W.ndim == 2]
+    if not weights or len(weights) != len(tensors):
+        raise WeightsError(f"weights={folder / name}: are not those of a fully connected generator")
+    return ReluNetwork(weights)
+
+
+def _listed(folder: Path) -> dict[str, str]:
+    try:
+        listed = json.loads((folder / CHECKSUMS).read_text())
+    except (FileNotFoundError, ValueError):
+        raise WeightsError(f"weights={folder / CHECKSUMS}: missing or damaged") from None
+    return listed if isinstance(listed, dict) else {}

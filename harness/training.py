@@ -1,0 +1,186 @@
+"""`harness train`: trains the generators of the MNIST part and keeps their weights."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from annotated_types import Ge, Gt, MinLen
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from harness.claims import Settings, canonical
+from harness.ensemble import Size
+from harness.mnist import images, weights
+from harness.store import write_atomically
+
+Source = Literal["digits", "distortions"]
+
+
+@dataclass(frozen=True)
+class DecoderModel(Settings):
+    """A fully connected generator of 28 x 28 images; widths (n, ..., 784)."""
+
+    images: Source
+    widths: Annotated[list[Size], MinLen(2)]
+    steps: Size
+    rate: Annotated[float, Gt(0)]
+
+    def __post_init__(self) -> None:
+        if self.widths[-1] != images.SIDE**2:
+            raise ValueError(f"widths={self.widths}: must end in {images.SIDE**2} pixels")
+
+
+@dataclass(frozen=True)
+class DcganModel(Settings):
+    """A convolutional generator of 64 x 64 images; width : channels of its last hidden layer."""
+
+    images: Source
+    latent: Size
+    width: Size
+    steps: Size
+
+
+@dataclass(frozen=True)
+class Models(Settings):
+    """What is trained, by the name of its weights."""
+
+    digits_decoder: DecoderModel
+    distortions_decoder: DecoderModel
+    digits_dcgan: DcganModel
+    distortions_dcgan: DcganModel
+
+
+@dataclass(frozen=True)
+class Training(Settings):
+    """weights : the folder that they are written to.  threads : of PyTorch."""
+
+    profile: str
+    weights: Annotated[str, MinLen(1)]
+    threads: Annotated[int, Ge(1)]
+    seed: Annotated[int, Ge(0)]
+    models: Models
+
+
+def train(settings: Training) -> list[Path]:
+    """Train every model that is not there yet; the files of all.
+
+    A DCGAN goes on from its checkpoint, weights/checkpoints/<name>.pt.
+
+    Raises
+    ------
+    harness.mnist.images.ImageError
+        If the optional extra is not installed.
+    """
+    if importlib.util.find_spec("torch") is None:
+        raise images.ImageError(f"PyTorch is not installed: {images.INSTALL}")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # else threads that wait slow the others
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(settings.threads)
+    try:
+        return [_train(name, model, settings) for name, model in vars(settings.models).items()]
+    finally:
+        torch.set_num_threads(before)
+
+
+def _train(name: str, model: DecoderModel | DcganModel, settings: Training) -> Path:
+    folder = Path(settings.weights)
+    path = folder / f"{name}.safetensors"
+    recipe = canonical({"seed": settings.seed, "torch": _torch_version(), **asdict(model)})
+    with tqdm(total=model.steps, desc=name, unit="step") as bar:
+        if weights.recipe(name, folder) == recipe:
+            bar.update(model.steps)
+            return path
+        if isinstance(model, DecoderModel):
+            tensors = _decoder(model, settings.seed, bar)
+        else:
+            checkpoint = folder / "checkpoints" / f"{name}.pt"
+            tensors = _dcgan(model, settings.seed, checkpoint, bar)
+    data = weights.pack(tensors, recipe)
+    write_atomically(path, data)
+    listed = folder / weights.CHECKSUMS
+    sums = json.loads(listed.read_text()) if listed.exists() else {}
+    sums[path.name] = weights.checksum(data)
+    write_atomically(listed, (json.dumps(sums, indent=1, sort_keys=True) + "\n").encode())
+    return path
+
+
+def _torch_version() -> str:
+    """Without the part that names a build: 2.13.0."""
+    import torch
+
+    return torch.__version__.partition("+")[0]
+
+
+def _decoder(model: DecoderModel, seed: int, bar: tqdm) -> weights.Tensors:
+    from harness.mnist import decoder
+
+    def report(step: int, error: float) -> None:
+        bar.update()
+        if step % 50 == 0:
+            bar.set_postfix_str(f"{-10 * np.log10(error):.1f} dB", refresh=False)
+
+    recipe = decoder.Recipe(
+        tuple(model.widths),
+        model.steps,
+        rate=model.rate,
+        augment=model.images == "digits",
+        seed=seed,
+    )
+    return decoder.train(_images(model.images), recipe, report).tensors()
+
+
+def _dcgan(model: DcganModel, seed: int, checkpoint: Path, bar: tqdm) -> weights.Tensors:
+    import torch
+
+    from harness.mnist import dcgan
+
+    def report(step: int, for_generator: float, for_discriminator: float) -> None:
+        bar.update(step - bar.n)
+        if step % 10 == 0:
+            losses = f"G {for_generator:.2f}, D {for_discriminator:.2f}"
+            bar.set_postfix_str(losses, refresh=False)
+
+    def save(state: dict[str, Any]) -> None:
+        stream = io.BytesIO()
+        torch.save(state, stream)
+        write_atomically(checkpoint, stream.getvalue())
+
+    recipe = dcgan.Recipe(model.latent, model.width, model.steps, seed=seed)
+    data = images.resize(_images(model.images), dcgan.SIDE)
+    return dcgan.tensors(dcgan.train(data, recipe, report, _read(checkpoint), save))
+
+
+def _read(checkpoint: Path) -> dict[str, Any] | None:
+    """A checkpoint, read without running any code; None without one or if it is damaged."""
+    import torch
+
+    if not checkpoint.exists():
+        return None
+    try:
+        return torch.load(checkpoint, weights_only=True)
+    except Exception:  # of many kinds, from the archive and from the unpickler
+        return None
+
+
+def _images(source: Source) -> NDArray[np.float64]:
+    """The images to train on, (N, 28, 28)."""
+    makers: dict[Source, Callable[[], NDArray[np.float64]]] = {
+        "digits": _digits,
+        "distortions": images.distortions,
+    }
+    return makers[source]()
+
+
+def _digits() -> NDArray[np.float64]:
+    pixels, labels = images.digits()
+    return pixels[~images.held_out(labels)]
