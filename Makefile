@@ -1,5 +1,6 @@
 # make reproduce   virtual environment, then every experiment in a profile, then results/REPORT.md
 #                  (the benchmark alone on the machine, the others on all cores)
+# make extra       what the MNIST part needs besides (PyTorch, digits);  make mnist  its experiments
 # make report      verdicts, figures and report again from what is stored; measures nothing
 # make test        the tests;  make lint  ruff and mypy;  make venv  the virtual environment alone
 
@@ -10,21 +11,34 @@ LAUNCHER ?= joblib
 
 BIN := .venv/bin
 EXPERIMENTS ?= $(basename $(notdir $(wildcard conf/experiment/*.yaml)))
+NEED_EXTRA := generators mnist
 
-.PHONY: reproduce report test lint venv
+.PHONY: reproduce mnist report test lint venv extra
 venv: .venv/installed
+extra: .venv/extra
 
 .venv/installed: pyproject.toml .ci/venv
 	bash .ci/venv $(PYTHON)
 	touch $@
 
+.venv/extra: .venv/installed
+	$(BIN)/python -m pip install --quiet --editable '.[mnist]'
+	touch $@
+
 reproduce: venv
 	@failed=0; for experiment in $(EXPERIMENTS); do \
+		case " $(NEED_EXTRA) " in *" $$experiment "*) \
+			$(BIN)/python -c 'import mlxtend, PIL, skimage, torch' 2>/dev/null || \
+			{ echo "$$experiment: left out, it needs \`make extra\`"; continue; };; \
+		esac; \
 		launcher=$(LAUNCHER); [ $$experiment = benchmark ] && launcher=basic; \
 		$(BIN)/harness -m experiment=$$experiment profile=$(PROFILE) results=$(RESULTS) \
 			hydra/launcher=$$launcher || { code=$$?; [ $$code -eq 130 ] && exit $$code; failed=1; }; \
 	done; \
 	echo "the report is in $(RESULTS)/REPORT.md"; exit $$failed
+
+mnist: extra
+	$(MAKE) reproduce EXPERIMENTS="generators mnist trained_prior"
 
 report: venv
 	$(BIN)/harness report results=$(RESULTS)

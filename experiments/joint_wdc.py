@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -89,11 +89,11 @@ class JointWdc(Experiment):
     """A .npy or .npz file with B, in place of n, p, ell and last_layer; with `weights2`."""
     weights2: str | None
     sha256: str | None
-    """Of both files: filled in, so that a changed file makes a new cell."""
+    """Of both files: filled in by `prepared`, so that a changed file makes a new cell."""
 
-    def __post_init__(self) -> None:
+    def prepared(self) -> JointWdc:
         if self.weights1 is None and self.weights2 is None:
-            return
+            return self
         if self.weights1 is None or self.weights2 is None:
             raise ValueError(
                 f"weights1={self.weights1}, weights2={self.weights2}: give both or neither"
@@ -105,9 +105,8 @@ class JointWdc(Experiment):
                 f"weights1={self.weights1} has {len(B)} rows, weights2={self.weights2} has "
                 f"{len(C)}: must be the same number"
             )
-        found = {"ell": len(B), "n": B.shape[1], "p": C.shape[1], "sha256": matrix_digest(B, C)}
-        for name, value in found.items():
-            object.__setattr__(self, name, value)
+        (ell, n), p = B.shape, C.shape[1]
+        return replace(self, n=n, p=p, ell=ell, sha256=matrix_digest(B, C))
 
     def matrices(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, float]:
         """B, C and the product of their scalings alpha, 1 for files."""

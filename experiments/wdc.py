@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -86,6 +86,9 @@ class Wdc(Experiment):
     budget: Size
     boxes: Size
     thresholds: Thresholds
+
+    def prepared(self) -> Wdc:
+        return replace(self, network=self.network.prepared())
 
     def trial(self, rng: np.random.Generator) -> list[Row]:
         W, alpha = self.network.sample(rng), self.network.alpha

@@ -161,7 +161,7 @@ def _hydra_main(cfg: DictConfig) -> str | None:
         return None
     measured = run_cell(run.store, cell, run.trials, _threads())
     table, _ = run.store.collect([cell], run.trials)
-    print(table.to_string(index=False))
+    print(table.to_string(index=False, max_colwidth=40))
     print(
         f"{run.trials} trials ({measured} measured now) of one cell; "
         f"`harness -m experiment={run.experiment}` runs the sweep and judges it"
@@ -191,7 +191,7 @@ def read(cfg: DictConfig) -> tuple[Run, Cell]:
     }
     settings = {key: values.get(key) for key in schema.RUN_KEYS}
     own = {key: value for key, value in values.items() if key not in schema.RUN_KEYS}
-    experiment = schema.build(str(settings["experiment"]), own)
+    experiment = schema.prepare(schema.build(str(settings["experiment"]), own))
     run = schema.validate(TypeAdapter(Run), settings, "run")
     return run, Cell(run.experiment, experiment, run.seed)
 

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -179,6 +179,14 @@ class Experiment(Settings, ABC):
     version: ClassVar[int] = 1
     paired: ClassVar[tuple[str, ...]] = ()
     alone: ClassVar[bool] = False
+
+    def prepared(self) -> Self:
+        """The experiment as it is run: what it reads is there and is identified in its fields.
+
+        Called once before a cell runs; not when a stored table is judged, which needs no files
+        but its own.  Raises ValueError, in one line, for what cannot be used.
+        """
+        return self
 
     @abstractmethod
     def trial(self, rng: np.random.Generator) -> list[Row]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -43,17 +43,19 @@ class Matrix(Settings):
     law: Law
     weights: str | None = None
     sha256: str | None = None
-    """Of the file: filled in, so that a changed file makes a new cell."""
+    """Of the file: filled in by `prepared`, so that a changed file makes a new cell."""
 
     def __post_init__(self) -> None:
         if self.law == "file" and self.weights is None:
             raise ValueError("network.law=file: is what network.weights=path makes it")
-        if self.weights is not None:
-            matrix = load_matrix(self.weights)
-            object.__setattr__(self, "ell", matrix.shape[0])
-            object.__setattr__(self, "n", matrix.shape[1])
-            object.__setattr__(self, "law", "file")
-            object.__setattr__(self, "sha256", matrix_digest(matrix))
+
+    def prepared(self) -> Matrix:
+        """The same with shape, law and digest of its file, if it has one."""
+        if self.weights is None:
+            return self
+        matrix = load_matrix(self.weights)
+        ell, n = matrix.shape
+        return replace(self, n=n, ell=ell, law="file", sha256=matrix_digest(matrix))
 
     @property
     def alpha(self) -> float:

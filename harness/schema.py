@@ -41,6 +41,14 @@ def build(name: str, values: Mapping[str, Any]) -> Experiment:
     return experiment
 
 
+def prepare(experiment: Experiment) -> Experiment:
+    """The experiment `prepared` to run; what it cannot use as a ConfigError."""
+    try:
+        return experiment.prepared()
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
 def _check_names(name: str, experiment: Experiment) -> None:
     """Raise TypeError for a field that could not be told from another name: a fault of the file."""
     if len(columns(experiment)) != len(coordinates(experiment)):

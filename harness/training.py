@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 import os
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -79,8 +77,7 @@ def train(settings: Training) -> list[Path]:
     harness.mnist.images.ImageError
         If the optional extra is not installed.
     """
-    if importlib.util.find_spec("torch") is None:
-        raise images.ImageError(f"PyTorch is not installed: {images.INSTALL}")
+    images.require("torch", "mlxtend")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # else threads that wait slow the others
     import torch
 
@@ -156,7 +153,7 @@ def _dcgan(model: DcganModel, seed: int, checkpoint: Path, bar: tqdm) -> weights
         write_atomically(checkpoint, stream.getvalue())
 
     recipe = dcgan.Recipe(model.latent, model.width, model.steps, seed=seed)
-    data = images.resize(_images(model.images), dcgan.SIDE)
+    data = images.resize(_images(model.images), images.LARGE)
     return dcgan.tensors(dcgan.train(data, recipe, report, _read(checkpoint), save))
 
 
@@ -174,13 +171,4 @@ def _read(checkpoint: Path) -> dict[str, Any] | None:
 
 def _images(source: Source) -> NDArray[np.float64]:
     """The images to train on, (N, 28, 28)."""
-    makers: dict[Source, Callable[[], NDArray[np.float64]]] = {
-        "digits": _digits,
-        "distortions": images.distortions,
-    }
-    return makers[source]()
-
-
-def _digits() -> NDArray[np.float64]:
-    pixels, labels = images.digits()
-    return pixels[~images.held_out(labels)]
+    return images.training_digits()[0] if source == "digits" else images.distortions()

@@ -6,19 +6,23 @@ folder for Hydra's --config-dir; in process it is enough to extend `experiments.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import experiments
+from harness.mnist import weights
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT = 90
@@ -238,6 +242,26 @@ def harness(
         return Outcome(code, *capsys.readouterr())
 
     return run
+
+
+EXTRA = {"mnist": ("torch", "mlxtend", "skimage"), "generators": ("torch", "mlxtend")}
+"""Modules of the optional extra that an experiment needs."""
+
+
+def skip_without_extra(name: str) -> None:
+    """Skip the test of an experiment whose optional extra is not installed."""
+    for module in EXTRA.get(name, ()):
+        pytest.importorskip(module)
+
+
+def store_weights(folder: Path, name: str, layers: Sequence[NDArray[np.float64]]) -> None:
+    """A fully connected generator in `folder`, as `harness train` leaves it."""
+    folder.mkdir(exist_ok=True)
+    data = weights.pack({f"layers.{i}.weight": W for i, W in enumerate(layers)})
+    (folder / f"{name}.safetensors").write_bytes(data)
+    listed = folder / weights.CHECKSUMS
+    sums = json.loads(listed.read_text()) if listed.exists() else {}
+    listed.write_text(json.dumps(sums | {f"{name}.safetensors": weights.checksum(data)}))
 
 
 def tree(folder: Path) -> Mapping[str, bytes]:

@@ -53,7 +53,7 @@ NUMERICAL = {"numpy", "scipy", "numba", "annotated_types"}
 """What rows 0 to 2 may use beside the standard library (the last: ranges of settings)."""
 
 
-TORCH = {"harness.mnist.dcgan", "harness.mnist.decoder"}
+TORCH = {"harness.mnist.dcgan", "harness.mnist.decoder", "harness.mnist.sgd"}
 """Modules that need PyTorch: they are imported inside functions alone."""
 
 

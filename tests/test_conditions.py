@@ -137,12 +137,12 @@ def test_a_file_gives_its_matrix_its_shape_and_its_digest(tmp_path: Path) -> Non
     np.save(tmp_path / "W.npy", W)
     np.savez(tmp_path / "W.npz", first=W)
     for name in ("W.npy", "W.npz"):
-        matrix = Matrix(n=1, ell=1, law="gaussian", weights=str(tmp_path / name))
+        matrix = Matrix(n=1, ell=1, law="gaussian", weights=str(tmp_path / name)).prepared()
         assert (matrix.n, matrix.ell, matrix.law) == (3, 7, "file")
         np.testing.assert_array_equal(matrix.sample(np.random.default_rng(0)), W)
     before = matrix.sha256
     np.savez(tmp_path / "W.npz", first=2 * W)
-    changed = Matrix(n=1, ell=1, law="gaussian", weights=str(tmp_path / "W.npz"))
+    changed = Matrix(n=1, ell=1, law="gaussian", weights=str(tmp_path / "W.npz")).prepared()
     assert changed.sha256 != before
 
 
@@ -155,7 +155,8 @@ def test_two_files_give_the_joint_condition_their_matrices(tmp_path: Path) -> No
     plain = {"n": 1, "p": 1, "ell": 1, "last_layer": "gaussian", "samples": 5, "budget": 50}
 
     def of_files(first: str | None, second: str | None) -> JointWdc:
-        return JointWdc(**plain, thresholds=limits, weights1=first, weights2=second, sha256=None)
+        given = JointWdc(**plain, thresholds=limits, weights1=first, weights2=second, sha256=None)
+        return given.prepared()
 
     experiment = of_files(*paths)
     assert (experiment.n, experiment.p, experiment.ell) == (3, 2, 20)

@@ -18,7 +18,7 @@ import experiments
 from harness import app, schema
 from harness.claims import Claim, Experiment, Settings, coordinates, experiment_class
 from harness.store import Cell
-from tests.conftest import ROOT
+from tests.conftest import ROOT, skip_without_extra
 
 CONF = ROOT / "conf"
 NAMES = experiments.names()
@@ -53,6 +53,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
     @cache
     def make(name: str, profile: str) -> Plan:
+        skip_without_extra(name)
         planned: list[Plan] = []
 
         def instead(base: DictConfig, configs: Sequence[DictConfig], launch: object) -> None:

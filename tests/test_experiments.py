@@ -19,10 +19,13 @@ from experiments.convergence import MARK_COLUMNS
 from harness import figures
 from harness.app import CONF, read
 from harness.claims import Experiment, Verdict
+from harness.mnist.methods import METHODS
+from harness.network import gaussian_network
 from harness.runner import measure, run_cell
 from harness.schema import experiment_names
 from harness.store import Cell, Store
 from harness.theory import rho
+from tests.conftest import skip_without_extra, store_weights
 
 SHRUNK = {
     "benchmark": [
@@ -101,6 +104,16 @@ SHRUNK = {
         for ell in (30, 60)
         for d in (1, 2)
     ],
+    "trained_prior": [
+        {"prior": prior, "weights": "tiny", "points": 5, "starts": 2, "hunt_starts": 1}
+        | {"budget": 20, "max_steps": 50}
+        for prior in ("trained", "spectrum", "gaussian")
+    ],
+    "generators": [{"kind": kind, "samples": 20} for kind in ("dcgan", "decoder")],
+    "mnist": [
+        {"method": method, "pairs": 2, "starts": 2, "steps": 2, "max_steps": 20}
+        for method in METHODS
+    ],
     "local_maximisers": [
         {"network.ell": ell, "network.d": d, "network.s": d, "directions": 8}
         for ell in (20, 80)
@@ -115,8 +128,21 @@ def _hydra() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module", autouse=True)
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Small decoders, in the working directory's folder "tiny" of this module's tests."""
+    folder = tmp_path_factory.mktemp("weights")
+    rng = np.random.default_rng(0)
+    for name, widths in (("digits_decoder", (3, 9, 40)), ("distortions_decoder", (2, 7, 40))):
+        store_weights(folder / "tiny", name, gaussian_network(rng, widths).weights)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        yield
+
+
 def configured(name: str, changes: dict[str, Any] | None = None) -> Experiment:
-    """The experiment of its YAML with some keys changed."""
+    """The experiment of its YAML with some keys changed; skips the test without its extra."""
+    skip_without_extra(name)
     cfg = compose("config", overrides=[f"experiment={name}"])
     for key, value in (changes or {}).items():
         OmegaConf.update(cfg, key, value)

@@ -97,7 +97,7 @@ def tiny_recipe(steps):
 def train(steps, checkpoint=None, saved=None):
     from harness.mnist import dcgan
 
-    data = images.resize(images.distortions()[::800], dcgan.SIDE)
+    data = images.resize(images.distortions()[::800], images.LARGE)
     save = None if saved is None else saved.append
     G = dcgan.train(data, tiny_recipe(steps), lambda *args: None, checkpoint, save)
     return dcgan.tensors(G)

@@ -22,8 +22,6 @@ Array = NDArray[np.float64]
 
 Report = Callable[[int, float, float], None]
 
-SIDE = 64
-"""Pixels of a side of what a DCGAN generates."""
 CHECKPOINT_STEPS = 50
 """Steps between two checkpoints."""
 
@@ -162,6 +160,13 @@ def load(tensors: Mapping[str, Array]) -> nn.Sequential:
     if any(not name.endswith("num_batches_tracked") for name in missing):
         raise ValueError(f"weights: {missing[0]} is missing")
     return G.double().eval()
+
+
+def latent_size(G: nn.Sequential) -> int:
+    """Latent dimension of a generator."""
+    first = G[0]
+    assert isinstance(first, nn.Unflatten)
+    return int(first.unflattened_size[0])
 
 
 def tensors(G: nn.Sequential) -> dict[str, Array]:

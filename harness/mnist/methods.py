@@ -1,0 +1,177 @@
+"""The methods that take an image apart, by name: Algorithm 1 on each prior, and what to compare."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.mnist import images, recover, weights
+from harness.mnist.recover import Recovered
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Array = NDArray[np.float64]
+Method = Literal[
+    "homomorphic",
+    "gaussian_fit",
+    "dcgan_printed",
+    "dcgan_released",
+    "dcgan_projection",
+    "decoder_engine",
+    "decoder_projection",
+]
+METHODS: tuple[Method, ...] = get_args(Method)
+PROJECTIONS = ("dcgan_projection", "decoder_projection")
+"""Methods that are shown the truth: what the generators can draw at best."""
+
+Kind = Literal["dcgan", "decoder"]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """starts : of each image.  steps : on DCGANs.  kappa, max_steps : on networks."""
+
+    starts: int
+    steps: int
+    kappa: float
+    max_steps: int
+
+
+def prior(method: Method) -> Kind | None:
+    """The generators that a method needs."""
+    kinds: tuple[Kind, ...] = get_args(Kind)
+    return next((kind for kind in kinds if method.startswith(kind)), None)
+
+
+def side(method: Method) -> int:
+    """Pixels of a side of the images that a method works on."""
+    return images.SIDE if prior(method) == "decoder" else images.LARGE
+
+
+def check(kind: Kind, folder: Path) -> str:
+    """Fingerprint of the weights of such generators.
+
+    Raises
+    ------
+    ImageError
+        If PyTorch is needed and not installed.
+    WeightsError
+        If weights are missing, damaged or not those of such a generator.
+    """
+    if kind == "decoder":
+        G1, _ = weights.load_pair(folder)
+        if G1.widths[-1] != images.SIDE**2:
+            raise weights.WeightsError(
+                f"weights={folder}: generators draw {G1.widths[-1]} pixels; "
+                f"must be {images.SIDE} x {images.SIDE}"
+            )
+        return weights.fingerprint(weights.DECODERS, folder)
+    images.require("torch")
+    _dcgans(folder)
+    return weights.fingerprint(weights.DCGANS, folder)
+
+
+def draw_digits(kind: Kind, rng: np.random.Generator, count: int, folder: Path) -> Array:
+    """Digits from standard Gaussian latent vectors, (count, s, s)."""
+    if kind == "decoder":
+        G, _ = weights.load_pair(folder)
+        return G(rng.standard_normal((count, G.widths[0]))).reshape(-1, images.SIDE, images.SIDE)
+    torch = _torch()
+    from harness.mnist import dcgan
+
+    convolutional, _ = _dcgans(folder)
+    z = rng.standard_normal((count, dcgan.latent_size(convolutional)))
+    with torch.no_grad():
+        drawn = convolutional(torch.tensor(z, dtype=torch.float32))
+    return drawn[:, 0].double().numpy()
+
+
+def take_apart(
+    method: Method,
+    y: Array,
+    rng: np.random.Generator,
+    effort: Effort,
+    folder: Path,
+    truth: tuple[Array, Array] | None = None,
+) -> Recovered:
+    """Digit and distortion of each y (N, s, s), s as `side`; projections need the truth.
+
+    Raises
+    ------
+    ValueError
+        If a projection is not given the truth.
+    """
+    if method in PROJECTIONS and truth is None:
+        raise ValueError(f"method={method}: needs the truth")
+    match method:
+        case "homomorphic":
+            return recover.homomorphic(y)
+        case "gaussian_fit":
+            return recover.divide_by_gaussian(y)
+        case "decoder_engine":
+            G1, G2 = weights.load_pair(folder)
+            limits = recover.Limits(effort.starts, effort.kappa, effort.max_steps)
+            return recover.by_networks(G1, G2, y, rng, limits)
+        case "decoder_projection":
+            assert truth is not None
+            pairs = zip(weights.load_pair(folder), truth, strict=True)
+            return Recovered(*(recover.project(G, part, rng, effort.starts) for G, part in pairs))
+        case _:
+            return _by_dcgans(method, y, rng, effort, folder, truth)
+
+
+def _by_dcgans(
+    method: Method,
+    y: Array,
+    rng: np.random.Generator,
+    effort: Effort,
+    folder: Path,
+    truth: tuple[Array, Array] | None,
+) -> Recovered:
+    _torch()
+    from harness.mnist import dcgan, sgd
+
+    G1, G2 = _dcgans(folder)
+    h, m = (rng.standard_normal((len(y), effort.starts, dcgan.latent_size(G))) for G in (G1, G2))
+    if truth is not None and method == "dcgan_projection":
+        x, w = (
+            sgd.project(G, part, z, effort.steps)
+            for G, part, z in zip((G1, G2), truth, (h, m), strict=True)
+        )
+        return Recovered(x, w)
+    variant = sgd.PRINTED if method == "dcgan_printed" else sgd.RELEASED
+    return sgd.demodulate(G1, G2, y, (h, m), variant, steps=effort.steps)
+
+
+def _torch() -> ModuleType:
+    """PyTorch on one thread: cells run side by side, and results differ in the last bits."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    import torch
+
+    torch.set_num_threads(1)
+    return torch
+
+
+@cache
+def _dcgans(folder: Path) -> tuple[nn.Sequential, nn.Sequential]:
+    """The convolutional generators of digits and of distortions, in single precision."""
+    from harness.mnist import dcgan
+
+    loaded = []
+    for name in weights.DCGANS:
+        try:
+            loaded.append(dcgan.load(weights.load(name, folder)).float())
+        except weights.WeightsError:
+            raise
+        except (ValueError, RuntimeError) as error:  # shapes that do not fit
+            line = str(error).splitlines()[0]
+            raise weights.WeightsError(f"weights={folder / name}: {line}") from None
+    return loaded[0], loaded[1]

@@ -1,0 +1,131 @@
+"""Recovering digit and distortion without PyTorch: fully connected generators, simple baselines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+from scipy.optimize import least_squares
+
+from harness.descent import Stopping, alternating_descent, step_size
+from harness.ensemble import unit_vectors
+from harness.network import ReluNetwork
+from harness.problem import Demodulation
+
+Array = NDArray[np.float64]
+
+FLOOR = 0.3
+"""What homomorphic filtering adds to an image, whose logarithm it takes."""
+BLUR = 0.1
+"""Its standard deviation, in sides of the image."""
+INK = 0.2
+"""Share of the brightest pixel above which a pixel tells of the distortion."""
+UPPER = 20.0
+"""Weight of a pixel above the fitted Gaussian to one below: strokes have grey edges."""
+
+
+@dataclass(frozen=True, eq=False)
+class Recovered:
+    """Digits x and distortions w, (N, s, s) each, and the losses of all starts, (N, R)."""
+
+    x: Array
+    w: Array
+    losses: Array | None = None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of Algorithm 1 on networks: random starts of each image, step size, steps."""
+
+    starts: int
+    kappa: float
+    max_steps: int
+
+
+def by_networks(
+    G1: ReluNetwork, G2: ReluNetwork, y: Array, rng: np.random.Generator, limits: Limits
+) -> Recovered:
+    """Algorithm 1 by the NumPy engine for each image y (N, s, s); the best of random starts."""
+    x, w, losses = np.empty_like(y), np.empty_like(y), np.empty((len(y), limits.starts))
+    for index, image in enumerate(y):
+        # A given observation is one of the truth (0, 0), where both networks are 0, plus noise.
+        origin = np.zeros(G1.widths[0]), np.zeros(G2.widths[0])
+        P = Demodulation(G1, G2, *origin, noise=image.ravel())
+        solution = alternating_descent(
+            P,
+            unit_vectors(rng, limits.starts, P.n),
+            unit_vectors(rng, limits.starts, P.p),
+            step=step_size(P, limits.kappa),
+            max_steps=limits.max_steps,
+            engine="tracking",
+            stopping=Stopping(stall_window=1000, stall_rtol=1e-4),
+        )
+        losses[index] = np.where(np.isfinite(solution.loss), solution.loss, np.inf)
+        best = losses[index].argmin()
+        x[index] = G1(solution.h[best]).reshape(image.shape)
+        w[index] = G2(solution.m[best]).reshape(image.shape)
+    return Recovered(x, w, losses)
+
+
+def project(G: ReluNetwork, images: Array, rng: np.random.Generator, starts: int) -> Array:
+    """The images of G that are closest to `images` (N, s, s), as far as least squares finds them.
+
+    The best of local solutions from random starts; G is homogeneous, so scale is included.
+    """
+
+    def residual(h: Array, target: Array) -> Array:
+        return G(h) - target
+
+    def jacobian(h: Array, target: Array) -> Array:
+        return G.Lambda(h)
+
+    best = np.zeros_like(images)
+    for index, image in enumerate(images):
+        target, least = image.ravel(), np.inf
+        for h in unit_vectors(rng, starts, G.widths[0]):
+            h *= np.linalg.norm(target) / max(float(np.linalg.norm(G(h))), 1e-12)
+            solved = least_squares(residual, h, jacobian, args=(target,), max_nfev=60)
+            if solved.cost < least:
+                least, best[index] = solved.cost, G(solved.x).reshape(image.shape)
+    return best
+
+
+def homomorphic(y: Array) -> Recovered:
+    """Division by the low frequencies of log y (Oppenheim et al. 1968): (N, s, s).
+
+    The constants are the best for the digit among a few, on images that are not held out.
+    """
+    logs = np.log(y + FLOOR)
+    low = gaussian_filter(logs, sigma=(0, BLUR * y.shape[-1], BLUR * y.shape[-1]))
+    w = np.exp(low)
+    return Recovered(y / w, w)
+
+
+def divide_by_gaussian(y: Array) -> Recovered:
+    """Division by a Gaussian that is fitted to the bright pixels: (N, s, s).
+
+    log w is a + b . (u, v) - (u^2 + v^2)/sigma, linear in its coefficients, fitted to log y by
+    asymmetric least squares: strokes are as bright as the distortion lets them be, but have grey
+    edges.  It is told that distortions are Gaussian.  Constants as in `homomorphic`.
+    """
+    side = y.shape[-1]
+    u, v = np.meshgrid(*(np.linspace(-5, 5, side),) * 2, indexing="ij")
+    design = np.stack([np.ones(side * side), u.ravel(), v.ravel(), (u**2 + v**2).ravel()], axis=1)
+    w = np.empty_like(y)
+    for index, image in enumerate(y):
+        pixels = image.ravel()
+        seen = pixels > INK * pixels.max(initial=0.0)
+        weight = np.ones(seen.sum())
+        coefficients = np.zeros(4)
+        for _ in range(20 if seen.any() else 0):
+            root = np.sqrt(weight)
+            coefficients = np.linalg.lstsq(
+                design[seen] * root[:, None], np.log(pixels[seen]) * root, rcond=None
+            )[0]
+            above = np.log(pixels[seen]) > design[seen] @ coefficients
+            weight = np.where(above, UPPER, 1.0)
+        coefficients[3] = min(coefficients[3], 0.0)
+        w[index] = np.exp(np.clip(design @ coefficients, -10, 3)).reshape(side, side)
+    return Recovered(np.clip(y / w, 0, 1.2), w)

