@@ -198,7 +198,8 @@ class Ablation(Experiment):
         ells = sorted(table["ell"].unique())
         for index, ell in enumerate(ells):
             cell = table[table["ell"] == ell]
-            places = [at + 0.16 * (index - (len(ells) - 1) / 2) for at in range(len(arms))]
+            offset = 0.8 * ((index + 0.5) / len(ells) - 0.5)
+            places = [at + offset for at in range(len(arms))]
             groups = [cell[cell["arm"] == arm] for arm in arms]
             won = [group.loc[group["success"], "steps"] for group in groups]
             values = (
