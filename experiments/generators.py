@@ -47,7 +47,7 @@ class Thresholds(Settings):
 
 @dataclass(frozen=True)
 class Generators(Experiment):
-    """One trial: random latent vectors, standard Gaussian, and what is drawn from them.
+    """One trial: batches of standard Gaussian latent vectors, and what is drawn from them.
 
     kind : "dcgan", or "decoder" for the ReLU networks, whose latent vectors in training had
         another law.
@@ -65,6 +65,7 @@ class Generators(Experiment):
 
     kind: Literal["dcgan", "decoder"]
     samples: Size
+    batches: Size
     thresholds: Thresholds
     weights: str | None
     sha256: str | None
@@ -79,16 +80,20 @@ class Generators(Experiment):
         return Path(self.weights) if self.weights else weights.FOLDER
 
     def trial(self, rng: np.random.Generator) -> list[Row]:
-        drawn = methods.draw_digits(self.kind, rng, self.samples, self.folder)
-        held_out, _ = images.test_digits()
-        classes, cosines = nearest(images.resize(drawn, images.SIDE))
-        row: Row = {f"class_{c}": int(np.sum(classes == c)) for c in CLASSES}
-        row |= {
-            "blank": int(np.sum(classes < 0)),
-            "similarity": float(np.median(cosines)),
-            "held_out_similarity": float(np.median(nearest(held_out)[1])),
-        }
-        return [row | {"sheet_png": images.to_png(sheet(drawn))}]
+        held_out = float(np.median(nearest(images.test_digits()[0])[1]))
+        rows: list[Row] = []
+        for batch in range(self.batches):
+            drawn = methods.draw_digits(self.kind, rng, self.samples, self.folder)
+            classes, cosines = nearest(images.resize(drawn, images.SIDE))
+            row: Row = {f"class_{c}": int(np.sum(classes == c)) for c in CLASSES}
+            row |= {
+                "blank": int(np.sum(classes < 0)),
+                "similarity": float(np.median(cosines)),
+                "held_out_similarity": held_out,
+            }
+            shown = {"sheet_png": images.to_png(sheet(drawn))} if batch == 0 else {}
+            rows.append(row | shown)
+        return rows
 
     def judge(self, table: pd.DataFrame) -> list[Finding]:
         rows = table[table["kind"] == "dcgan"]

@@ -109,7 +109,7 @@ SHRUNK = {
         | {"budget": 20, "max_steps": 50}
         for prior in ("trained", "spectrum", "gaussian")
     ],
-    "generators": [{"kind": kind, "samples": 20} for kind in ("dcgan", "decoder")],
+    "generators": [{"kind": kind, "samples": 20, "batches": 2} for kind in ("dcgan", "decoder")],
     "mnist": [
         {"method": method, "pairs": 2, "starts": 2, "steps": 2, "max_steps": 20}
         for method in METHODS
