@@ -91,7 +91,7 @@ class Generators(Experiment):
                 "similarity": float(np.median(cosines)),
                 "held_out_similarity": held_out,
             }
-            shown = {"sheet_png": images.to_png(sheet(drawn))} if batch == 0 else {}
+            shown: Row = {"sheet_png": images.to_png(sheet(drawn))} if batch == 0 else {}
             rows.append(row | shown)
         return rows
 
