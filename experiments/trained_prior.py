@@ -283,12 +283,12 @@ class TrainedPrior(Experiment):
                 marker=figures.MARKERS[index],
                 s=18,
             )
-        labels = [name.removeprefix("wdc_").replace("_", "\n") for name in names]
+        labels = [f"{name[4:-2].replace('distortions', 'distort.')}\n{name[-1]}" for name in names]
         constants.set_xticks(range(len(names) + 1), labels=[*labels, "joint"], fontsize=7)
         constants.set(yscale="log", ylabel="constant, lower end", title="(a) WDC of each layer")
         cosines.axhline(0, color="black", linewidth=0.8)
         cosines.set_xticks([0, 3], labels=["t1, in h", "t2, in m"])
-        cosines.set(ylabel="cosine", title="(b) gradients and their expectation")
+        cosines.set(ylabel="cosine", title="(b) gradients and expectation, colours as in (a)")
         found.set_xticks([0, 1], labels=["a start", f"best of {self.starts}"])
         found.set(ylim=(-0.05, 1.3), xlim=(-0.5, 1.5), ylabel="share", title="(c) truth found")
         found.set_yticks(np.linspace(0, 1, 6))
