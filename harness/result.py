@@ -13,7 +13,7 @@ import pandas as pd
 from harness import schema
 from harness.claims import Experiment, Finding, Verdict
 from harness.stats import LEVEL, Estimate
-from harness.store import Store
+from harness.store import Store, StoreError
 
 INTRODUCTION = (
     "What finite random networks say of the theory of blind demodulation with generative "
@@ -50,9 +50,21 @@ class Result:
 
 
 def load(store: Store, name: str) -> Result:
-    """The stored sweep `name`."""
+    """The stored sweep `name`.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be used; also if another version of the experiment measured it, whose rows
+        this one need not know how to judge.
+    """
     table, origin = store.read_table(name)
     experiment = schema.build(origin["experiment"], origin["config"])
+    if origin["version"] != experiment.version:
+        raise StoreError(
+            f"results={store.root}: {name} was measured by version {origin['version']} of "
+            f"{origin['experiment']}; this is version {experiment.version}: run it again"
+        )
     return Result(name, experiment, table, origin)
 
 

@@ -200,6 +200,17 @@ def test_one_broken_table_is_named_and_the_others_are_reported(harness, swept):
     assert "## toy" in (swept / "REPORT.md").read_text()
 
 
+def test_a_table_of_another_version_of_the_experiment_is_named_and_not_judged(harness, swept):
+    shutil.rmtree(swept / "cells")
+    store = Store(swept)
+    table, origin = store.read_table("toy")
+    store.write_table("toy", table, origin | {"version": 7})
+    done = harness("report")
+    assert done.code == 2
+    assert "toy was measured by version 7 of toy; this is version 1" in done.err.splitlines()[-1]
+    assert "## toy" not in (swept / "REPORT.md").read_text()
+
+
 # --- Figures and provenance -----------------------------------------------------------------
 
 
