@@ -1,4 +1,5 @@
 # make reproduce   virtual environment, then every experiment in a profile, then results/REPORT.md
+#                  and the same as one page, results/report.html
 #                  (the benchmark alone on the machine, the others on all cores)
 # make extra       what the MNIST part needs besides (PyTorch, digits);  make mnist  its experiments
 # make report      verdicts, figures and report again from what is stored; measures nothing

@@ -53,7 +53,7 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
 
-RESERVED = ("cells", "REPORT.md", "claims.csv", "claims.tex")
+RESERVED = ("cells", "REPORT.md", "report.html", "claims.csv", "claims.tex")
 """What a results folder holds beside the folders of its sweeps."""
 
 

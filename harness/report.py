@@ -1,4 +1,4 @@
-"""From stored tables to verdicts, figures, LaTeX tables and results/REPORT.md."""
+"""From stored tables to verdicts, figures, LaTeX tables and the reports: REPORT.md, report.html."""
 
 from __future__ import annotations
 
@@ -6,42 +6,21 @@ import json
 import logging
 import math
 import re
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from harness import figures, schema
-from harness.claims import Experiment, Finding, Verdict
+from harness import figures, page, schema
+from harness.claims import Finding
 from harness.provenance import provenance
-from harness.stats import LEVEL, Estimate
+from harness.result import INTRODUCTION, Result, count_verdicts, interval, load, number
 from harness.store import Cell, Store, StoreError, digest, write_atomically
 
 SWEEP_FACTS = ("experiment", "profile", "seed", "trials", "config")
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Result:
-    """A sweep as stored: its experiment, table and provenance, judged anew."""
-
-    name: str
-    experiment: Experiment
-    table: pd.DataFrame
-    origin: dict[str, Any]
-
-    @property
-    def findings(self) -> list[Finding]:
-        return self.experiment.judge(self.table) if len(self.table) else []
-
-
-def load(store: Store, name: str) -> Result:
-    """The stored sweep `name`."""
-    table, origin = store.read_table(name)
-    return Result(name, schema.build(origin["experiment"], origin["config"]), table, origin)
 
 
 def update(store: Store, name: str, wall_seconds: float | None = None) -> None:
@@ -51,14 +30,12 @@ def update(store: Store, name: str, wall_seconds: float | None = None) -> None:
         _collect(store, name, sweep, wall_seconds)
     result = load(store, name)
     folder = store.folder(name)
-    findings = result.findings
-    verdicts = [_plain(asdict(finding)) for finding in findings]
+    verdicts = [_plain(asdict(finding)) for finding in result.findings]
     write_atomically(folder / "verdict.json", (json.dumps(verdicts, indent=1) + "\n").encode())
-    if findings:
-        _write_table(folder / "claims", _claims_table(findings))
-        summary = result.experiment.summary(result.table)
-        if summary is not None:
-            _write_table(folder / "summary", summary)
+    if result.findings:
+        _write_table(folder / "claims", _claims_table(result.findings))
+        if result.summary is not None:
+            _write_table(folder / "summary", result.summary)
         for suffix, data in figures.render(result.experiment, result.table).items():
             write_atomically(folder / f"figure.{suffix}", data)
 
@@ -104,37 +81,37 @@ def verdict_lines(store: Store, name: str) -> str:
 
 
 def write(store: Store) -> Path:
-    """Write results/REPORT.md from everything stored; return its path."""
+    """Write REPORT.md, report.html and all claims from everything stored; the path of REPORT.md."""
     results = []
     for name in store.names():
         try:
             results.append(load(store, name))
         except (StoreError, schema.ConfigError) as error:
             log.warning("left out of the report: %s", error)
-    findings = {result.name: result.findings for result in results}
-    counts = Counter(f.verdict for listed in findings.values() for f in listed)
-    lines = [
-        "# Report",
-        "",
-        "What finite random networks say of the theory of blind demodulation with generative "
-        "priors. A verdict compares an interval with a threshold that the configuration fixed "
-        "before the run: SUPPORTED if the whole interval lies on the claimed side, REFUTED if it "
-        "lies on the other, INCONCLUSIVE otherwise. Intervals have confidence "
-        f"{LEVEL:.0%}, jointly (Bonferroni) where a claim is about the worst of several cells; n "
-        "counts what the interval is taken over.",
-        "",
-        "; ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict) + ".",
-        "",
-        *_markdown(_overview(findings)),
-    ]
-    for result in results:
-        lines += ["", *_section(result, findings[result.name])]
     path = store.root / "REPORT.md"
-    write_atomically(path, ("\n".join(lines) + "\n").encode())
-    every = [f for listed in findings.values() for f in listed]
+    write_atomically(path, _markdown_report(results).encode())
+    drawn = {result.name: store.read_figure(result.name) for result in results}
+    write_atomically(store.root / "report.html", page.render(results, drawn).encode())
+    every = [finding for result in results for finding in result.findings]
     if every:
         _write_table(store.root / "claims", _claims_table(every))
     return path
+
+
+def _markdown_report(results: Sequence[Result]) -> str:
+    counts = count_verdicts(results)
+    lines = [
+        "# Report",
+        "",
+        INTRODUCTION,
+        "",
+        "; ".join(f"{count} {verdict}" for verdict, count in counts.items()) + ".",
+        "",
+        *_markdown(_overview({result.name: result.findings for result in results})),
+    ]
+    for result in results:
+        lines += ["", *_section(result)]
+    return "\n".join(lines) + "\n"
 
 
 def _overview(findings: dict[str, list[Finding]]) -> pd.DataFrame:
@@ -159,21 +136,19 @@ def _anchor(heading: str) -> str:
     return re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-")
 
 
-def _section(result: Result, findings: Sequence[Finding]) -> list[str]:
+def _section(result: Result) -> list[str]:
     origin = result.origin
     lines = [f"## {result.name}", ""]
-    if not findings:
+    if not result.findings:
         return [*lines, "No rows yet."]
     lines += [f"![{result.name}]({result.name}/figure.png)", "", result.experiment.caption, ""]
-    summary = result.experiment.summary(result.table)
-    if summary is not None:
-        lines += [*_markdown(summary), ""]
-    statuses = result.table["status"].value_counts().sort_index()
+    if result.summary is not None:
+        lines += [*_markdown(result.summary), ""]
     lines.append(
         f"Experiment `{origin['experiment']}`, profile {origin['profile']}: "
         f"{origin['cells_complete']} of {origin['cells']} cells complete, "
         f"{origin['trials']} trials a cell, {origin['rows']} rows ("
-        + ", ".join(f"{count} {status}" for status, count in statuses.items())
+        + ", ".join(f"{count} {status}" for status, count in result.statuses.items())
         + f"), seed {origin['seed']}; {origin['trial_seconds']:g} s of trials. "
         f"Data: [table.csv]({result.name}/table.csv), "
         f"[provenance.json]({result.name}/provenance.json)."
@@ -187,8 +162,8 @@ def _claims_table(findings: Sequence[Finding]) -> pd.DataFrame:
             {
                 "claim": f.claim.id,
                 "statistic": f.statistic,
-                "value": _number(f.estimate.value),
-                "interval": _interval(f.estimate),
+                "value": number(f.estimate.value),
+                "interval": interval(f.estimate),
                 "n": f.estimate.n,
                 "threshold": f.threshold,
                 "verdict": str(f.verdict),
@@ -196,14 +171,6 @@ def _claims_table(findings: Sequence[Finding]) -> pd.DataFrame:
             for f in findings
         ]
     )
-
-
-def _interval(estimate: Estimate) -> str:
-    return f"[{_number(estimate.low)}, {_number(estimate.high)}]"
-
-
-def _number(value: float) -> str:
-    return f"{value:.4g}"
 
 
 def _write_table(stem: Path, table: pd.DataFrame) -> None:
@@ -217,7 +184,7 @@ def _write_table(stem: Path, table: pd.DataFrame) -> None:
 
 def _markdown(table: pd.DataFrame) -> list[str]:
     def text(value: Any) -> str:
-        shown = _number(value) if isinstance(value, float) else str(value)
+        shown = number(value) if isinstance(value, float) else str(value)
         return shown.replace("|", "\\|").replace("\n", " ")
 
     rows: list[Any] = [table.columns, *table.itertuples(index=False)]

@@ -226,6 +226,11 @@ class Store:
             texts[column] = _typed(texts[column], dtype)
         return texts, provenance
 
+    def read_figure(self, name: str) -> bytes | None:
+        """The figure as PNG, None where there is none."""
+        path = self.folder(name) / "figure.png"
+        return path.read_bytes() if path.exists() else None
+
     def _read_json(self, path: Path) -> dict[str, Any]:
         where = path.relative_to(self.root)
         try:

@@ -40,6 +40,8 @@ ROWS: dict[str, int] = {
     "harness.store": 3,
     "harness.runner": 3,
     "harness.training": 3,
+    "harness.result": 4,
+    "harness.page": 4,
     "harness.report": 4,
     "harness.app": 4,
     "hydra_plugins": 5,

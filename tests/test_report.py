@@ -33,6 +33,7 @@ JUDGED = {
     "claims.csv",
     "claims.tex",
     "REPORT.md",
+    "report.html",
 }
 
 
@@ -152,7 +153,9 @@ def test_without_cells_tables_and_verdicts_stay_and_figures_are_drawn_again(
 ):
     before = committed(swept)
     copy = tmp_path / "clone"
-    shutil.copytree(swept, copy, ignore=shutil.ignore_patterns("cells", "figure.*", "REPORT.md"))
+    shutil.copytree(
+        swept, copy, ignore=shutil.ignore_patterns("cells", "figure.*", "REPORT.md", "*.html")
+    )
     assert harness("report", "results=clone").code == 0
     assert committed(copy) == before
     assert not (copy / "cells").exists()
@@ -195,6 +198,17 @@ def test_one_broken_table_is_named_and_the_others_are_reported(harness, swept):
     assert done.code != 0
     assert "broken/table.csv was changed" in done.err.splitlines()[-1]
     assert "## toy" in (swept / "REPORT.md").read_text()
+
+
+def test_a_table_of_another_version_of_the_experiment_is_named_and_not_judged(harness, swept):
+    shutil.rmtree(swept / "cells")
+    store = Store(swept)
+    table, origin = store.read_table("toy")
+    store.write_table("toy", table, origin | {"version": 7})
+    done = harness("report")
+    assert done.code == 2
+    assert "toy was measured by version 7 of toy; this is version 1" in done.err.splitlines()[-1]
+    assert "## toy" not in (swept / "REPORT.md").read_text()
 
 
 # --- Figures and provenance -----------------------------------------------------------------

@@ -1,0 +1,177 @@
+"""The report as one page of HTML that needs nothing beside it: figures, style and script inside.
+
+All that comes from a results folder is escaped by the template; the page loads nothing and runs
+only its own script, which sorts tables.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+from urllib.parse import quote
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup
+
+from harness.result import INTRODUCTION, Result, count_verdicts, interval, number
+
+SUMMARY_ROWS = 200
+TABLE_ROWS = 50
+"""Rows that are shown of a summary and of a table; the rest is in the .csv file."""
+LONGEST = 60
+"""Characters that are shown of a text in a table."""
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """What is shown of a table: its first rows, without columns that are the same in all of it.
+
+    rows : of (text, value to sort by or None for text).
+    same : name and text of the columns left out.
+    total : rows of the table.
+    """
+
+    columns: list[str]
+    rows: list[list[tuple[str, float | None]]]
+    same: list[tuple[str, str]]
+    total: int
+
+
+def render(results: Sequence[Result], figures: Mapping[str, bytes | None]) -> str:
+    """The page; `figures` has the PNG file of each sweep by name, None where it has none."""
+    return _template("report.html").render(
+        introduction=INTRODUCTION,
+        counts=count_verdicts(results),
+        results=results,
+        images={name: _data_uri(data) for name, data in figures.items()},
+        style=_inline("report.css"),
+        script=_inline("report.js"),
+    )
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("harness", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "facts": facts,
+        "interval": interval,
+        "json": lambda value: json.dumps(value, indent=1),
+        "number": number,
+        "place": place,
+        "policy": _policy,
+        "table": lambda result: excerpt(result.table, TABLE_ROWS, fold=True),
+        "summary": lambda result: excerpt(result.summary, SUMMARY_ROWS),
+        "text": text,
+    }
+    return environment
+
+
+def _template(name: str) -> jinja2.Template:
+    return _environment().get_template(name)
+
+
+def _inline(name: str) -> Markup:
+    """One of our own files as it stands, to go into a <style> or a <script>."""
+    source, _, _ = _environment().loader.get_source(_environment(), name)  # type: ignore[union-attr]
+    return Markup(source)
+
+
+def _policy(source: str) -> str:
+    """The Content-Security-Policy that allows this inline source alone."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()}'"
+
+
+def _data_uri(data: bytes | None) -> str | None:
+    if data is None or not data.startswith(PNG):
+        return None
+    return "data:image/png;base64," + base64.b64encode(data).decode()
+
+
+def place(name: str) -> str:
+    """A sweep's anchor and the first part of its files' addresses, for any name."""
+    return quote(name, safe="")
+
+
+def text(value: Any) -> str:
+    """A value as a table shows it."""
+    shown = number(value) if isinstance(value, float) else str(value)
+    return shown if len(shown) <= LONGEST else shown[: LONGEST - 1] + "…"
+
+
+def excerpt(table: pd.DataFrame, limit: int, *, fold: bool = False) -> Excerpt:
+    """The first rows of a table, without images; `fold` sets aside columns of a single value."""
+    kept = [name for name in table.columns if not str(name).endswith("_png")]
+    single = [name for name in kept if fold and table[name].nunique(dropna=False) == 1]
+    shown = table[[name for name in kept if name not in single]]
+    return Excerpt(
+        columns=[text(name) for name in shown.columns],
+        rows=[
+            [(text(value), _sortable(value)) for value in row]
+            for row in shown.head(limit).itertuples(index=False, name=None)
+        ],
+        same=[(text(name), text(table[name].iloc[0])) for name in single],
+        total=len(table),
+    )
+
+
+def _sortable(value: Any) -> float | None:
+    """The number that a value is, or is the text of."""
+    if isinstance(value, bool):
+        return None
+    try:
+        found = float(value)
+    except (TypeError, ValueError):
+        return None
+    return None if math.isnan(found) else found
+
+
+def facts(result: Result) -> list[tuple[str, str]]:
+    """Where the table came from, in words: name and value of what its provenance has."""
+    origin = result.origin
+    blas = [
+        f"{library.get('internal_api')} {library.get('version')} ({library.get('architecture')}, "
+        f"threads: {library.get('num_threads')})"
+        for library in origin.get("blas", [])
+    ]
+    packages = origin.get("packages", {}).items()
+    found = {
+        "experiment": origin["experiment"],
+        "profile": origin["profile"],
+        "seed": origin["seed"],
+        "cells": f"{origin['cells_complete']} of {origin['cells']} complete",
+        "trials": f"{origin['trials']} a cell",
+        "rows": _with_statuses(result),
+        "time": f"{origin['trial_seconds']:g} s of trials",
+        "commit": _commit(origin),
+        "Python": origin.get("python"),
+        "packages": ", ".join(f"{name} {version}" for name, version in packages if version),
+        "platform": origin.get("platform"),
+        "processor": origin.get("processor"),
+        "BLAS": "; ".join(blas),
+        "SHA-256 of table.csv": origin.get("table_sha256"),
+    }
+    return [(name, str(value)) for name, value in found.items() if value not in (None, "")]
+
+
+def _with_statuses(result: Result) -> str:
+    counts = ", ".join(f"{count} {status}" for status, count in result.statuses.items())
+    return f"{result.origin['rows']} ({counts})" if counts else str(result.origin["rows"])
+
+
+def _commit(origin: Mapping[str, Any]) -> str | None:
+    commit = origin.get("commit")
+    return f"{commit}, with uncommitted changes" if commit and origin.get("dirty") else commit
