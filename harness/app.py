@@ -297,7 +297,7 @@ def _report(arguments: Sequence[str]) -> int:
         try:
             report.update(store, name)
             print(report.verdict_lines(store, name))
-        except (StoreError, schema.ConfigError) as error:
+        except StoreError as error:
             broken.append(error)
     print(f"report: {report.write(store)}")
     for fault in broken:

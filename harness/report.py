@@ -13,10 +13,10 @@ from typing import Any
 
 import pandas as pd
 
-from harness import figures, page, schema
+from harness import figures, page
 from harness.claims import Finding
 from harness.provenance import provenance
-from harness.result import INTRODUCTION, Result, count_verdicts, interval, load, number
+from harness.result import INTRODUCTION, Result, count_verdicts, interval, load, number, rebuilt
 from harness.store import Cell, Store, StoreError, digest, write_atomically
 
 SWEEP_FACTS = ("experiment", "profile", "seed", "trials", "config")
@@ -42,8 +42,9 @@ def update(store: Store, name: str, wall_seconds: float | None = None) -> None:
 
 def _collect(store: Store, name: str, sweep: dict[str, Any], wall_seconds: float | None) -> None:
     """Write table.csv and provenance.json, unless the table on the disk is the same already."""
+    experiment = sweep["experiment"]
     cells = [
-        Cell(sweep["experiment"], schema.build(sweep["experiment"], config), sweep["seed"])
+        Cell(experiment, rebuilt(store, name, experiment, config), sweep["seed"])
         for config in sweep["cells"]
     ]
     table, seconds = store.collect(cells, sweep["trials"])
@@ -86,7 +87,7 @@ def write(store: Store) -> Path:
     for name in store.names():
         try:
             results.append(load(store, name))
-        except (StoreError, schema.ConfigError) as error:
+        except StoreError as error:
             log.warning("left out of the report: %s", error)
     path = store.root / "REPORT.md"
     write_atomically(path, _markdown_report(results).encode())

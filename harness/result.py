@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -59,13 +59,24 @@ def load(store: Store, name: str) -> Result:
         this one need not know how to judge.
     """
     table, origin = store.read_table(name)
-    experiment = schema.build(origin["experiment"], origin["config"])
+    experiment = rebuilt(store, name, origin["experiment"], origin["config"])
     if origin["version"] != experiment.version:
         raise StoreError(
             f"results={store.root}: {name} was measured by version {origin['version']} of "
             f"{origin['experiment']}; this is version {experiment.version}: run it again"
         )
     return Result(name, experiment, table, origin)
+
+
+def rebuilt(store: Store, name: str, experiment: str, config: Mapping[str, Any]) -> Experiment:
+    """The experiment that the sweep `name` was stored with; StoreError if it has changed since."""
+    try:
+        return schema.build(experiment, config)
+    except schema.ConfigError as error:
+        raise StoreError(
+            f"results={store.root}: {name} does not fit this version of its experiment ({error}): "
+            "run it again"
+        ) from None
 
 
 def count_verdicts(results: Iterable[Result]) -> dict[Verdict, int]:
