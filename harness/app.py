@@ -72,7 +72,7 @@ class Run(Settings):
     results: Annotated[str, StringConstraints(min_length=1)]
 
     def __post_init__(self) -> None:
-        if self.name in RESERVED:
+        if self.name.lower() in {name.lower() for name in RESERVED}:  # as some file systems see it
             raise ValueError(f"name={self.name}: must not be one of {', '.join(RESERVED)}")
 
     @property
@@ -153,6 +153,9 @@ def _hydra_main(cfg: DictConfig) -> str | None:
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         try:
             run_cell(run.store, cell, run.trials, _threads())
+        except StoreError as error:  # a full disk: one line says it all
+            log.error("a cell of %s failed: %s", run.experiment, error)
+            return str(error).partition(": ")[2]  # without the file: told once for all cells
         except Exception:
             if interrupts.seen():
                 raise
@@ -256,6 +259,10 @@ def _conclude(run: Run, cells: Sequence[Cell], failures: Sequence[str], seconds:
         report.update(run.store, run.name, wall_seconds=seconds)
         print(report.verdict_lines(run.store, run.name))
         print(f"report: {report.write(run.store)}")
+    except StoreError as error:
+        if not unfinished:
+            raise
+        log.error("%s cannot be judged or drawn: %s", run.name, error)
     except Exception:
         if not unfinished or interrupts.seen():
             raise

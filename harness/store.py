@@ -109,10 +109,10 @@ class Store:
         """The sound segments of a cell, by name."""
         folder = self._folder(cell)
         try:
-            names = sorted(e.name for e in entries(folder) if e.name.endswith(".json"))
+            listed = [entry.name for entry in entries(folder)]
         except OSError as error:
             raise StoreError(f"{folder}: cannot be read ({reason(error)})") from error
-        for name in names:
+        for name in sorted(n for n in listed if n.endswith(".json") and n[0] != "."):
             if segment := self._segment(cell, folder / name):
                 yield segment
 
