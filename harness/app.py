@@ -3,6 +3,7 @@
 ``harness experiment=X``     one cell: measures it, stores it, prints its rows
 ``harness -m experiment=X``  the experiment's sweep: cells, table, verdicts, figure, report
 ``harness report``           collects, judges and draws again what is stored, measures nothing
+``harness compare``          whether two results folders say the same, to a tolerance
 ``harness train``            trains the generators of the MNIST part
 """
 
@@ -29,7 +30,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import StringConstraints, TypeAdapter
 
-from harness import interrupts, report, schema, training
+from harness import compare, interrupts, report, schema, training
 from harness.claims import Settings
 from harness.mnist.images import ImageError
 from harness.mnist.weights import WeightsError
@@ -110,6 +111,8 @@ def _run(arguments: Sequence[str]) -> int:
     try:
         if arguments[:1] == ["report"]:
             return _report(arguments[1:])
+        if arguments[:1] == ["compare"]:
+            return _compare(arguments[1:])
         if arguments[:1] == ["train"]:
             return _train(arguments[1:])
         if not HELP.intersection(arguments):
@@ -310,6 +313,27 @@ def _report(arguments: Sequence[str]) -> int:
     for fault in broken:
         _refuse(fault)
     return BAD_INPUT_CODE if broken else 0
+
+
+def _compare(arguments: Sequence[str]) -> int:
+    """`harness compare FOLDER FOLDER [rtol=1e-9]`; 1 if they do not agree."""
+    tolerances = [a.partition("=")[2] for a in arguments if a.startswith("rtol=")]
+    folders = [argument for argument in arguments if not argument.startswith("rtol=")]
+    try:
+        rtol = float(tolerances[-1]) if tolerances else compare.RTOL
+    except ValueError:
+        rtol = -1.0
+    if not rtol >= 0:
+        raise schema.ConfigError(f"rtol={tolerances[-1]}: must be a number, 0 or more")
+    if len(folders) != 2:
+        raise schema.ConfigError("`harness compare` takes two results folders and rtol=NUMBER")
+    one, other = (Store(Path(folder)) for folder in folders)
+    for store in (one, other):
+        if not store.names():
+            raise StoreError(f"results={store.root}: holds no sweep")
+    comparisons = compare.compare_folders(one, other, rtol)
+    print(*(comparison.line for comparison in comparisons), sep="\n")
+    return 0 if all(comparison.agree for comparison in comparisons) else 1
 
 
 def _train(arguments: Sequence[str]) -> int:
