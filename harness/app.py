@@ -3,6 +3,7 @@
 ``harness experiment=X``     one cell: measures it, stores it, prints its rows
 ``harness -m experiment=X``  the experiment's sweep: cells, table, verdicts, figure, report
 ``harness report``           collects, judges and draws again what is stored, measures nothing
+``harness compare``          whether two results folders say the same, to a tolerance
 ``harness train``            trains the generators of the MNIST part
 """
 
@@ -29,7 +30,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import StringConstraints, TypeAdapter
 
-from harness import interrupts, report, schema, training
+from harness import compare, interrupts, report, schema, training
 from harness.claims import Settings
 from harness.mnist.images import ImageError
 from harness.mnist.weights import WeightsError
@@ -72,7 +73,7 @@ class Run(Settings):
     results: Annotated[str, StringConstraints(min_length=1)]
 
     def __post_init__(self) -> None:
-        if self.name in RESERVED:
+        if self.name.lower() in {name.lower() for name in RESERVED}:  # as some file systems see it
             raise ValueError(f"name={self.name}: must not be one of {', '.join(RESERVED)}")
 
     @property
@@ -110,6 +111,8 @@ def _run(arguments: Sequence[str]) -> int:
     try:
         if arguments[:1] == ["report"]:
             return _report(arguments[1:])
+        if arguments[:1] == ["compare"]:
+            return _compare(arguments[1:])
         if arguments[:1] == ["train"]:
             return _train(arguments[1:])
         if not HELP.intersection(arguments):
@@ -153,6 +156,9 @@ def _hydra_main(cfg: DictConfig) -> str | None:
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         try:
             run_cell(run.store, cell, run.trials, _threads())
+        except StoreError as error:  # a full disk: one line says it all
+            log.error("a cell of %s failed: %s", run.experiment, error)
+            return str(error).partition(": ")[2]  # without the file: told once for all cells
         except Exception:
             if interrupts.seen():
                 raise
@@ -256,6 +262,10 @@ def _conclude(run: Run, cells: Sequence[Cell], failures: Sequence[str], seconds:
         report.update(run.store, run.name, wall_seconds=seconds)
         print(report.verdict_lines(run.store, run.name))
         print(f"report: {report.write(run.store)}")
+    except StoreError as error:
+        if not unfinished:
+            raise
+        log.error("%s cannot be judged or drawn: %s", run.name, error)
     except Exception:
         if not unfinished or interrupts.seen():
             raise
@@ -303,6 +313,27 @@ def _report(arguments: Sequence[str]) -> int:
     for fault in broken:
         _refuse(fault)
     return BAD_INPUT_CODE if broken else 0
+
+
+def _compare(arguments: Sequence[str]) -> int:
+    """`harness compare FOLDER FOLDER [rtol=1e-9]`; 1 if they do not agree."""
+    tolerances = [a.partition("=")[2] for a in arguments if a.startswith("rtol=")]
+    folders = [argument for argument in arguments if not argument.startswith("rtol=")]
+    try:
+        rtol = float(tolerances[-1]) if tolerances else compare.RTOL
+    except ValueError:
+        rtol = -1.0
+    if not rtol >= 0:
+        raise schema.ConfigError(f"rtol={tolerances[-1]}: must be a number, 0 or more")
+    if len(folders) != 2:
+        raise schema.ConfigError("`harness compare` takes two results folders and rtol=NUMBER")
+    one, other = (Store(Path(folder)) for folder in folders)
+    for store in (one, other):
+        if not store.names():
+            raise StoreError(f"results={store.root}: holds no sweep")
+    comparisons = compare.compare_folders(one, other, rtol)
+    print(*(comparison.line for comparison in comparisons), sep="\n")
+    return 0 if all(comparison.agree for comparison in comparisons) else 1
 
 
 def _train(arguments: Sequence[str]) -> int:

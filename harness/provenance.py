@@ -34,6 +34,16 @@ def provenance() -> dict[str, Any]:
     }
 
 
+def blas_kernel() -> str:
+    """The kernel that BLAS chose for this processor, which the last bits of products depend on."""
+    kernels = {
+        str(library.get("architecture"))
+        for library in threadpool_info()
+        if library["user_api"] == "blas"
+    }
+    return "+".join(sorted(kernels)) or "none"
+
+
 def _git(*arguments: str) -> str | None:
     """Output of a git command in the source tree; None outside a checkout or without git."""
     try:

@@ -47,26 +47,26 @@ def _collect(store: Store, name: str, sweep: dict[str, Any], wall_seconds: float
         Cell(experiment, rebuilt(store, name, experiment, config), sweep["seed"])
         for config in sweep["cells"]
     ]
-    table, seconds = store.collect(cells, sweep["trials"])
-    complete = sum(not store.missing(cell, sweep["trials"]) for cell in cells)
+    table, gathered = store.collect(cells, sweep["trials"])
     facts = {
         **{key: sweep[key] for key in SWEEP_FACTS},
         "version": cells[0].experiment.version,
         "cells": len(cells),
         "cells_sha256": digest({"keys": [cell.key for cell in cells]}),
-        "cells_complete": complete,
+        "cells_complete": gathered.complete,
         "rows": len(table),
     }
     try:
-        old_table, old = store.read_table(name)
+        old = store.read_provenance(name)
     except StoreError:
-        old_table, old = None, {}
+        old = {}
     same_sweep = all(old.get(key) == facts[key] for key in (*SWEEP_FACTS, "cells_sha256"))
     if same_sweep and old["rows"] > len(table):
         log.warning("%s: cells are missing; its table, which has them, is kept", name)
-    elif not (same_sweep and old_table is not None and old_table.equals(table)):
-        timing = {"trial_seconds": round(seconds, 1), "wall_seconds": wall_seconds}
-        store.write_table(name, table, {**facts, **timing, **provenance()})
+    else:
+        facts |= {"trial_seconds": round(gathered.seconds, 1), "wall_seconds": wall_seconds}
+        facts |= {"segments_by_blas_kernel": dict(sorted(gathered.kernels.items()))}
+        store.write_table(name, table, {**facts, **provenance()}, keep=same_sweep)
 
 
 def verdict_lines(store: Store, name: str) -> str:

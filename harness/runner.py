@@ -35,7 +35,7 @@ def run_cell(store: Store, cell: Cell, trials: int, threads: int = 1) -> int:
         try:
             for rows in _measured(cell, missing, threads):
                 finished.extend(rows)
-                if time.monotonic() - saved > CHECKPOINT_SECONDS:
+                if abs(time.monotonic() - saved) > CHECKPOINT_SECONDS:  # a clock may jump back
                     store.append(cell, finished)
                     finished, saved = [], time.monotonic()
         finally:  # an error or Ctrl-C in a later trial keeps the earlier ones
@@ -80,7 +80,7 @@ def measure(cell: Cell, trial: int) -> list[Row]:
         measured = cell.experiment.trial(np.random.default_rng(seed))
     except UnmeasurableError as nothing:
         measured = [{"status": nothing.status}]
-    seconds = time.perf_counter() - start
+    seconds = max(0.0, time.perf_counter() - start)
     if not measured:
         raise ValueError(f"{cell.name}: trial {trial} gave no row; at least one is needed")
     taken = {*columns(cell.experiment), *ROW_COLUMNS} - {"status"}

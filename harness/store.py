@@ -16,58 +16,48 @@ what was finished.  A segment's name holds its digest; a trial found twice count
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import io
 import json
 import logging
-import os
 import tempfile
-import uuid
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from harness.claims import Experiment, Row, canonical, columns, identity
+from harness import tables
+from harness.claims import Row, columns
+from harness.files import StoreError, entries, reason, set_aside, write_atomically
+from harness.provenance import blas_kernel
+from harness.segments import (
+    SCHEMA,
+    Cell,
+    DamageError,
+    SchemaError,
+    Segment,
+    decode,
+    digest,
+    encode,
+)
 
-SCHEMA = 1
-MISSING = "nan"
-"""A value that a row does not have, and NaN, in table.csv."""
+__all__ = ["Cell", "Gathered", "Store", "StoreError", "digest", "write_atomically"]
 log = logging.getLogger(__name__)
 
 
-class StoreError(ValueError):
-    """A results folder that cannot be used, in one line."""
+@dataclass
+class Gathered:
+    """What `Store.collect` found beside the rows.
 
+    seconds : of all trials.  complete : cells that have all trials.  kernels : segments by the
+    BLAS kernel that computed them; the last bits differ between kernels.
+    """
 
-@dataclass(frozen=True)
-class Cell:
-    """A point of an experiment's grid: what determines its rows, the number of trials excluded."""
-
-    name: str
-    experiment: Experiment
-    seed: int
-
-    @cached_property
-    def key(self) -> str:
-        """Digest of everything that determines the rows."""
-        return digest(
-            {
-                "experiment": self.name,
-                "version": self.experiment.version,
-                "seed": self.seed,
-                "coordinates": identity(self.experiment),
-            }
-        )[:20]
-
-
-def digest(values: Mapping[str, Any]) -> str:
-    """SHA-256 of a mapping's canonical text, in hexadecimal."""
-    return hashlib.sha256(canonical(values).encode()).hexdigest()
+    seconds: float = 0.0
+    complete: int = 0
+    kernels: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True)
@@ -85,9 +75,8 @@ class Store:
                 with tempfile.TemporaryFile(dir=folder):
                     pass
         except OSError as error:
-            reason = error.strerror or type(error).__name__
             raise StoreError(
-                f"results={self.root}: must be a folder that can be written ({reason})"
+                f"results={self.root}: must be a folder that can be written ({reason(error)})"
             ) from None
         version = self._schema_file
         found = str(SCHEMA)
@@ -103,50 +92,43 @@ class Store:
 
     def append(self, cell: Cell, rows: Sequence[Row]) -> None:
         """Add the rows of finished trials; on return they are on the disk."""
-        if not self._schema_file.exists():
-            write_atomically(self._schema_file, f"{SCHEMA}\n".encode())
-        payload = json.dumps(rows, separators=(",", ":")).encode()
-        sha = hashlib.sha256(payload).hexdigest()
-        header = {
-            "schema": SCHEMA,
-            "sha256": sha,
-            "experiment": cell.name,
-            "version": cell.experiment.version,
-            "seed": cell.seed,
-            "coordinates": identity(cell.experiment),
-        }
-        trials = [int(row["trial"]) for row in rows]
-        path = self._folder(cell) / f"{min(trials):06d}-{max(trials):06d}-{sha[:12]}.json"
-        write_atomically(path, json.dumps(header).encode() + b"\n" + payload + b"\n")
+        self._mark()
+        name, data = encode(cell, rows, blas_kernel())
+        write_atomically(self._folder(cell) / name, data)
 
     def rows(self, cell: Cell) -> list[Row]:
         """Rows of all stored trials, by trial.  Damaged segments are named and set aside."""
-        by_trial: dict[int, list[Row]] = {}
-        for path in sorted(self._folder(cell).glob("*.json")):
-            segment: dict[int, list[Row]] = {}
-            for row in self._segment(path):
-                segment.setdefault(int(row["trial"]), []).append(row)
-            by_trial = segment | by_trial
-        return [row for trial in sorted(by_trial) for row in by_trial[trial]]
+        return _by_trial(self._segments(cell))
 
     def missing(self, cell: Cell, trials: int) -> list[int]:
-        """Trials 0..trials-1 that are not stored."""
-        stored = {row["trial"] for row in self.rows(cell)}
+        """Trials 0..trials-1 that are not stored, or whose segments are damaged."""
+        stored: set[int] = set().union(*(segment.trials() for segment in self._segments(cell)))
         return [trial for trial in range(trials) if trial not in stored]
 
-    def _segment(self, path: Path) -> list[Row]:
+    def _segments(self, cell: Cell) -> Iterator[Segment]:
+        """The sound segments of a cell, by name."""
+        folder = self._folder(cell)
         try:
-            header, payload = path.read_bytes().splitlines()
-            if json.loads(header)["sha256"] != hashlib.sha256(payload).hexdigest():
-                raise ValueError("checksum")
-            return json.loads(payload)
+            listed = [entry.name for entry in entries(folder)]
+        except OSError as error:
+            raise StoreError(f"{folder}: cannot be read ({reason(error)})") from error
+        for name in sorted(n for n in listed if n.endswith(".json") and n[0] != "."):
+            if segment := self._segment(cell, folder / name):
+                yield segment
+
+    def _segment(self, cell: Cell, path: Path) -> Segment | None:
+        try:
+            return decode(cell, path.read_bytes())
         except FileNotFoundError:  # set aside by another process a moment ago
-            return []
-        except (ValueError, KeyError, TypeError):
+            return None
+        except SchemaError as error:
+            raise StoreError(f"{path}: {error}: choose another folder") from None
+        except (DamageError, IsADirectoryError):
             log.warning("damaged cell file set aside, its trials will be measured again: %s", path)
-            with contextlib.suppress(FileNotFoundError):
-                os.replace(path, path.with_name(path.name + ".damaged"))
-            return []
+            set_aside(path)
+            return None
+        except OSError as error:
+            raise StoreError(f"{path}: cannot be read ({reason(error)})") from error
 
     def _folder(self, cell: Cell) -> Path:
         return self.root / "cells" / cell.name / cell.key
@@ -155,10 +137,16 @@ class Store:
     def _schema_file(self) -> Path:
         return self.root / "cells" / "SCHEMA"
 
+    def _mark(self) -> None:
+        """Say of which schema the cells are, before there are any."""
+        if not self._schema_file.exists():
+            write_atomically(self._schema_file, f"{SCHEMA}\n".encode())
+
     # Sweeps and tables
 
     def write_sweep(self, name: str, sweep: Mapping[str, Any]) -> None:
         """Remember which cells a sweep has."""
+        self._mark()
         write_atomically(self._sweep_file(name), json.dumps(sweep, indent=1).encode())
 
     def read_sweep(self, name: str) -> dict[str, Any] | None:
@@ -169,37 +157,58 @@ class Store:
     def _sweep_file(self, name: str) -> Path:
         return self.root / "cells" / f"{name}.sweep.json"
 
-    def collect(self, cells: Iterable[Cell], trials: int) -> tuple[pd.DataFrame, float]:
-        """One tidy table of the stored rows of trials 0..trials-1, and their seconds in all.
+    def collect(self, cells: Iterable[Cell], trials: int) -> tuple[pd.DataFrame, Gathered]:
+        """One tidy table of the stored rows of trials 0..trials-1, and what else was found.
 
         Coordinates first, then trial, seed, the measured columns, status; cells in the order
         given.  Seconds are summed, not tabulated: the same command gives the same table.
         """
-        records: list[dict[str, Any]] = []
-        seconds: dict[tuple[str, Any], float] = {}
-        for cell in cells:
-            place = {k: v for k, v in columns(cell.experiment).items() if v is not None}
-            for row in self.rows(cell):
-                if int(row["trial"]) < trials:
-                    seconds[cell.key, row["trial"]] = float(row["seconds"])
-                    records.append(place | {k: v for k, v in row.items() if k != "seconds"})
-        table = pd.DataFrame.from_records(records)
+        gathered = Gathered()
+        table = tables.tabulate(self._records(cells, trials, gathered))
         if "status" in table:
             table = table[[c for c in table.columns if c != "status"] + ["status"]]
-        return table, sum(seconds.values())
+        return table, gathered
 
-    def write_table(self, name: str, table: pd.DataFrame, provenance: Mapping[str, Any]) -> None:
-        """Write table.csv and provenance.json, to which the table's hash is added."""
-        data = table.to_csv(index=False, na_rep=MISSING).encode()
+    def _records(self, cells: Iterable[Cell], trials: int, gathered: Gathered) -> Iterator[Row]:
+        """Rows of the table, each file read once; `gathered` fills on the way."""
+        for cell in cells:
+            segments = list(self._segments(cell))
+            rows = [row for row in _by_trial(segments) if int(row["trial"]) < trials]
+            seconds = {row["trial"]: float(row["seconds"]) for row in rows}
+            gathered.seconds += sum(seconds.values())
+            gathered.complete += len(seconds) == trials
+            gathered.kernels.update(segment.kernel for segment in segments)
+            place = {k: v for k, v in columns(cell.experiment).items() if v is not None}
+            for row in rows:
+                del row["seconds"]
+                yield place | row
+
+    def write_table(
+        self, name: str, table: pd.DataFrame, provenance: Mapping[str, Any], keep: bool = False
+    ) -> None:
+        """Write table.csv and provenance.json, to which the table's hash is added.
+
+        keep : leave both as they are if they are whole and the table is the same.
+        """
+        data = tables.to_csv(table)
+        sha = hashlib.sha256(data).hexdigest()
+        if keep and self._has(name, sha):
+            return
         record = {
             **provenance,
             "columns": {name: str(dtype) for name, dtype in table.dtypes.items()},
-            "table_sha256": hashlib.sha256(data).hexdigest(),
+            "table_sha256": sha,
         }
         write_atomically(self.folder(name) / "table.csv", data)
         write_atomically(
             self.folder(name) / "provenance.json", (json.dumps(record, indent=1) + "\n").encode()
         )
+
+    def _has(self, name: str, sha: str) -> bool:
+        try:
+            return self.read_provenance(name)["table_sha256"] == sha
+        except StoreError:
+            return False
 
     def read_table(self, name: str) -> tuple[pd.DataFrame, dict[str, Any]]:
         """The table and its provenance.
@@ -209,6 +218,14 @@ class Store:
         StoreError
             If they are missing or the table is not the one the provenance speaks of.
         """
+        data, provenance = self._table_bytes(name)
+        return tables.from_csv(data, provenance["columns"]), provenance
+
+    def read_provenance(self, name: str) -> dict[str, Any]:
+        """The provenance of a table, which must be there; StoreError as above."""
+        return self._table_bytes(name)[1]
+
+    def _table_bytes(self, name: str) -> tuple[bytes, dict[str, Any]]:
         path = self.folder(name) / "provenance.json"
         provenance = self._read_json(path)
         if not {"table_sha256", "columns"} <= provenance.keys():
@@ -219,12 +236,7 @@ class Store:
             raise StoreError(f"results={self.root}: {name}/table.csv is missing") from None
         if hashlib.sha256(data).hexdigest() != provenance["table_sha256"]:
             raise StoreError(f"results={self.root}: {name}/table.csv was changed by hand")
-        if not provenance["columns"]:
-            return pd.DataFrame(), provenance
-        texts = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False)
-        for column, dtype in provenance["columns"].items():
-            texts[column] = _typed(texts[column], dtype)
-        return texts, provenance
+        return data, provenance
 
     def read_figure(self, name: str) -> bytes | None:
         """The figure as PNG, None where there is none."""
@@ -254,27 +266,12 @@ class Store:
         return self.root / name
 
 
-def _typed(texts: pd.Series, dtype: str) -> pd.Series:
-    """A column as it was before it was text; floats come back exactly."""
-    if dtype == "bool":
-        return texts == "True"
-    if dtype == "object":  # True, False and missing
-        return texts.map({"True": True, "False": False}).astype(object)
-    if dtype == "str":
-        return texts.where(texts != MISSING)
-    return texts.astype(dtype)
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write beside, sync, rename: a reader sees the old file or the whole new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with beside.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+def _by_trial(segments: Iterable[Segment]) -> list[Row]:
+    """Rows by trial; of a trial in several segments those of the first."""
+    by_trial: dict[int, list[Row]] = {}
+    for segment in segments:
+        found: dict[int, list[Row]] = {}
+        for row in segment.rows():
+            found.setdefault(int(row["trial"]), []).append(row)
+        by_trial = found | by_trial
+    return [row for trial in sorted(by_trial) for row in by_trial[trial]]

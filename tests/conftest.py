@@ -236,7 +236,8 @@ def harness(
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
 
     def run(*arguments: str) -> Outcome:
-        own = [] if arguments[:1] in (("report",), ("train",)) else ["--config-dir", str(toy.conf)]
+        commands = (("report",), ("compare",), ("train",))
+        own = [] if arguments[:1] in commands else ["--config-dir", str(toy.conf)]
         capsys.readouterr()
         code = main([*own, *arguments])
         return Outcome(code, *capsys.readouterr())
