@@ -55,7 +55,11 @@ def load(name: str, folder: Path = FOLDER) -> Tensors:
     data = path.read_bytes()
     if _listed(folder).get(path.name) != checksum(data):
         raise WeightsError(f"weights={path}: damaged, its checksum is not that of {CHECKSUMS}")
-    return {key: value.astype(np.float64) for key, value in safetensors.numpy.load(data).items()}
+    try:
+        tensors = safetensors.numpy.load(data)
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError):
+        raise WeightsError(f"weights={path}: is no safetensors file of real tensors") from None
+    return {key: value.astype(np.float64) for key, value in tensors.items()}
 
 
 def recipe(name: str, folder: Path = FOLDER) -> str | None:
