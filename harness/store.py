@@ -33,15 +33,14 @@ from typing import Any
 import pandas as pd
 
 from harness.claims import Experiment, Row, canonical, columns, identity
+from harness.folder import RECORD_BYTES, Folder, StoreError
 
 SCHEMA = 1
+DTYPES = ("bool", "float64", "int64", "object", "str", "uint64")
+"""Kinds of column that a table has."""
 MISSING = "nan"
 """A value that a row does not have, and NaN, in table.csv."""
 log = logging.getLogger(__name__)
-
-
-class StoreError(ValueError):
-    """A results folder that cannot be used, in one line."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +70,8 @@ def digest(values: Mapping[str, Any]) -> str:
 
 
 @dataclass(frozen=True)
-class Store:
+class Store(Folder):
     """A results folder."""
-
-    root: Path
 
     def check(self) -> None:
         """Raise StoreError unless the folder can be written and its cells are of this schema."""
@@ -89,10 +86,10 @@ class Store:
             raise StoreError(
                 f"results={self.root}: must be a folder that can be written ({reason})"
             ) from None
-        version = self._schema_file
-        found = str(SCHEMA)
-        if version.exists():
-            found = version.read_text(errors="replace").strip()
+        try:
+            found = self.read(self._schema_file).decode(errors="replace").strip()
+        except FileNotFoundError:
+            found = str(SCHEMA)
         if found != str(SCHEMA):
             raise StoreError(
                 f"results={self.root}: holds cells of schema {found[:20]!r}; "
@@ -129,6 +126,11 @@ class Store:
             by_trial = segment | by_trial
         return [row for trial in sorted(by_trial) for row in by_trial[trial]]
 
+    def is_complete(self, cell: Cell, trials: int) -> bool:
+        """Whether trials 0..trials-1 are all stored."""
+        stored = {int(row["trial"]) for row in self.rows(cell)}
+        return sum(0 <= trial < trials for trial in stored) == trials
+
     def missing(self, cell: Cell, trials: int) -> list[int]:
         """Trials 0..trials-1 that are not stored."""
         stored = {row["trial"] for row in self.rows(cell)}
@@ -136,20 +138,22 @@ class Store:
 
     def _segment(self, path: Path) -> list[Row]:
         try:
-            header, payload = path.read_bytes().splitlines()
+            header, payload = self.read(path).splitlines()
             if json.loads(header)["sha256"] != hashlib.sha256(payload).hexdigest():
                 raise ValueError("checksum")
-            return json.loads(payload)
+            return _checked_rows(json.loads(payload))
         except FileNotFoundError:  # set aside by another process a moment ago
             return []
-        except (ValueError, KeyError, TypeError):
+        except StoreError:
+            raise
+        except (ValueError, KeyError, TypeError, RecursionError):
             log.warning("damaged cell file set aside, its trials will be measured again: %s", path)
             with contextlib.suppress(FileNotFoundError):
                 os.replace(path, path.with_name(path.name + ".damaged"))
             return []
 
     def _folder(self, cell: Cell) -> Path:
-        return self.root / "cells" / cell.name / cell.key
+        return self.inside(self.root / "cells" / cell.name / cell.key)
 
     @property
     def _schema_file(self) -> Path:
@@ -164,10 +168,10 @@ class Store:
     def read_sweep(self, name: str) -> dict[str, Any] | None:
         """The last sweep of that name, None where its cells are not kept (a fresh clone)."""
         path = self._sweep_file(name)
-        return self._read_json(path) if path.exists() else None
+        return self.read_json(path) if os.path.lexists(path) else None
 
     def _sweep_file(self, name: str) -> Path:
-        return self.root / "cells" / f"{name}.sweep.json"
+        return self.root / "cells" / f"{self.checked_name(name)}.sweep.json"
 
     def collect(self, cells: Iterable[Cell], trials: int) -> tuple[pd.DataFrame, float]:
         """One tidy table of the stored rows of trials 0..trials-1, and their seconds in all.
@@ -210,38 +214,29 @@ class Store:
             If they are missing or the table is not the one the provenance speaks of.
         """
         path = self.folder(name) / "provenance.json"
-        provenance = self._read_json(path)
+        provenance = self.read_json(path)
         if not {"table_sha256", "columns"} <= provenance.keys():
             raise StoreError(f"results={self.root}: {path.relative_to(self.root)} is incomplete")
         try:
-            data = (self.folder(name) / "table.csv").read_bytes()
+            data = self.read(self.folder(name) / "table.csv")
         except FileNotFoundError:
             raise StoreError(f"results={self.root}: {name}/table.csv is missing") from None
         if hashlib.sha256(data).hexdigest() != provenance["table_sha256"]:
             raise StoreError(f"results={self.root}: {name}/table.csv was changed by hand")
-        if not provenance["columns"]:
-            return pd.DataFrame(), provenance
-        texts = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False)
-        for column, dtype in provenance["columns"].items():
-            texts[column] = _typed(texts[column], dtype)
-        return texts, provenance
+        try:
+            return _parsed(data, provenance["columns"]), provenance
+        except (ValueError, OverflowError) as error:
+            reason = str(error).partition("\n")[0]
+            raise StoreError(
+                f"results={self.root}: {name}/table.csv is not as provenance.json has it ({reason})"
+            ) from None
 
     def read_figure(self, name: str) -> bytes | None:
         """The figure as PNG, None where there is none."""
-        path = self.folder(name) / "figure.png"
-        return path.read_bytes() if path.exists() else None
-
-    def _read_json(self, path: Path) -> dict[str, Any]:
-        where = path.relative_to(self.root)
         try:
-            values = json.loads(path.read_text())
+            return self.read(self.folder(name) / "figure.png", RECORD_BYTES)
         except FileNotFoundError:
-            raise StoreError(f"results={self.root}: {where} is missing") from None
-        except ValueError:
-            raise StoreError(f"results={self.root}: {where} cannot be read") from None
-        if not isinstance(values, dict):
-            raise StoreError(f"results={self.root}: {where} cannot be read")
-        return values
+            return None
 
     def names(self) -> list[str]:
         """Names that have a table or a sweep, in alphabetical order."""
@@ -250,8 +245,42 @@ class Store:
         return sorted(tables | sweeps)
 
     def folder(self, name: str) -> Path:
-        """Where a sweep's table, figure and verdict stand."""
-        return self.root / name
+        """Where a sweep's table, figure and verdict stand.
+
+        Raises
+        ------
+        StoreError
+            If the name is none that a sweep can have, or the folder is elsewhere.
+        """
+        return self.inside(self.root / self.checked_name(name))
+
+
+def _checked_rows(rows: Any) -> list[Row]:
+    """Rows as the runner writes them; TypeError or KeyError for anything else."""
+    if not all(_is_row(row) for row in rows):
+        raise TypeError("rows of scalars are needed")
+    return rows
+
+
+def _is_row(row: Any) -> bool:
+    return (
+        isinstance(row, dict)
+        and type(row["trial"]) is int
+        and isinstance(row["seconds"], (int, float))
+        and all(isinstance(value, (int, float, str)) for value in row.values())
+    )
+
+
+def _parsed(data: bytes, columns: Any) -> pd.DataFrame:
+    """The table of a .csv file with columns of the given types; ValueError if it has others."""
+    if not isinstance(columns, dict) or any(dtype not in DTYPES for dtype in columns.values()):
+        raise ValueError(f"columns must be of types {', '.join(DTYPES)}")
+    if not columns:
+        return pd.DataFrame()
+    texts = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False)
+    if list(texts.columns) != list(columns):
+        raise ValueError("other columns")
+    return pd.DataFrame({name: _typed(texts[name], dtype) for name, dtype in columns.items()})
 
 
 def _typed(texts: pd.Series, dtype: str) -> pd.Series:

@@ -37,6 +37,7 @@ ROWS: dict[str, int] = {
     "harness.provenance": 3,
     "harness.progress": 3,
     "harness.interrupts": 3,
+    "harness.folder": 3,
     "harness.store": 3,
     "harness.runner": 3,
     "harness.training": 3,
