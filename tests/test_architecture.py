@@ -34,6 +34,7 @@ ROWS: dict[str, int] = {
     "harness.mnist": 2,
     "experiments": 2,
     "harness.schema": 3,
+    "harness.targets": 3,
     "harness.provenance": 3,
     "harness.progress": 3,
     "harness.interrupts": 3,
