@@ -16,7 +16,7 @@ from harness.conditions.search import (
     joint_wdc_search,
 )
 from harness.ensemble import Size
-from harness.matrices import load_matrix, matrix_digest
+from harness.matrices import check_digest, load_matrix, matrix_digest
 from harness.network import LastLayer, gaussian_network
 from harness.stats import Estimate, bootstrap, quantile
 from harness.theory import truncation_alpha
@@ -111,7 +111,9 @@ class JointWdc(Experiment):
     def matrices(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, float]:
         """B, C and the product of their scalings alpha, 1 for files."""
         if self.weights1 is not None and self.weights2 is not None:
-            return load_matrix(self.weights1), load_matrix(self.weights2), 1.0
+            B, C = load_matrix(self.weights1, "weights1"), load_matrix(self.weights2, "weights2")
+            check_digest("sha256", self.sha256, (self.ell, self.n, self.p), B, C)
+            return B, C, 1.0
         B = gaussian_network(rng, (self.n, self.ell), self.last_layer).weights[0]
         C = gaussian_network(rng, (self.p, self.ell), self.last_layer).weights[0]
         if self.last_layer == "gaussian":

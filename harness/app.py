@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import os
@@ -22,21 +23,29 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import hydra
+import yaml
 from annotated_types import Ge
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import StringConstraints, TypeAdapter
 
-from harness import compare, interrupts, report, schema, training
+from harness import compare, interrupts, report, schema, targets, training
 from harness.claims import Settings
+from harness.files import StoreError
+from harness.folder import NAME, RESERVED
 from harness.mnist.images import ImageError
 from harness.mnist.weights import WeightsError
 from harness.progress import progress
+from harness.result import in_one_line
 from harness.runner import run_cell
-from harness.store import Cell, Store, StoreError
+from harness.store import Cell, Store
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 log = logging.getLogger(__name__)
@@ -48,14 +57,11 @@ BAD_INPUT = (
     WeightsError,
     HydraException,
     OmegaConfBaseException,
+    yaml.YAMLError,
 )
 BAD_INPUT_CODE = 2
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
-
-
-RESERVED = ("cells", "REPORT.md", "report.html", "claims.csv", "claims.tex")
-"""What a results folder holds beside the folders of its sweeps."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,7 @@ class Run(Settings):
     """
 
     experiment: str
-    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.-]*$")]
+    name: Annotated[str, StringConstraints(pattern=NAME)]
     profile: str
     seed: Annotated[int, Ge(0)]
     trials: Annotated[int, Ge(1)]
@@ -129,6 +135,26 @@ def _run(arguments: Sequence[str]) -> int:
     except SystemExit as stop:
         return int(stop.code or 0)
     return 0
+
+
+def _checked(load: Callable[..., DictConfig]) -> Callable[..., DictConfig]:
+    """Hydra's loader of configurations, which refuses what must not be called."""
+
+    @functools.wraps(load)
+    def checked(*args: Any, **kwargs: Any) -> DictConfig:
+        config = load(*args, **kwargs)
+        known = [*Plugins.instance().discover(Launcher), *Plugins.instance().discover(Sweeper)]
+        targets.check(config.hydra, [f"{kind.__module__}.{kind.__name__}" for kind in known])
+        return config
+
+    return checked
+
+
+# Hydra has no hook between loading a configuration and calling what it names.  Done on import, so
+# that a launcher's worker processes, which import this module for the job, are covered as well.
+ConfigLoaderImpl.load_configuration = _checked(  # type: ignore[method-assign]
+    ConfigLoaderImpl.load_configuration
+)
 
 
 def _check_choice(arguments: Sequence[str]) -> None:
@@ -305,8 +331,9 @@ def _report(arguments: Sequence[str]) -> int:
     broken: list[ValueError] = []
     for name in store.names():
         try:
-            report.update(store, name)
-            print(report.verdict_lines(store, name))
+            with in_one_line(store, name):
+                report.update(store, name)
+                print(report.verdict_lines(store, name))
         except StoreError as error:
             broken.append(error)
     print(f"report: {report.write(store)}")
@@ -365,6 +392,8 @@ def _refuse(error: Exception) -> int:
 def _one_line(error: Exception) -> str:
     """The key, the value and what is allowed; Hydra spreads them over several lines."""
     text = str(error)
+    if isinstance(error, schema.ConfigError):  # one line already; its cause is a worker's traceback
+        return text
     lines = [line.strip() for line in f"{text}\n{error.__cause__ or ''}".splitlines()]
     if "Available options" in text:
         start = next(i for i, line in enumerate(lines) if line.startswith("Available options"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import zipfile
+import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -19,6 +21,17 @@ from harness.theory import truncation_alpha
 Size = Annotated[int, Ge(1)]
 Law = Literal["gaussian", "truncated", "orthogonal", "sparse", "heavy", "file"]
 
+UNREADABLE = (
+    OSError,
+    ValueError,
+    IndexError,
+    EOFError,
+    MemoryError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What reading a damaged or hostile file raises."""
 SPARSITY = 0.1
 """Share of nonzero entries of the sparse law."""
 STUDENT_T = 3.0
@@ -66,7 +79,9 @@ class Matrix(Settings):
     def sample(self, rng: np.random.Generator) -> NDArray[np.float64]:
         """Draw the matrix, or read it."""
         if self.weights is not None:
-            return load_matrix(self.weights)
+            matrix = load_matrix(self.weights)
+            check_digest("network.sha256", self.sha256, (self.ell, self.n), matrix)
+            return matrix
         shape = (self.ell, self.n)
         match self.law:
             case "gaussian" | "truncated":
@@ -96,6 +111,17 @@ def matrix_digest(*matrices: NDArray[np.float64]) -> str:
     return total.hexdigest()[:16]
 
 
+def check_digest(
+    key: str, sha256: str | None, shape: tuple[int, ...], *matrices: NDArray[np.float64]
+) -> None:
+    """ValueError unless the matrices of setting `key` are those that the sizes and sha256 name."""
+    sizes = (len(matrices[0]), *(matrix.shape[1] for matrix in matrices))
+    if sha256 != matrix_digest(*matrices) or shape != sizes:
+        raise ValueError(
+            f"{key}={sha256}: the file has sizes {sizes} and {matrix_digest(*matrices)}"
+        )
+
+
 def load_matrix(path: str, key: str = "network.weights") -> NDArray[np.float64]:
     """The matrix of a .npy or .npz file, of setting `key`; nothing in the file is executed.
 
@@ -106,12 +132,13 @@ def load_matrix(path: str, key: str = "network.weights") -> NDArray[np.float64]:
     """
     key = f"{key}={path}"
     try:
-        loaded = np.load(Path(path), allow_pickle=False)
-        if isinstance(loaded, np.lib.npyio.NpzFile):
-            with loaded:
+        with Path(path).open("rb") as stream:  # NumPy leaves a damaged archive open
+            loaded = np.load(stream, allow_pickle=False)
+            if isinstance(loaded, np.lib.npyio.NpzFile):
                 loaded = loaded[loaded.files[0]]
-    except (OSError, ValueError, IndexError, EOFError) as error:
+    except UNREADABLE as error:
+        reason = str(error).partition("\n")[0]
         raise ValueError(
-            f"{key}: must be a .npy or .npz file with a real matrix ({error})"
+            f"{key}: must be a .npy or .npz file with a real matrix ({reason})"
         ) from None
     return check_matrix(key, loaded)

@@ -142,36 +142,31 @@ def _sortable(value: Any) -> float | None:
 def facts(result: Result) -> list[tuple[str, str]]:
     """Where the table came from, in words: name and value of what its provenance has."""
     origin = result.origin
-    blas = [
-        f"{library.get('internal_api')} {library.get('version')} ({library.get('architecture')}, "
-        f"threads: {library.get('num_threads')})"
-        for library in origin.get("blas", [])
-    ]
-    packages = origin.get("packages", {}).items()
+    counts = ", ".join(f"{count} {status}" for status, count in result.statuses.items())
+    packages = ", ".join(
+        f"{name} {version}" for name, version in origin.packages.items() if version
+    )
     found = {
-        "experiment": origin["experiment"],
-        "profile": origin["profile"],
-        "seed": origin["seed"],
-        "cells": f"{origin['cells_complete']} of {origin['cells']} complete",
-        "trials": f"{origin['trials']} a cell",
-        "rows": _with_statuses(result),
-        "time": f"{origin['trial_seconds']:g} s of trials",
-        "commit": _commit(origin),
-        "Python": origin.get("python"),
-        "packages": ", ".join(f"{name} {version}" for name, version in packages if version),
-        "platform": origin.get("platform"),
-        "processor": origin.get("processor"),
-        "BLAS": "; ".join(blas),
-        "SHA-256 of table.csv": origin.get("table_sha256"),
+        "experiment": origin.experiment,
+        "profile": origin.profile,
+        "seed": origin.seed,
+        "cells": f"{origin.cells_complete} of {origin.cells} complete",
+        "trials": f"{origin.trials} a cell",
+        "rows": f"{origin.rows} ({counts})" if counts else origin.rows,
+        "time": f"{origin.trial_seconds:g} s of trials",
+        "commit": origin.commit and origin.commit + ", with uncommitted changes" * origin.dirty,
+        "Python": origin.python,
+        "packages": packages,
+        "platform": origin.platform,
+        "processor": origin.processor,
+        "BLAS": "; ".join(_blas(library) for library in origin.blas),
+        "SHA-256 of table.csv": origin.table_sha256,
     }
     return [(name, str(value)) for name, value in found.items() if value not in (None, "")]
 
 
-def _with_statuses(result: Result) -> str:
-    counts = ", ".join(f"{count} {status}" for status, count in result.statuses.items())
-    return f"{result.origin['rows']} ({counts})" if counts else str(result.origin["rows"])
-
-
-def _commit(origin: Mapping[str, Any]) -> str | None:
-    commit = origin.get("commit")
-    return f"{commit}, with uncommitted changes" if commit and origin.get("dirty") else commit
+def _blas(library: Mapping[str, Any]) -> str:
+    return (
+        f"{library.get('internal_api')} {library.get('version')} ({library.get('architecture')}, "
+        f"threads: {library.get('num_threads')})"
+    )

@@ -7,26 +7,54 @@ import logging
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
+from annotated_types import MinLen
+from pydantic import TypeAdapter
 
 from harness import figures, page
 from harness.claims import Finding
+from harness.files import StoreError
 from harness.provenance import provenance
-from harness.result import INTRODUCTION, Result, count_verdicts, interval, load, number, rebuilt
-from harness.store import Cell, Store, StoreError, digest, write_atomically
+from harness.result import (
+    INTRODUCTION,
+    Result,
+    count_verdicts,
+    interval,
+    load,
+    load_judged,
+    number,
+    rebuilt,
+    typed,
+)
+from harness.store import Cell, Store, digest, write_atomically
 
-SWEEP_FACTS = ("experiment", "profile", "seed", "trials", "config")
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The record of a sweep: which cells it has."""
+
+    experiment: str
+    profile: str
+    seed: int
+    trials: int
+    config: dict[str, Any]
+    cells: Annotated[list[dict[str, Any]], MinLen(1)]
+
+
+SWEEP = TypeAdapter(Sweep)
 
 
 def update(store: Store, name: str, wall_seconds: float | None = None) -> None:
     """Collect a sweep's cells where they are kept; then judge and draw from the stored table."""
-    sweep = store.read_sweep(name)
-    if sweep is not None:
+    record = store.read_sweep(name)
+    if record is not None:
+        sweep = typed(SWEEP, record, f"results={store.root}: the sweep {name}")
         _collect(store, name, sweep, wall_seconds)
     result = load(store, name)
     folder = store.folder(name)
@@ -40,19 +68,19 @@ def update(store: Store, name: str, wall_seconds: float | None = None) -> None:
             write_atomically(folder / f"figure.{suffix}", data)
 
 
-def _collect(store: Store, name: str, sweep: dict[str, Any], wall_seconds: float | None) -> None:
+def _collect(store: Store, name: str, sweep: Sweep, wall_seconds: float | None) -> None:
     """Write table.csv and provenance.json, unless the table on the disk is the same already."""
-    experiment = sweep["experiment"]
     cells = [
-        Cell(experiment, rebuilt(store, name, experiment, config), sweep["seed"])
-        for config in sweep["cells"]
+        Cell(sweep.experiment, rebuilt(store, name, sweep.experiment, config), sweep.seed)
+        for config in sweep.cells
     ]
-    table, gathered = store.collect(cells, sweep["trials"])
+    table, gathered = store.collect(cells, sweep.trials)
+    asked = {key: value for key, value in vars(sweep).items() if key != "cells"}
+    asked["cells_sha256"] = digest({"keys": [cell.key for cell in cells]})
     facts = {
-        **{key: sweep[key] for key in SWEEP_FACTS},
+        **asked,
         "version": cells[0].experiment.version,
         "cells": len(cells),
-        "cells_sha256": digest({"keys": [cell.key for cell in cells]}),
         "cells_complete": gathered.complete,
         "rows": len(table),
     }
@@ -60,7 +88,7 @@ def _collect(store: Store, name: str, sweep: dict[str, Any], wall_seconds: float
         old = store.read_provenance(name)
     except StoreError:
         old = {}
-    same_sweep = all(old.get(key) == facts[key] for key in (*SWEEP_FACTS, "cells_sha256"))
+    same_sweep = all(old.get(key) == value for key, value in asked.items())
     if same_sweep and old["rows"] > len(table):
         log.warning("%s: cells are missing; its table, which has them, is kept", name)
     else:
@@ -86,7 +114,7 @@ def write(store: Store) -> Path:
     results = []
     for name in store.names():
         try:
-            results.append(load(store, name))
+            results.append(load_judged(store, name))
         except StoreError as error:
             log.warning("left out of the report: %s", error)
     path = store.root / "REPORT.md"
@@ -112,7 +140,8 @@ def _markdown_report(results: Sequence[Result]) -> str:
     ]
     for result in results:
         lines += ["", *_section(result)]
-    return "\n".join(lines) + "\n"
+    text = "\n".join(lines) + "\n"
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)  # no text of a table begins a tag
 
 
 def _overview(findings: dict[str, list[Finding]]) -> pd.DataFrame:
@@ -146,11 +175,11 @@ def _section(result: Result) -> list[str]:
     if result.summary is not None:
         lines += [*_markdown(result.summary), ""]
     lines.append(
-        f"Experiment `{origin['experiment']}`, profile {origin['profile']}: "
-        f"{origin['cells_complete']} of {origin['cells']} cells complete, "
-        f"{origin['trials']} trials a cell, {origin['rows']} rows ("
+        f"Experiment `{origin.experiment}`, profile {origin.profile}: "
+        f"{origin.cells_complete} of {origin.cells} cells complete, "
+        f"{origin.trials} trials a cell, {origin.rows} rows ("
         + ", ".join(f"{count} {status}" for status, count in result.statuses.items())
-        + f"), seed {origin['seed']}; {origin['trial_seconds']:g} s of trials. "
+        + f"), seed {origin.seed}; {origin.trial_seconds:g} s of trials. "
         f"Data: [table.csv]({result.name}/table.csv), "
         f"[provenance.json]({result.name}/provenance.json)."
     )

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
+from pydantic import TypeAdapter
 
 from harness import schema
 from harness.claims import Experiment, Finding, Verdict
+from harness.files import StoreError
 from harness.stats import LEVEL, Estimate
-from harness.store import Store, StoreError
+from harness.store import Store
+
+T = TypeVar("T")
 
 INTRODUCTION = (
     "What finite random networks say of the theory of blind demodulation with generative "
@@ -26,13 +31,41 @@ INTRODUCTION = (
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where a table came from: what the reports tell of its provenance.json."""
+
+    experiment: str
+    version: int
+    config: dict[str, Any]
+    profile: str
+    seed: int
+    trials: int
+    cells: int
+    cells_complete: int
+    rows: int
+    trial_seconds: float
+    table_sha256: str
+    commit: str | None = None
+    dirty: bool = False
+    python: str | None = None
+    packages: dict[str, str | None] = field(default_factory=dict)
+    platform: str | None = None
+    processor: str | None = None
+    blas: list[dict[str, Any]] = field(default_factory=list)
+    segments_by_blas_kernel: dict[str, int] = field(default_factory=dict)
+
+
+ORIGIN = TypeAdapter(Origin)
+
+
+@dataclass(frozen=True)
 class Result:
     """A sweep as stored: its experiment, table and provenance, judged anew."""
 
     name: str
     experiment: Experiment
     table: pd.DataFrame
-    origin: dict[str, Any]
+    origin: Origin
 
     @cached_property
     def findings(self) -> list[Finding]:
@@ -58,13 +91,16 @@ def load(store: Store, name: str) -> Result:
         If it cannot be used; also if another version of the experiment measured it, whose rows
         this one need not know how to judge.
     """
-    table, origin = store.read_table(name)
-    experiment = rebuilt(store, name, origin["experiment"], origin["config"])
-    if origin["version"] != experiment.version:
+    table, facts = store.read_table(name)
+    origin = typed(ORIGIN, facts, f"results={store.root}: {name}/provenance.json")
+    experiment = rebuilt(store, name, origin.experiment, origin.config)
+    if origin.version != experiment.version:
         raise StoreError(
-            f"results={store.root}: {name} was measured by version {origin['version']} of "
-            f"{origin['experiment']}; this is version {experiment.version}: run it again"
+            f"results={store.root}: {name} was measured by version {origin.version} of "
+            f"{origin.experiment}; this is version {experiment.version}: run it again"
         )
+    if len(table) and (missing := {"trial", "seed", "status"} - set(table.columns)):
+        raise StoreError(f"results={store.root}: {name}/table.csv has no column {min(missing)}")
     return Result(name, experiment, table, origin)
 
 
@@ -77,6 +113,40 @@ def rebuilt(store: Store, name: str, experiment: str, config: Mapping[str, Any])
             f"results={store.root}: {name} does not fit this version of its experiment ({error}): "
             "run it again"
         ) from None
+
+
+def load_judged(store: Store, name: str) -> Result:
+    """`load`, and StoreError also if the table cannot be judged."""
+    with in_one_line(store, name):
+        result = load(store, name)
+        _ = result.findings, result.summary, result.statuses
+        return result
+
+
+def typed(adapter: TypeAdapter[T], facts: dict[str, Any], where: str) -> T:
+    """A record that was read, with the types that it should have; StoreError if it has others."""
+    try:
+        return schema.validate(adapter, facts, where)
+    except schema.ConfigError as error:
+        raise StoreError(f"{where}: {error}") from None
+
+
+@contextmanager
+def in_one_line(store: Store, name: str) -> Iterator[None]:
+    """Raise whatever judging and drawing a stored table raises as a StoreError.
+
+    The table may come from anyone, and an experiment's own code cannot foresee all that is in it.
+    """
+    try:
+        yield
+    except StoreError:
+        raise
+    except Exception as error:
+        reason = str(error).partition("\n")[0]
+        raise StoreError(
+            f"results={store.root}: {name} cannot be judged or drawn "
+            f"({type(error).__name__}: {reason})"
+        ) from error
 
 
 def count_verdicts(results: Iterable[Result]) -> dict[Verdict, int]:

@@ -18,6 +18,9 @@ T = TypeVar("T")
 RUN_KEYS = ("experiment", "name", "profile", "seed", "trials", "results")
 """Settings of every run, which are no fields of an experiment."""
 
+LONGEST = 200
+"""Characters of a value that a refusal shows."""
+
 
 class ConfigError(ValueError):
     """A setting that cannot be used: one line with the key, the value and what is allowed."""
@@ -82,13 +85,20 @@ def _adapter(name: str) -> TypeAdapter[Experiment]:
 
 def _one_line(owner: str, error: ValidationError) -> str:
     first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"]) or owner
+    key = _shown(".".join(str(part) for part in first["loc"])) or owner
+    given = _shown(first["input"])
     match first["type"]:
         case "missing":
             return f"{key}: missing; a value is needed"
         case "unexpected_keyword_argument" | "extra_forbidden":
-            return f"{key}={first['input']}: unknown key of {owner}"
+            return f"{key}={given}: unknown key of {owner}"
         case "value_error":  # raised by a dataclass's __post_init__, which names the key itself
             return str(first["ctx"]["error"])
         case _:
-            return f"{key}={first['input']}: {first['msg'][0].lower()}{first['msg'][1:]}"
+            return f"{key}={given}: {first['msg'][0].lower()}{first['msg'][1:]}"
+
+
+def _shown(value: Any) -> str:
+    """A value for one line of a terminal, whatever it holds."""
+    text = "".join(c if c.isprintable() else " " for c in str(value))
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."

@@ -72,8 +72,29 @@ class Segment:
         return set(map(int, TRIAL.findall(self.payload)))
 
     def rows(self) -> list[Row]:
-        """The rows."""
-        return json.loads(self.payload)
+        """The rows.
+
+        Raises
+        ------
+        DamageError
+            If they are none that the runner writes.
+        """
+        try:
+            rows = json.loads(self.payload)
+            if not all(_is_row(row) for row in rows):
+                raise TypeError
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise DamageError from error
+        return rows
+
+
+def _is_row(row: Any) -> bool:
+    return (
+        isinstance(row, dict)
+        and type(row["trial"]) is int
+        and isinstance(row["seconds"], (int, float))
+        and all(isinstance(value, (int, float, str)) for value in row.values())
+    )
 
 
 def encode(cell: Cell, rows: Sequence[Row], kernel: str) -> tuple[str, bytes]:

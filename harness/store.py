@@ -19,6 +19,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,6 +32,7 @@ import pandas as pd
 from harness import tables
 from harness.claims import Row, columns
 from harness.files import StoreError, entries, reason, set_aside, write_atomically
+from harness.folder import RECORD_BYTES, Folder
 from harness.provenance import blas_kernel
 from harness.segments import (
     SCHEMA,
@@ -61,10 +63,8 @@ class Gathered:
 
 
 @dataclass(frozen=True)
-class Store:
+class Store(Folder):
     """A results folder."""
-
-    root: Path
 
     def check(self) -> None:
         """Raise StoreError unless the folder can be written and its cells are of this schema."""
@@ -78,10 +78,10 @@ class Store:
             raise StoreError(
                 f"results={self.root}: must be a folder that can be written ({reason(error)})"
             ) from None
-        version = self._schema_file
-        found = str(SCHEMA)
-        if version.exists():
-            found = version.read_text(errors="replace").strip()
+        try:
+            found = self.read(self._schema_file).decode(errors="replace").strip()
+        except FileNotFoundError:
+            found = str(SCHEMA)
         if found != str(SCHEMA):
             raise StoreError(
                 f"results={self.root}: holds cells of schema {found[:20]!r}; "
@@ -98,7 +98,7 @@ class Store:
 
     def rows(self, cell: Cell) -> list[Row]:
         """Rows of all stored trials, by trial.  Damaged segments are named and set aside."""
-        return _by_trial(self._segments(cell))
+        return self._by_trial(cell, self._segments(cell))
 
     def missing(self, cell: Cell, trials: int) -> list[int]:
         """Trials 0..trials-1 that are not stored, or whose segments are damaged."""
@@ -109,10 +109,12 @@ class Store:
         """The sound segments of a cell, by name."""
         folder = self._folder(cell)
         try:
-            listed = [entry.name for entry in entries(folder)]
+            listed = [(entry.name, entry.is_symlink()) for entry in entries(folder)]
         except OSError as error:
             raise StoreError(f"{folder}: cannot be read ({reason(error)})") from error
-        for name in sorted(n for n in listed if n.endswith(".json") and n[0] != "."):
+        for name, link in sorted(n for n in listed if n[0].endswith(".json") and n[0][0] != "."):
+            if link:
+                self.inside(folder / name)
             if segment := self._segment(cell, folder / name):
                 yield segment
 
@@ -131,7 +133,7 @@ class Store:
             raise StoreError(f"{path}: cannot be read ({reason(error)})") from error
 
     def _folder(self, cell: Cell) -> Path:
-        return self.root / "cells" / cell.name / cell.key
+        return self.inside(self.root / "cells" / cell.name / cell.key)
 
     @property
     def _schema_file(self) -> Path:
@@ -152,10 +154,10 @@ class Store:
     def read_sweep(self, name: str) -> dict[str, Any] | None:
         """The last sweep of that name, None where its cells are not kept (a fresh clone)."""
         path = self._sweep_file(name)
-        return self._read_json(path) if path.exists() else None
+        return self.read_json(path) if os.path.lexists(path) else None
 
     def _sweep_file(self, name: str) -> Path:
-        return self.root / "cells" / f"{name}.sweep.json"
+        return self.root / "cells" / f"{self.checked_name(name)}.sweep.json"
 
     def collect(self, cells: Iterable[Cell], trials: int) -> tuple[pd.DataFrame, Gathered]:
         """One tidy table of the stored rows of trials 0..trials-1, and what else was found.
@@ -173,7 +175,7 @@ class Store:
         """Rows of the table, each file read once; `gathered` fills on the way."""
         for cell in cells:
             segments = list(self._segments(cell))
-            rows = [row for row in _by_trial(segments) if int(row["trial"]) < trials]
+            rows = [row for row in self._by_trial(cell, segments) if int(row["trial"]) < trials]
             seconds = {row["trial"]: float(row["seconds"]) for row in rows}
             gathered.seconds += sum(seconds.values())
             gathered.complete += len(seconds) == trials
@@ -219,7 +221,13 @@ class Store:
             If they are missing or the table is not the one the provenance speaks of.
         """
         data, provenance = self._table_bytes(name)
-        return tables.from_csv(data, provenance["columns"]), provenance
+        try:
+            return tables.from_csv(data, provenance["columns"]), provenance
+        except (ValueError, OverflowError) as error:
+            cause = str(error).partition("\n")[0]
+            raise StoreError(
+                f"results={self.root}: {name}/table.csv is not as provenance.json has it ({cause})"
+            ) from None
 
     def read_provenance(self, name: str) -> dict[str, Any]:
         """The provenance of a table, which must be there; StoreError as above."""
@@ -227,11 +235,11 @@ class Store:
 
     def _table_bytes(self, name: str) -> tuple[bytes, dict[str, Any]]:
         path = self.folder(name) / "provenance.json"
-        provenance = self._read_json(path)
+        provenance = self.read_json(path)
         if not {"table_sha256", "columns"} <= provenance.keys():
             raise StoreError(f"results={self.root}: {path.relative_to(self.root)} is incomplete")
         try:
-            data = (self.folder(name) / "table.csv").read_bytes()
+            data = self.read(self.folder(name) / "table.csv")
         except FileNotFoundError:
             raise StoreError(f"results={self.root}: {name}/table.csv is missing") from None
         if hashlib.sha256(data).hexdigest() != provenance["table_sha256"]:
@@ -240,20 +248,10 @@ class Store:
 
     def read_figure(self, name: str) -> bytes | None:
         """The figure as PNG, None where there is none."""
-        path = self.folder(name) / "figure.png"
-        return path.read_bytes() if path.exists() else None
-
-    def _read_json(self, path: Path) -> dict[str, Any]:
-        where = path.relative_to(self.root)
         try:
-            values = json.loads(path.read_text())
+            return self.read(self.folder(name) / "figure.png", RECORD_BYTES)
         except FileNotFoundError:
-            raise StoreError(f"results={self.root}: {where} is missing") from None
-        except ValueError:
-            raise StoreError(f"results={self.root}: {where} cannot be read") from None
-        if not isinstance(values, dict):
-            raise StoreError(f"results={self.root}: {where} cannot be read")
-        return values
+            return None
 
     def names(self) -> list[str]:
         """Names that have a table or a sweep, in alphabetical order."""
@@ -262,16 +260,26 @@ class Store:
         return sorted(tables | sweeps)
 
     def folder(self, name: str) -> Path:
-        """Where a sweep's table, figure and verdict stand."""
-        return self.root / name
+        """Where a sweep's table, figure and verdict stand.
 
+        Raises
+        ------
+        StoreError
+            If the name is none that a sweep can have, or the folder is elsewhere.
+        """
+        return self.inside(self.root / self.checked_name(name))
 
-def _by_trial(segments: Iterable[Segment]) -> list[Row]:
-    """Rows by trial; of a trial in several segments those of the first."""
-    by_trial: dict[int, list[Row]] = {}
-    for segment in segments:
-        found: dict[int, list[Row]] = {}
-        for row in segment.rows():
-            found.setdefault(int(row["trial"]), []).append(row)
-        by_trial = found | by_trial
-    return [row for trial in sorted(by_trial) for row in by_trial[trial]]
+    def _by_trial(self, cell: Cell, segments: Iterable[Segment]) -> list[Row]:
+        """Rows by trial; of a trial in several segments those of the first."""
+        by_trial: dict[int, list[Row]] = {}
+        for segment in segments:
+            found: dict[int, list[Row]] = {}
+            try:
+                for row in segment.rows():
+                    found.setdefault(int(row["trial"]), []).append(row)
+            except DamageError:
+                raise StoreError(
+                    f"{self._folder(cell)}: holds rows of other than scalars"
+                ) from None
+            by_trial = found | by_trial
+        return [row for trial in sorted(by_trial) for row in by_trial[trial]]

@@ -18,6 +18,8 @@ MISSING = "nan"
 BATCH = 2_000
 """Rows that are held as mappings at a time, which take ten times the memory of columns."""
 NUMBERS = ("float64", "int64", "uint64")
+DTYPES = (*NUMBERS, "bool", "object", "str")
+"""Kinds of column that a table has."""
 
 
 def tabulate(rows: Iterable[Row]) -> pd.DataFrame:
@@ -80,7 +82,12 @@ def to_csv(table: pd.DataFrame) -> memoryview:
 
 
 def from_csv(data: bytes, types: Mapping[str, str]) -> pd.DataFrame:
-    """A table as it was before it was text, given its columns' types; floats come back exactly."""
+    """A table as it was before it was text, given its columns' types; floats come back exactly.
+
+    ValueError if it has other columns, or if there is no such type.
+    """
+    if not isinstance(types, dict) or any(dtype not in DTYPES for dtype in types.values()):
+        raise ValueError(f"columns must be of types {', '.join(DTYPES)}")
     if not types:
         return pd.DataFrame()
     options: dict[str, Any] = {
@@ -89,6 +96,8 @@ def from_csv(data: bytes, types: Mapping[str, str]) -> pd.DataFrame:
         "keep_default_na": False,
     }
     table = pd.read_csv(io.BytesIO(data), **options)
+    if list(table) != list(types):
+        raise ValueError("other columns")
     for name, dtype in types.items():
         if dtype not in NUMBERS:
             table[name] = _typed(table[name], dtype)

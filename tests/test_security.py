@@ -1,0 +1,501 @@
+"""Nothing that is read may run code, leave its folder or end in more than one line.
+
+Files that try to run something try to make the file `PWNED`; that it is not there is the proof.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import re
+import shutil
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness import report, schema, targets
+from harness.folder import RECORD_BYTES, StoreError
+from harness.matrices import Matrix, load_matrix
+from harness.mnist import weights
+from harness.schema import ConfigError
+from harness.store import Store
+from tests.conftest import ROOT, Outcome, Private, tree
+
+Harness = Callable[..., Outcome]
+PWNED = "PWNED"
+EVIL = "<script>alert(1)</script>"
+
+
+class Bomb:
+    """What unpickles by running a command."""
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return os.system, (f"touch {PWNED}",)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.chdir(tmp_path)
+    yield
+    assert not list(tmp_path.rglob(PWNED))
+
+
+@pytest.fixture
+def swept(toy: Private, undisturbed: Path, tmp_path: Path) -> Path:
+    """Results of the toy's sweep, a copy."""
+    return Path(shutil.copytree(undisturbed, tmp_path / "results"))
+
+
+@pytest.fixture
+def given(swept: Path) -> Path:
+    """The same as a stranger gives it away: without cells."""
+    shutil.rmtree(swept / "cells")
+    return swept
+
+
+def edit(path: Path, **changes: Any) -> None:
+    """Change a record."""
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def refusal_of_a_report(harness: Harness) -> str:
+    """The one line of a report on a results folder with something unusable in it."""
+    done = harness("report")
+    assert done.code == 2, done
+    assert "Traceback" not in done.err
+    lines = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, done
+    return lines[0]
+
+
+# --- A stranger's results -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["os", "../../x", "harness.app", "experiments", "", "toy.os"])
+def test_only_a_known_experiment_is_ever_imported(harness, given, name):
+    loaded = set(sys.modules)
+    edit(given / "toy" / "provenance.json", experiment=name)
+    assert re.search(
+        rf"experiment={re.escape(name)}: must be one of .*toy", refusal_of_a_report(harness)
+    )
+    assert set(sys.modules) <= loaded | set(schema.experiment_names())
+    with pytest.raises(ConfigError, match="must be one of"):
+        schema.build(name, {})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"experiment": ["toy"]}, "experiment=.*string"),
+        ({"experiment": None}, "experiment=None: .*string"),
+        ({"config": "x"}, "config=x: "),
+        ({"config": {}}, "missing"),
+        ({"config": {"_target_": "os.system"}}, "missing|unknown"),
+        ({"trial_seconds": "nan"}, "trial_seconds=nan: .*number"),
+        ({"rows": "many"}, "rows=many: .*integer"),
+        ({"cells": None}, "cells=None: .*integer"),
+        ({"blas": [1]}, r"blas\.0=1: "),
+        ({"profile": {"\x1b[2J": "x" * 10**6}}, "profile={.*string"),
+        ({"version": 99}, "version 99"),
+        ({"columns": {"trial": "S999999999"}}, "columns must be of types"),
+        ({"columns": [["trial"]]}, "columns must be of types"),
+        ({"columns": {"trial": "int64"}}, "other columns"),
+    ],
+)
+def test_a_provenance_of_wrong_values_is_refused_in_one_line(harness, given, changes, message):
+    edit(given / "toy" / "provenance.json", **changes)
+    line = refusal_of_a_report(harness)
+    assert re.search(message, line)
+    assert len(line) < 1000
+    assert line.isprintable()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\xff\xfe\x00", b"[" * 10**6, b'{"a":' * 10**6, b"9" * 10**5, pickle.dumps(Bomb())],
+    ids=["empty", "binary", "deep list", "deep mapping", "long number", "pickle"],
+)
+@pytest.mark.parametrize("record", ["toy/provenance.json", "cells/toy.sweep.json"])
+def test_a_record_of_garbage_is_refused_in_one_line(harness, swept, record, data):
+    (swept / record).write_bytes(data)
+    if record.startswith("toy"):
+        shutil.rmtree(swept / "cells")
+    assert f"{record} cannot be read" in refusal_of_a_report(harness)
+
+
+def test_a_giant_record_is_not_read(harness, given):
+    with (given / "toy" / "provenance.json").open("r+b") as stream:
+        stream.truncate(RECORD_BYTES + 1)
+    assert "67108865 bytes; at most 67108864 are read" in refusal_of_a_report(harness)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"experiment": "os"}, "experiment=os: must be one of"),
+        ({"cells": []}, "cells=.*at least 1"),
+        ({"cells": [1]}, r"cells\.0=1: "),
+        ({"cells": [{"inner": {"size": -1}}]}, r"inner\.size=-1: "),
+        ({"seed": "0"}, "seed=0: .*integer"),
+        ({"trials": [3]}, "trials=.*integer"),
+    ],
+)
+def test_a_sweep_of_wrong_values_is_refused_in_one_line(harness, swept, changes, message):
+    shutil.rmtree(swept / "toy")
+    edit(swept / "cells" / "toy.sweep.json", **changes)
+    assert re.search(message, refusal_of_a_report(harness))
+
+
+def test_a_sweep_of_endless_trials_takes_no_time(harness, swept):
+    edit(swept / "cells" / "toy.sweep.json", trials=10**15)
+    assert harness("report").code == 0
+    assert "0 of 4 cells complete, 1000000000000000 trials" in (swept / "REPORT.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "name", ["..", "", "cells", "REPORT.md", "report.html", "-x", f"a{EVIL[:8]}"]
+)
+def test_a_sweep_whose_name_is_none_is_refused_and_nothing_is_written_for_it(
+    harness, swept, tmp_path, name
+):
+    shutil.rmtree(swept / "toy")
+    record = swept / "cells" / "toy.sweep.json"
+    record.rename(record.with_name(f"{name}.sweep.json"))
+    before = set(tree(tmp_path))
+    line = refusal_of_a_report(harness)
+    assert f"{name!r} cannot be the name of a sweep: must be letters, digits" in line
+    assert set(tree(tmp_path)) <= before | {"results/REPORT.md", "results/report.html"}
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"draw": "text"},
+        {"status": float("nan")},
+        {"size": "../../x"},
+        {"draw": float("nan"), "size": float("inf")},
+    ],
+)
+def test_a_table_of_anything_is_reported_or_refused_in_one_line(harness, given, columns):
+    store = Store(given)
+    table, origin = store.read_table("toy")
+    store.write_table("toy", table.assign(**columns), origin)
+    done = harness("report")
+    assert done.code in (0, 2)
+    assert "Traceback" not in done.err
+    assert sum(line.startswith("error: ") for line in done.err.splitlines()) == (done.code == 2)
+
+
+@pytest.mark.parametrize("column", ["draw", "size", "status"])
+def test_a_table_without_a_column_is_refused_in_one_line(harness, given, column):
+    store = Store(given)
+    table, origin = store.read_table("toy")
+    store.write_table("toy", table.drop(columns=column), origin)
+    assert re.search(
+        rf"results: toy.* no column {column}|KeyError: .*{column}", refusal_of_a_report(harness)
+    )
+    assert "## toy" not in (given / "REPORT.md").read_text()
+
+
+def test_text_of_a_table_is_text_in_both_reports(harness, given):
+    store = Store(given)
+    table, origin = store.read_table("toy")
+    table[EVIL] = EVIL
+    table["status"] = EVIL
+    store.write_table("toy", table, origin | {"profile": EVIL, "commit": EVIL})
+    assert harness("report").code == 0
+    page = (given / "report.html").read_text()
+    assert page.count("<script") == 1
+    assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 5
+    assert EVIL not in (given / "REPORT.md").read_text()
+
+
+# --- Links ----------------------------------------------------------------------------------
+
+
+def outside(tmp_path: Path, moved: Path) -> Path:
+    """Move a file or folder out of the results and leave a link in its place."""
+    place = tmp_path / "elsewhere" / moved.name
+    place.parent.mkdir()
+    moved.rename(place)
+    moved.symlink_to(place)
+    return place.parent
+
+
+@pytest.mark.parametrize("part", ["toy", "toy/table.csv", "toy/provenance.json", "cells/toy"])
+def test_a_link_out_of_the_folder_is_refused_and_nothing_behind_it_changes(
+    harness, swept, tmp_path, part
+):
+    if not part.startswith("cells"):
+        shutil.rmtree(swept / "cells")
+    elsewhere = outside(tmp_path, swept / part)
+    before = tree(elsewhere)
+    assert "is a link that leads out of the folder" in refusal_of_a_report(harness)
+    assert tree(elsewhere) == before
+
+
+def test_a_cell_behind_a_link_is_not_even_set_aside_as_damaged(swept, tmp_path):
+    segment = next((swept / "cells" / "toy").rglob("*.json"))
+    elsewhere = outside(tmp_path, segment)
+    (elsewhere / segment.name).write_text("not ours")
+    with pytest.raises(StoreError, match="leads out of the folder"):
+        report.update(Store(swept), "toy")
+    assert tree(elsewhere) == {segment.name: b"not ours"}
+
+
+def test_a_figure_behind_a_link_is_not_shown(given, tmp_path):
+    outside(tmp_path, given / "toy" / "figure.png")
+    with pytest.raises(StoreError, match="leads out of the folder"):
+        Store(given).read_figure("toy")
+
+
+def test_a_link_that_leads_to_itself_is_refused(harness, given):
+    (given / "toy" / "table.csv").unlink()
+    (given / "toy" / "table.csv").symlink_to("table.csv")
+    store = Store(given)
+    with pytest.raises(StoreError, match=r"link that leads out|cannot be read"):
+        store.read_table("toy")
+
+
+def test_a_pipe_is_not_waited_for(harness, given):
+    (given / "toy" / "provenance.json").unlink()
+    os.mkfifo(given / "toy" / "provenance.json")
+    assert "toy/provenance.json is no file" in refusal_of_a_report(harness)
+
+
+def test_a_results_folder_that_is_a_link_itself_is_fine(harness, swept, tmp_path):
+    (tmp_path / "alias").symlink_to(swept)
+    assert harness("report", "results=alias").code == 0
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "3",
+        '["x"]',
+        '[{"trial": "0", "seconds": 1}]',
+        '[{"trial": 0, "seconds": "1"}]',
+        '[{"trial": 0}]',
+        '[{"trial": 0, "seconds": 1, "x": {"y": 1}}]',
+        "[" * 10**5,
+    ],
+)
+def test_rows_that_no_run_writes_are_set_aside_whatever_their_checksum(swept, rows):
+    store = Store(swept)
+    [segment, *_] = sorted((swept / "cells" / "toy").rglob("*.json"))
+    header = json.dumps({"sha256": hashlib.sha256(rows.encode()).hexdigest()})
+    segment.write_text(f"{header}\n{rows}\n")
+    report.update(store, "toy")
+    assert not segment.exists()
+    assert segment.with_name(segment.name + ".damaged").exists()
+
+
+# --- Matrices and weights -------------------------------------------------------------------
+
+
+def test_a_pickled_matrix_is_refused(tmp_path):
+    path = tmp_path / "W.npy"
+    np.save(path, np.array([[Bomb()]], dtype=object), allow_pickle=True)
+    with pytest.raises(ValueError, match=r"network\.weights=.*must be a \.npy or \.npz"):
+        load_matrix(str(path))
+    path.write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(ValueError, match=r"network\.weights=.*must be a \.npy or \.npz"):
+        load_matrix(str(path))
+    np.savez(tmp_path / "W.npz", W=np.array([Bomb()], dtype=object), allow_pickle=True)
+    with pytest.raises(ValueError, match=r"network\.weights=.*must be a \.npy or \.npz"):
+        load_matrix(str(tmp_path / "W.npz"))
+
+
+@pytest.mark.parametrize("data", [b"PK\x03\x04", b"PK\x05\x06" + bytes(18)])
+def test_a_damaged_archive_is_one_line(tmp_path, data):
+    (tmp_path / "W.npz").write_bytes(data)
+    with pytest.raises(ValueError, match=r"must be a \.npy or \.npz") as refusal:
+        load_matrix(str(tmp_path / "W.npz"))
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_member_of_an_archive_stays_in_it(tmp_path):
+    with zipfile.ZipFile(tmp_path / "W.npz", "w") as archive:
+        archive.writestr(f"../{PWNED}", "x")
+    with pytest.raises(ValueError, match="real matrix"):
+        load_matrix(str(tmp_path / "W.npz"))
+    assert not (tmp_path.parent / PWNED).exists()
+
+
+def test_a_stored_cell_opens_no_file_until_it_is_measured(tmp_path):
+    """Its weights are a path of whoever measured it; here it may be anything."""
+    stored = {"n": 3, "ell": 9, "law": "file", "weights": "/dev/stdin", "sha256": "0" * 16}
+    matrix = Matrix(**stored)
+    assert (matrix.n, matrix.ell, matrix.law) == (3, 9, "file")
+    path = tmp_path / "W.npy"
+    np.save(path, np.ones((9, 3)))
+    other = Matrix(**stored | {"weights": str(path)})
+    with pytest.raises(ValueError, match=r"network\.sha256=0000000000000000: the file has"):
+        other.sample(np.random.default_rng(0))
+    fresh = Matrix(n=1, ell=1, law="gaussian", weights=str(path)).prepared()
+    again = Matrix(**vars(fresh))
+    np.testing.assert_array_equal(again.sample(np.random.default_rng(0)), np.ones((9, 3)))
+    assert again == fresh
+
+
+def test_a_malicious_checkpoint_is_not_unpickled(tmp_path):
+    torch = pytest.importorskip("torch")
+    from harness import training
+
+    torch.save({"step": Bomb()}, tmp_path / "a.pt")
+    (tmp_path / "b.pt").write_bytes(pickle.dumps(Bomb()))
+    (tmp_path / "c.pt").write_bytes(b"")
+    for name in ("a.pt", "b.pt", "c.pt"):
+        assert training._read(tmp_path / name) is None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        pickle.dumps(Bomb()),
+        (2**62).to_bytes(8, "little") + b"{}",
+        (8).to_bytes(8, "little") + b'{"a":1} ',
+    ],
+)
+def test_weights_that_are_no_safetensors_are_refused_in_one_line(tmp_path, data):
+    (tmp_path / "w.safetensors").write_bytes(data)
+    sums = {"w.safetensors": weights.checksum(data)}
+    (tmp_path / weights.CHECKSUMS).write_text(json.dumps(sums))
+    with pytest.raises(weights.WeightsError, match="is no safetensors file"):
+        weights.load("w", tmp_path)
+
+
+# --- Configurations -------------------------------------------------------------------------
+
+TOUCH = "subprocess.run"
+CALLS = [
+    f"hydra.launcher._target_={TOUCH} +hydra.launcher.args=[touch,{PWNED}]",
+    "hydra.launcher._target_=hydra_plugins.harness_sweeper.app.os.system",
+    f"hydra.sweeper._target_={TOUCH}",
+    f"+hydra.sweeper.params={{a:{{_target_:builtins.open,file:{PWNED},mode:w}}}}",
+    f"+hydra.launcher.extra={{_target_:builtins.open,file:{PWNED},mode:w}}",
+    f"+hydra.launcher.extra=[{{_target_:builtins.open,file:{PWNED},mode:w}}]",
+    f"+hydra.callbacks.x={{_target_:builtins.open,file:{PWNED},mode:w}}",
+    f"+hydra.callbacks.x={{_target_:{TOUCH},args:[touch,{PWNED}]}}",
+    "+hydra.callbacks.x={_target_:hydra_plugins.harness_sweeper.app.Store,root:x}",
+    f"+hydra.job_logging.handlers.x={{class:builtins.open,file:{PWNED},mode:w}}",
+    f"+hydra.hydra_logging.handlers.x={{class:{TOUCH},args:[touch,{PWNED}]}}",
+    f"+hydra.hydra_logging.formatters.x={{class:{TOUCH},args:[touch,{PWNED}]}}",
+    f"+hydra.job_logging.handlers.x={{class:logging.os.system,command:'touch {PWNED}'}}",
+    "+hydra.job_logging.handlers.x={class:logging.StreamHandler,stream:ext://os.environ}",
+    "hydra.job_logging.handlers.console.class=${nowhere}",
+]
+
+
+@pytest.mark.parametrize("mode", [(), ("-m",)], ids=["run", "sweep"])
+@pytest.mark.parametrize("call", CALLS)
+def test_a_call_that_a_configuration_names_is_refused_before_it_is_made(harness, mode, call):
+    line = harness(*mode, "experiment=toy", *re.split(r" (?=\+)", call)).refusal
+    assert re.search(r"hydra\..*(_target_|class|stream)=.*: (must be one of|is not allowed)", line)
+
+
+def test_a_known_launcher_and_plain_logging_are_fine(harness):
+    launcher = "hydra.launcher._target_=hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+    stream = "hydra.job_logging.handlers.console.stream=ext://sys.stdout"
+    assert harness("-m", "experiment=toy", launcher, stream).code == 0
+
+
+def yaml_of(private: Private, folder: Path, text: str) -> list[str]:
+    """A --config-dir with the experiment `evil`, the toy's with some lines more."""
+    conf = folder / "conf"
+    (conf / "experiment").mkdir(parents=True)
+    toys = (private.conf / "experiment" / "toy.yaml").read_text()
+    (conf / "experiment" / "evil.yaml").write_text(toys + text)
+    return ["--config-dir", str(conf), "experiment=evil"]
+
+
+@pytest.mark.parametrize("mode", [(), ("-m",)], ids=["run", "sweep"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"hydra: {{callbacks: {{x: {{_target_: builtins.open, file: {PWNED}, mode: w}}}}}}",
+        f"evil: {{_target_: builtins.open, file: {PWNED}, mode: w}}\n"
+        "hydra: {callbacks: {x: '${evil}'}}",
+        f"evil: {{_target_: builtins.open, file: {PWNED}, mode: w}}\n"
+        "hydra: {callbacks: {x: '${oc.create:${evil}}'}}",
+        f"hydra: {{job_logging: {{handlers: {{x: {{class: builtins.open, file: {PWNED}}}}}}}}}",
+        "hydra: {job_logging: {handlers: '${evil.${hydra.job.num}}'}}",
+    ],
+    ids=["plain", "reference", "created", "logging", "later"],
+)
+def test_a_call_in_a_file_is_refused_in_the_same_way(harness, private, tmp_path, mode, text):
+    line = harness(*mode, *yaml_of(private, tmp_path, text)).refusal
+    assert re.search(r"hydra\..*: is not allowed|hydra\..*: must be one of", line)
+
+
+def test_a_target_in_an_experiment_s_own_settings_is_an_unknown_key(harness, private, tmp_path):
+    text = f"inner: {{_target_: builtins.open, file: {PWNED}, size: 1, sizes: null}}"
+    arguments = yaml_of(private, tmp_path, "")
+    toys = (tmp_path / "conf" / "experiment" / "evil.yaml").read_text()
+    (tmp_path / "conf" / "experiment" / "evil.yaml").write_text(
+        re.sub(r"^inner: .*$", text, toys, flags=re.M)
+    )
+    assert "inner._target_=builtins.open: unknown key" in harness(*arguments).refusal
+
+
+@pytest.mark.parametrize("axis", ["hydra.job.name", "+hydra.callbacks", "hydra/launcher"])
+def test_an_axis_is_no_setting_of_hydra(harness, private, tmp_path, axis):
+    with pytest.raises(ConfigError, match="must be a setting of the experiment"):
+        targets.check_axis(axis)
+    grids = yaml_of(private, tmp_path, f"hydra: {{sweeper: {{grids: [{{{axis}: [1, 2]}}]}}}}")
+    line = harness("-m", *grids).refusal
+    assert f"{axis.lstrip('+')}: an axis must be a setting of the experiment" in line
+
+
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_what_a_single_cell_would_call_is_refused_in_the_process_that_runs_it(
+    private, tmp_path, launcher
+):
+    """The class depends on a coordinate: the configuration of the sweep itself is harmless."""
+    text = (
+        "hydra:\n"
+        "  job: {env_set: {plain: logging.StreamHandler, fancy: builtins.open}}\n"
+        "  job_logging: {handlers: {x: {class: '${hydra.job.env_set.${method}}'}}}\n"
+    )
+    arguments = ["-m", *yaml_of(private, tmp_path, text), f"hydra/launcher={launcher}"]
+    done = private.run(tmp_path, *arguments)
+    assert done.code == 2, done
+    assert "hydra.job_logging.handlers.x.class=builtins.open: must be one of" in done.err
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"evil: !!python/object/apply:os.system ['touch {PWNED}']",
+        f"evil: !!python/object/new:os.system ['touch {PWNED}']",
+        "evil: !!python/name:os.system",
+        "evil: !!python/module:antigravity",
+        "evil: [",
+    ],
+)
+def test_yaml_makes_no_objects(harness, private, tmp_path, text):
+    line = harness(*yaml_of(private, tmp_path, text)).refusal
+    assert re.search(r"evil\.yaml.*line", line)
+    assert "antigravity" not in sys.modules
+
+
+def test_nothing_in_the_code_unpickles_or_evaluates():
+    """Loaders that run what they read, by name; `torch.load` always with weights_only."""
+    risky = re.compile(
+        r"\bpickle\b|\bmarshal\b|\bshelve\b|\bjoblib\.load\b|allow_pickle=True|\beval\(|\bexec\(|"
+        r"yaml\.(unsafe_|full_)?load\b|read_pickle|\binstantiate\("
+    )
+    for package in ("harness", "experiments", "hydra_plugins"):
+        for path in (ROOT / package).rglob("*.py"):
+            text = path.read_text()
+            assert not risky.search(text.replace("import torch\n", "").replace(".eval()", "")), path
+            assert text.count("torch.load(") == text.count("weights_only=True"), path
