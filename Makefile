@@ -1,5 +1,5 @@
 # make reproduce   virtual environment, then every experiment in a profile, then results/REPORT.md
-#                  (the benchmark alone on the machine, the others on all cores)
+#                  (what measures times alone on the machine, the others on all cores)
 # make report      verdicts, figures and report again from what is stored; measures nothing
 # make test        the tests;  make lint  ruff and mypy;  make venv  the virtual environment alone
 
@@ -20,7 +20,8 @@ venv: .venv/installed
 
 reproduce: venv
 	@failed=0; for experiment in $(EXPERIMENTS); do \
-		launcher=$(LAUNCHER); [ $$experiment = benchmark ] && launcher=basic; \
+		launcher=$(LAUNCHER); \
+		case $$experiment in benchmark|storage) launcher=basic;; esac; \
 		$(BIN)/harness -m experiment=$$experiment profile=$(PROFILE) results=$(RESULTS) \
 			hydra/launcher=$$launcher || { code=$$?; [ $$code -eq 130 ] && exit $$code; failed=1; }; \
 	done; \
