@@ -1,6 +1,6 @@
 # make reproduce   virtual environment, then every experiment in a profile, then results/REPORT.md
 #                  and the same as one page, results/report.html
-#                  (the benchmark alone on the machine, the others on all cores)
+#                  (what measures times alone on the machine, the others on all cores)
 # make extra       what the MNIST part needs besides (PyTorch, digits);  make mnist  its experiments
 # make report      verdicts, figures and report again from what is stored; measures nothing
 # make test        the tests;  make lint  ruff and mypy;  make venv  the virtual environment alone
@@ -32,7 +32,8 @@ reproduce: venv
 			$(BIN)/python -c 'import mlxtend, PIL, skimage, torch' 2>/dev/null || \
 			{ echo "$$experiment: left out, it needs \`make extra\`"; continue; };; \
 		esac; \
-		launcher=$(LAUNCHER); [ $$experiment = benchmark ] && launcher=basic; \
+		launcher=$(LAUNCHER); \
+		case $$experiment in benchmark|storage) launcher=basic;; esac; \
 		$(BIN)/harness -m experiment=$$experiment profile=$(PROFILE) results=$(RESULTS) \
 			hydra/launcher=$$launcher || { code=$$?; [ $$code -eq 130 ] && exit $$code; failed=1; }; \
 	done; \

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ def provenance() -> dict[str, Any]:
     }
 
 
+@cache
 def blas_kernel() -> str:
     """The kernel that BLAS chose for this processor, which the last bits of products depend on."""
     kernels = {

@@ -30,7 +30,7 @@ from typing import Any
 import pandas as pd
 
 from harness import tables
-from harness.claims import Row, columns
+from harness.claims import Row
 from harness.files import StoreError, entries, reason, set_aside, write_atomically
 from harness.folder import RECORD_BYTES, Folder
 from harness.provenance import blas_kernel
@@ -180,7 +180,7 @@ class Store(Folder):
             gathered.seconds += sum(seconds.values())
             gathered.complete += len(seconds) == trials
             gathered.kernels.update(segment.kernel for segment in segments)
-            place = {k: v for k, v in columns(cell.experiment).items() if v is not None}
+            place = {k.rpartition(".")[2]: v for k, v in cell.facts["coordinates"].items()}
             for row in rows:
                 del row["seconds"]
                 yield place | row

@@ -43,6 +43,7 @@ ROWS: dict[str, int] = {
     "harness.segments": 3,
     "harness.tables": 3,
     "harness.store": 3,
+    "experiments.storage": 3,
     "harness.compare": 3,
     "harness.runner": 3,
     "harness.training": 3,

@@ -98,6 +98,7 @@ SHRUNK = {
         {"network.n": 3, "network.p": 3, "network.ell": ell, "starts": 8, "max_steps": 20}
         for ell in (30, 60)
     ],
+    "storage": [{"cells": cells, "rows": 3, "columns": 2} for cells in (4, 16)],
     "stationary_points": [{"network.ell": ell, "budget": 50, "max_steps": 20} for ell in (30, 60)],
     "torus": [
         {"network.ell": ell, "network.d": d, "network.s": d, "points": 12}
@@ -481,6 +482,26 @@ def test_benchmark_verdicts() -> None:
     for claim in ("grid", "descent", "descent_eager", "descent_deep"):
         assert absent[claim] == Verdict.INCONCLUSIVE
     assert absent["residual"] == Verdict.SUPPORTED
+
+
+def test_storage_verdicts() -> None:
+    experiment = configured("storage")
+
+    def table(exponent: float, loop: float, memory: int, trials: int = 20) -> pd.DataFrame:
+        seconds = {"plan": 0.5, "collect": 1.0, "loop": loop, "csv": 1.0}
+        rows = [
+            {"cells": cells, "rows": 10, "trial": trial, "method": method, "status": "ok"}
+            | {"time": time * cells**exponent, "memory": memory, "table_memory": 10}
+            for cells in (100, 1000)
+            for trial in range(trials)
+            for method, time in seconds.items()
+        ]
+        return pd.DataFrame(rows)
+
+    assert set(verdicts(experiment, table(1.0, 1.0, 20)).values()) == {Verdict.SUPPORTED}
+    assert set(verdicts(experiment, table(2.0, 0.1, 90)).values()) == {Verdict.REFUTED}
+    few = table(1.0, 1.0, 20, trials=1)
+    assert set(verdicts(experiment, few).values()) == {Verdict.INCONCLUSIVE}
 
 
 # What the trials measure
