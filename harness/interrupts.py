@@ -8,13 +8,18 @@ cannot carry it.
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 """Ctrl-C; and what `kill`, a scheduler's cancellation and its time limit send first."""
 
-_received: list[int] = []
+REPEAT_SECONDS = 5.0
+"""SIGTERM again within this time is the same request: Slurm sends it to a job and by its srun."""
+
+_received: list[tuple[int, float]] = []
+"""Numbers of signals that came, and when."""
 
 
 def seen() -> bool:
@@ -24,7 +29,7 @@ def seen() -> bool:
 
 def exit_code() -> int:
     """128 and the signal's number, as shells have it."""
-    return 128 + (_received[0] if _received else signal.SIGINT)
+    return 128 + (_received[0][0] if _received else signal.SIGINT)
 
 
 @contextmanager
@@ -32,7 +37,11 @@ def remembered() -> Iterator[None]:
     """Let the signals raise KeyboardInterrupt, so that every `finally` runs; remember the first."""
 
     def remember(number: int, frame: object) -> None:
-        _received.append(number)
+        now = time.monotonic()
+        again = any(old == number and now - then < REPEAT_SECONDS for old, then in _received)
+        _received.append((number, now))
+        if number == signal.SIGTERM and again:  # would cut short what the first one made be stored
+            return
         raise KeyboardInterrupt
 
     _received.clear()

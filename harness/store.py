@@ -22,6 +22,7 @@ import io
 import json
 import logging
 import os
+import shutil
 import tempfile
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -72,12 +73,26 @@ def digest(values: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Store:
-    """A results folder."""
+    """A results folder; one that is only looked at is left as it is, or missing as it is."""
 
     root: Path
+    look: bool = False
 
     def check(self) -> None:
         """Raise StoreError unless the folder can be written and its cells are of this schema."""
+        if not self.look:
+            self._check_writable()
+        version = self._schema_file
+        found = str(SCHEMA)
+        if version.exists():
+            found = version.read_text(errors="replace").strip()
+        if found != str(SCHEMA):
+            raise StoreError(
+                f"results={self.root}: holds cells of schema {found[:20]!r}; "
+                f"this version reads schema {SCHEMA}: choose another folder"
+            )
+
+    def _check_writable(self) -> None:
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             cells = self._schema_file.parent
@@ -89,15 +104,6 @@ class Store:
             raise StoreError(
                 f"results={self.root}: must be a folder that can be written ({reason})"
             ) from None
-        version = self._schema_file
-        found = str(SCHEMA)
-        if version.exists():
-            found = version.read_text(errors="replace").strip()
-        if found != str(SCHEMA):
-            raise StoreError(
-                f"results={self.root}: holds cells of schema {found[:20]!r}; "
-                f"this version reads schema {SCHEMA}: choose another folder"
-            )
 
     # Cells
 
@@ -134,6 +140,10 @@ class Store:
         stored = {row["trial"] for row in self.rows(cell)}
         return [trial for trial in range(trials) if trial not in stored]
 
+    def bytes(self, cell: Cell) -> int:
+        """Size of a cell's stored rows on the disk."""
+        return sum(path.stat().st_size for path in self._folder(cell).glob("*.json"))
+
     def _segment(self, path: Path) -> list[Row]:
         try:
             header, payload = path.read_bytes().splitlines()
@@ -143,6 +153,8 @@ class Store:
         except FileNotFoundError:  # set aside by another process a moment ago
             return []
         except (ValueError, KeyError, TypeError):
+            if self.look:
+                return []
             log.warning("damaged cell file set aside, its trials will be measured again: %s", path)
             with contextlib.suppress(FileNotFoundError):
                 os.replace(path, path.with_name(path.name + ".damaged"))
@@ -273,3 +285,8 @@ def write_atomically(path: Path, data: bytes) -> None:
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder of working files with all that it holds, if it is there."""
+    shutil.rmtree(folder, ignore_errors=True)
