@@ -10,21 +10,18 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import logging
 import os
 import re
+import shlex
 import sys
 import time
-import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import hydra
 import yaml
-from annotated_types import Ge
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
@@ -34,14 +31,15 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import StringConstraints, TypeAdapter
+from pydantic import TypeAdapter
 
-from harness import compare, interrupts, report, schema, targets, training
-from harness.claims import Settings
+from harness import compare, failures, interrupts, planning, report, schema, targets, training
+from harness.failures import CellsFailedError, Failure
 from harness.files import StoreError
-from harness.folder import NAME, RESERVED
+from harness.jobs import grouped, run_job, unpack
 from harness.mnist.images import ImageError
 from harness.mnist.weights import WeightsError
+from harness.planning import Run
 from harness.progress import progress
 from harness.result import in_one_line
 from harness.runner import run_cell
@@ -60,40 +58,9 @@ BAD_INPUT = (
     yaml.YAMLError,
 )
 BAD_INPUT_CODE = 2
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
-
-
-@dataclass(frozen=True)
-class Run(Settings):
-    """What a run is apart from its experiment's own fields.
-
-    name : of the folder under results/ that the sweep's table and figure go to.
-    """
-
-    experiment: str
-    name: Annotated[str, StringConstraints(pattern=NAME)]
-    profile: str
-    seed: Annotated[int, Ge(0)]
-    trials: Annotated[int, Ge(1)]
-    results: Annotated[str, StringConstraints(min_length=1)]
-
-    def __post_init__(self) -> None:
-        if self.name.lower() in {name.lower() for name in RESERVED}:  # as some file systems see it
-            raise ValueError(f"name={self.name}: must not be one of {', '.join(RESERVED)}")
-
-    @property
-    def store(self) -> Store:
-        return Store(Path(self.results))
-
-
 HELP = {"--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--info", "-i"}
 PROFILES = "profiles"
 """Node of an experiment's YAML with the values that depend on the profile."""
-
-
-class CellsFailedError(Exception):
-    """Some cells of a sweep raised; the others are stored."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -110,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "interrupted: what is stored is kept; the same command goes on from there",
             file=sys.stderr,
         )
-        return INTERRUPTED
+        return interrupts.exit_code()
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -170,35 +137,34 @@ def _check_choice(arguments: Sequence[str]) -> None:
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
-def _hydra_main(cfg: DictConfig) -> str | None:
-    """One Hydra job: one cell.  In a sweep a failure is returned as text, not raised."""
+def _hydra_main(cfg: DictConfig) -> list[tuple[str, Failure]]:
+    """One Hydra job: one cell, or in a sweep its batch.  What fails in a sweep is returned."""
     try:
         run, cell = read(cfg)
+        batch = [cell] if run.batch is None else unpack(run.batch, run.experiment, run.seed)
         run.store.check()
     except BAD_INPUT as error:  # Hydra prints lines of its own for anything but SystemExit
         if interrupts.seen():
             raise
         raise SystemExit(_refuse(error)) from None
+    threads = _threads()
     if HydraConfig.get().mode == RunMode.MULTIRUN:
-        try:
-            run_cell(run.store, cell, run.trials, _threads())
-        except StoreError as error:  # a full disk: one line says it all
-            log.error("a cell of %s failed: %s", run.experiment, error)
-            return str(error).partition(": ")[2]  # without the file: told once for all cells
-        except Exception:
-            if interrupts.seen():
-                raise
-            log.exception("a cell of %s failed", run.experiment)
-            return traceback.format_exc()
-        return None
-    measured = run_cell(run.store, cell, run.trials, _threads())
+        return run_job(run.store, batch, run.trials, threads)
+    if run.plan:
+        print(planning.plan(run, [cell], lambda _: 1 if cell.experiment.alone else threads))
+        return []
+    measured = run_cell(run.store, cell, run.trials, threads)
     table, _ = run.store.collect([cell], run.trials)
     print(table.to_string(index=False, max_colwidth=40))
     print(
         f"{run.trials} trials ({measured} measured now) of one cell; "
         f"`harness -m experiment={run.experiment}` runs the sweep and judges it"
     )
-    return None
+    return []
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 
 
 def _threads() -> int:
@@ -207,9 +173,31 @@ def _threads() -> int:
     A Slurm job has the cores that it asked for.
     """
     hydra = HydraConfig.get()
-    if hydra.mode == RunMode.MULTIRUN and hydra.runtime.choices["hydra/launcher"] != "basic":
-        return int(os.environ.get("SLURM_CPUS_PER_TASK", 1))
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    match hydra.runtime.choices["hydra/launcher"] if hydra.mode == RunMode.MULTIRUN else "basic":
+        case "basic":
+            return _cores()
+        case "slurm":
+            return int(os.environ.get("SLURM_CPUS_PER_TASK", 1))
+        case _:
+            return 1
+
+
+def _workers(hydra: DictConfig, jobs: int, alone: bool) -> int | None:
+    """Trials that a sweep runs side by side; None for a launcher that is not known.
+
+    `alone` is of an experiment that runs a cell's trials one after the other.
+    """
+    launcher = hydra.launcher
+    match hydra.runtime.choices["hydra/launcher"]:
+        case "basic":
+            return 1 if alone else _cores()
+        case "joblib":
+            workers = launcher.n_jobs
+            return min(jobs, workers if workers > 0 else max(1, _cores() + 1 + workers))
+        case "slurm":
+            return min(jobs, launcher.array_parallelism) * (1 if alone else launcher.cpus_per_task)
+        case _:
+            return None
 
 
 def read(cfg: DictConfig) -> tuple[Run, Cell]:
@@ -231,7 +219,7 @@ def read(cfg: DictConfig) -> tuple[Run, Cell]:
 def run_sweep(
     base: DictConfig,
     configs: Sequence[DictConfig],
-    launch: Callable[[Sequence[int]], list[str | None]],
+    launch: Callable[[Sequence[Sequence[Cell]]], Mapping[str, Failure]],
 ) -> None:
     """Validate all cells, launch those with trials missing, then collect, judge and draw.
 
@@ -239,81 +227,65 @@ def run_sweep(
     ----------
     base : the configuration without the swept values; its experiment judges and draws.
     configs : one configuration a cell.
-    launch : runs the cells with the given indices by Hydra's launcher, returns their failures.
+    launch : runs jobs of some cells each by Hydra's launcher; returns why cells failed, by key.
 
     Raises
     ------
     CellsFailedError
-        At the end, if a cell raised.
+        At the end, if cells are not finished.
     """
     start = time.monotonic()
     run, template = read(base)
     runs, all_cells = zip(*(read(config) for config in configs), strict=True)
-    _check_alike(run, runs, [template, *all_cells])
-    index = {cell.key: i for i, cell in reversed(list(enumerate(all_cells)))}  # grids may overlap
-    cells = [all_cells[i] for i in sorted(index.values())]
-    run.store.check()
-    run.store.write_sweep(run.name, _sweep_record(run, template, cells))
-
-    todo = [index[cell.key] for cell in cells if run.store.missing(cell, run.trials)]
-    failures: list[str] = []
+    cells = planning.distinct(run, runs, template, all_cells)
+    store = run.store
+    store.check()
+    if run.plan:
+        alone = template.experiment.alone
+        print(planning.plan(run, cells, lambda jobs: _workers(base.hydra, jobs, alone)))
+        return
+    store.write_sweep(run.name, planning.record(run, template, cells))
+    todo = [cell for cell in cells if store.missing(cell, run.trials)]
+    why: Mapping[str, Failure] = {}
     if todo:
-        with progress(run.store, run.name, cells, run.trials):
+        with progress(store, run.name, cells, run.trials):
             try:
-                failures = [text for text in launch(todo) if text is not None]
+                why = launch(grouped(todo, run.cells_per_job))
             except BAD_INPUT:
                 raise
             except Exception as error:  # of the launcher: a worker was killed, say
                 if interrupts.seen():
                     raise
-                failures = [f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"]
-    _conclude(run, cells, failures, time.monotonic() - start)
+                why = dict.fromkeys((cell.key for cell in todo), failures.failure(error))
+    _conclude(run, cells, why, time.monotonic() - start)
 
 
-def _check_alike(run: Run, runs: Sequence[Run], cells: Sequence[Cell]) -> None:
-    """Refuse a sweep over what is no coordinate."""
-    for other, key in itertools.product(runs, schema.RUN_KEYS):
-        if (value := getattr(other, key)) != getattr(run, key):
-            raise schema.ConfigError(
-                f"{key}={getattr(run, key)},{value}: must be the same in all cells of a sweep"
-            )
-    if len({str(getattr(cell.experiment, "thresholds", None)) for cell in cells}) > 1:
-        raise schema.ConfigError("thresholds: must be the same in all cells of a sweep")
-
-
-def _conclude(run: Run, cells: Sequence[Cell], failures: Sequence[str], seconds: float) -> None:
+def _conclude(
+    run: Run, cells: Sequence[Cell], why: Mapping[str, Failure], wall_seconds: float
+) -> None:
     """Collect, judge, draw; raise CellsFailedError if trials are missing all the same."""
-    unfinished = sum(bool(run.store.missing(cell, run.trials)) for cell in cells)
+    failed = [cell for cell in cells if run.store.missing(cell, run.trials)]
     try:
-        report.update(run.store, run.name, wall_seconds=seconds)
+        report.update(run.store, run.name, wall_seconds=wall_seconds)
         print(report.verdict_lines(run.store, run.name))
         print(f"report: {report.write(run.store)}")
     except StoreError as error:
-        if not unfinished:
+        if not failed:
             raise
         log.error("%s cannot be judged or drawn: %s", run.name, error)
     except Exception:
-        if not unfinished or interrupts.seen():
+        if not failed or interrupts.seen():
             raise
         log.exception("%s cannot be judged or drawn with cells missing", run.name)
-    if unfinished:
-        kinds = sorted({text.strip().splitlines()[-1] for text in failures})
-        raise CellsFailedError(
-            f"{unfinished} of {len(cells)} cells failed ({'; '.join(kinds) or 'not measured'}); "
-            "the same command runs only what is missing"
-        )
+    if failed:
+        raise CellsFailedError(failures.report(failed, cells, why, _command()))
 
 
-def _sweep_record(run: Run, template: Cell, cells: Sequence[Cell]) -> dict[str, Any]:
-    """What `report.update` needs to collect the sweep again."""
-    return {
-        "experiment": run.experiment,
-        "profile": run.profile,
-        "seed": run.seed,
-        "trials": run.trials,
-        "config": schema.dump(run.experiment, template.experiment),
-        "cells": [schema.dump(run.experiment, cell.experiment) for cell in cells],
-    }
+def _command() -> str:
+    """The command line as it was given, for a shell."""
+    program = Path(sys.argv[0]).name
+    start = ["python", "-m", "harness"] if program == "__main__.py" else [program]
+    return shlex.join([*start, *sys.argv[1:]])
 
 
 def _report(arguments: Sequence[str]) -> int:

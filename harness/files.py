@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import time
 import uuid
 from collections.abc import Iterator
@@ -110,6 +111,11 @@ def set_aside(path: Path) -> None:
         pass
     except OSError as error:
         raise StoreError(f"{path}: is damaged and cannot be set aside ({reason(error)})") from error
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder of working files with all that it holds, if it is there."""
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def reason(error: OSError) -> str:

@@ -1,40 +1,56 @@
-"""Ctrl-C, remembered: a library may turn a KeyboardInterrupt into an error of its own.
+"""Ctrl-C and `kill`, remembered: a library may turn a KeyboardInterrupt into an error of its own.
 
 OmegaConf does when it meets a copy of a configuration: its `finally` raises that None has no
-attribute.  The flag stands in a module of its own, since functions that are sent to workers cannot
-carry it.
+attribute.  The memory stands in a module of its own, since functions that are sent to workers
+cannot carry it.
 """
 
 from __future__ import annotations
 
 import signal
-import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_seen = threading.Event()
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""Ctrl-C; and what `kill`, a scheduler's cancellation and its time limit send first."""
+
+REPEAT_SECONDS = 5.0
+"""SIGTERM again within this time is the same request: Slurm sends it to a job and by its srun."""
+
+_received: list[tuple[int, float]] = []
+"""Numbers of signals that came, and when."""
 
 
 def seen() -> bool:
-    """Whether Ctrl-C was pressed since `remembered` was entered."""
-    return _seen.is_set()
+    """Whether one of the signals came since `remembered` was entered."""
+    return bool(_received)
+
+
+def exit_code() -> int:
+    """128 and the signal's number, as shells have it."""
+    return 128 + (_received[0][0] if _received else signal.SIGINT)
 
 
 @contextmanager
 def remembered() -> Iterator[None]:
-    """Let Ctrl-C raise KeyboardInterrupt as ever, and remember it."""
+    """Let the signals raise KeyboardInterrupt, so that every `finally` runs; remember the first."""
 
     def remember(number: int, frame: object) -> None:
-        _seen.set()
+        now = time.monotonic()
+        again = any(old == number and now - then < REPEAT_SECONDS for old, then in _received)
+        _received.append((number, now))
+        if number == signal.SIGTERM and again:  # would cut short what the first one made be stored
+            return
         raise KeyboardInterrupt
 
-    _seen.clear()
-    before = signal.getsignal(signal.SIGINT)
-    if before == signal.SIG_IGN:  # a process that is to go on when its terminal does not
-        yield
-        return
-    signal.signal(signal.SIGINT, remember)
+    _received.clear()
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number, handler in before.items():
+        if handler != signal.SIG_IGN:  # of a process that is to go on when its terminal does not
+            signal.signal(number, remember)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -55,16 +55,17 @@ def _measured(cell: Cell, trials: Sequence[int], threads: int) -> Iterator[list[
         return [] if stop.is_set() else measure(cell, trial)
 
     error: BaseException | None = None
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            for done in as_completed([pool.submit(one, trial) for trial in trials]):
-                if fault := done.exception():  # those that run are kept, the others do not begin
-                    error = error or fault
-                    stop.set()
-                else:
-                    yield done.result()
-        finally:  # of Ctrl-C
-            stop.set()
+    pool = ThreadPoolExecutor(threads)
+    try:
+        for done in as_completed([pool.submit(one, trial) for trial in trials]):
+            if fault := done.exception():  # those that run are kept, the others do not begin
+                error = error or fault
+                stop.set()
+            else:
+                yield done.result()
+    finally:  # of Ctrl-C: what is finished is stored before those that run have ended
+        stop.set()
+        pool.shutdown(wait=False, cancel_futures=True)
     if error:
         raise error
 

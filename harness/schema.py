@@ -15,7 +15,17 @@ from harness.claims import ROW_COLUMNS, Experiment, columns, coordinates, experi
 
 T = TypeVar("T")
 
-RUN_KEYS = ("experiment", "name", "profile", "seed", "trials", "results")
+RUN_KEYS = (
+    "experiment",
+    "name",
+    "profile",
+    "seed",
+    "trials",
+    "results",
+    "cells_per_job",
+    "plan",
+    "batch",
+)
 """Settings of every run, which are no fields of an experiment."""
 
 LONGEST = 200

@@ -64,10 +64,25 @@ class Gathered:
 
 @dataclass(frozen=True)
 class Store(Folder):
-    """A results folder."""
+    """A results folder; one that is only looked at is left as it is, or missing as it is."""
+
+    look: bool = False
 
     def check(self) -> None:
         """Raise StoreError unless the folder can be written and its cells are of this schema."""
+        if not self.look:
+            self._check_writable()
+        try:
+            found = self.read(self._schema_file).decode(errors="replace").strip()
+        except FileNotFoundError:
+            found = str(SCHEMA)
+        if found != str(SCHEMA):
+            raise StoreError(
+                f"results={self.root}: holds cells of schema {found[:20]!r}; "
+                f"this version reads schema {SCHEMA}: choose another folder"
+            )
+
+    def _check_writable(self) -> None:
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             cells = self._schema_file.parent
@@ -78,15 +93,6 @@ class Store(Folder):
             raise StoreError(
                 f"results={self.root}: must be a folder that can be written ({reason(error)})"
             ) from None
-        try:
-            found = self.read(self._schema_file).decode(errors="replace").strip()
-        except FileNotFoundError:
-            found = str(SCHEMA)
-        if found != str(SCHEMA):
-            raise StoreError(
-                f"results={self.root}: holds cells of schema {found[:20]!r}; "
-                f"this version reads schema {SCHEMA}: choose another folder"
-            )
 
     # Cells
 
@@ -104,6 +110,10 @@ class Store(Folder):
         """Trials 0..trials-1 that are not stored, or whose segments are damaged."""
         stored: set[int] = set().union(*(segment.trials() for segment in self._segments(cell)))
         return [trial for trial in range(trials) if trial not in stored]
+
+    def size(self, cell: Cell) -> int:
+        """Size of a cell's stored rows on the disk."""
+        return sum(path.stat().st_size for path in self._folder(cell).glob("*.json"))
 
     def _segments(self, cell: Cell) -> Iterator[Segment]:
         """The sound segments of a cell, by name."""
@@ -126,6 +136,8 @@ class Store(Folder):
         except SchemaError as error:
             raise StoreError(f"{path}: {error}: choose another folder") from None
         except (DamageError, IsADirectoryError):
+            if self.look:
+                return None
             log.warning("damaged cell file set aside, its trials will be measured again: %s", path)
             set_aside(path)
             return None

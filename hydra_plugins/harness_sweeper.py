@@ -9,9 +9,13 @@ from typing import Any
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.core.utils import JobReturn
 from omegaconf import DictConfig, OmegaConf
 
 from harness import app, targets
+from harness.failures import Failure
+from harness.jobs import pack
+from harness.store import Cell
 
 
 class HarnessSweeper(BasicSweeper):
@@ -37,25 +41,29 @@ class HarnessSweeper(BasicSweeper):
         assert self.launcher is not None
         assert self.hydra_context is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        jobs: list[list[str]] = []
+        jobs: dict[tuple[str, ...], None] = {}
         for grid in self.grids:
             axes = [f"{key}={_values(value)}" for key, value in grid.items()]
             overrides = parser.parse_overrides([*self._parse_config(), *axes, *arguments])
             [product] = self.split_arguments(overrides, None)
-            jobs += [job for job in product if job not in jobs]
-        configs = [self._compose(parser.parse_overrides(job), job, arguments) for job in jobs]
+            jobs.update(dict.fromkeys(tuple(job) for job in product))
+        configs = [self._compose(parser, list(job), arguments) for job in jobs]
+        given = parser.parse_overrides(arguments)
+        common = [
+            text for text, o in zip(arguments, given, strict=True) if not o.is_sweep_override()
+        ]
         launcher = self.launcher
 
-        def launch(indices: Sequence[int]) -> list[str | None]:
-            returns = launcher.launch([jobs[i] for i in indices], initial_job_idx=0)
-            return [result.return_value for result in returns]
+        def launch(groups: Sequence[Sequence[Cell]]) -> dict[str, Failure]:
+            jobs = [[*common, f"batch='{pack(cells)}'"] for cells in groups]
+            return _failures(groups, launcher.launch(jobs, initial_job_idx=0))
 
         app.run_sweep(self.config, configs, launch)
 
     def _compose(
-        self, overrides: Sequence[Override], job: list[str], arguments: Sequence[str]
+        self, parser: OverridesParser, job: list[str], arguments: Sequence[str]
     ) -> DictConfig:
-        """The configuration of one job, as the launcher will compose it.
+        """The configuration of one cell, as Hydra composes it.
 
         Plain `key=value` overrides are set on the sweep's own configuration, a hundred times
         faster than composing anew, which a group needs whose choice varies.
@@ -64,7 +72,7 @@ class HarnessSweeper(BasicSweeper):
         assert self.hydra_context is not None
         loader = self.hydra_context.config_loader
         plain: list[Override] = []
-        for override, text in zip(overrides, job, strict=True):
+        for override, text in zip(parser.parse_overrides(job), job, strict=True):
             targets.check_axis(override.key_or_group)
             if override.is_add() or override.is_delete():
                 return loader.load_sweep_config(self.config, job)
@@ -76,6 +84,16 @@ class HarnessSweeper(BasicSweeper):
         for override in plain:
             OmegaConf.update(config, override.key_or_group, override.value())
         return config
+
+
+def _failures(groups: Sequence[Sequence[Cell]], results: Sequence[JobReturn]) -> dict[str, Failure]:
+    """Why cells failed, by key: as their job says, or because the job itself was lost."""
+    why: dict[str, Failure] = {}
+    for cells, result in zip(groups, results, strict=True):
+        told = result.return_value
+        lost = isinstance(told, Failure)
+        why.update({cell.key: told for cell in cells} if lost else told)
+    return why
 
 
 def _checked(grids: Any) -> list[Mapping[str, Any]]:

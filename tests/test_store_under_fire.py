@@ -320,10 +320,10 @@ def test_a_sweep_on_a_full_disk_exits_with_1_and_completes_when_there_is_space(
         failed = harness(*command)
         assert failed.code == 1, failed
         assert "Traceback" not in failed.err
-        assert failed.err.splitlines()[-1] == (
-            "3 of 4 cells failed (cannot be written (No space left on device)); "
-            "the same command runs only what is missing"
-        )
+        *_, count, kind, _, command_line = failed.err.splitlines()
+        assert count == "3 of 4 cells failed:"
+        assert kind == "  3 x cannot be written (No space left on device)"
+        assert command_line.startswith("the same command runs only what is missing: harness ")
         before = tree(disk / "results" / "cells" / "toy")
         assert len(before) == 1
         ballast.unlink()

@@ -5,6 +5,7 @@ Every test compares with the same sweep left undisturbed, byte by byte.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -141,16 +142,64 @@ def test_ctrl_c_stops_keeps_finished_cells_and_says_how_to_go_on(
     assert table(results) == table(undisturbed)
 
 
+def test_kill_stops_keeps_finished_trials_and_says_how_to_go_on(
+    private, undisturbed, tmp_path, harness
+):
+    """What a scheduler sends first, too."""
+    results = tmp_path / "results"
+    with running(private, tmp_path, *SWEEP, *BASIC, TOY_SLEEP="0.5") as process:
+        stored = wait_for_a_cell(results, process)
+        process.terminate()
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert err.splitlines()[-1].endswith(GO_ON)
+    assert stored.items() <= segments(results).items()
+    assert len(segments(results)) < TOY_CELLS
+    assert harness(*SWEEP).code == 0
+    assert table(results) == table(undisturbed)
+
+
+# --- Cells in groups ------------------------------------------------------------------------
+
+
+@launchers
+@pytest.mark.parametrize("size", [2, 100])
+def test_cells_grouped_in_jobs_give_the_same_table(private, undisturbed, tmp_path, launcher, size):
+    done = private.run(tmp_path, *SWEEP, *launcher, f"cells_per_job={size}")
+    assert done.code == 0, done.err
+    assert table(tmp_path / "results") == table(undisturbed)
+    provenance = json.loads((tmp_path / "results" / "toy" / "provenance.json").read_text())
+    assert "cells_per_job" not in provenance
+
+
+@launchers
+def test_a_cell_that_raises_does_not_stop_the_others_of_its_group(
+    private, undisturbed, tmp_path, harness, launcher
+):
+    done = private.run(tmp_path, *SWEEP, *launcher, "cells_per_job=4", TOY_BROKEN="1")
+    assert done.code == 1
+    assert f"\n1 of {TOY_CELLS} cells failed:\n  1 x ArithmeticError: broken on purpose" in done.err
+    assert len(segments(tmp_path / "results")) == TOY_CELLS - 1
+    assert harness(*SWEEP, "cells_per_job=3").code == 0
+    assert table(tmp_path / "results") == table(undisturbed)
+
+
+def test_a_killed_group_keeps_the_cells_it_has_finished(private, undisturbed, tmp_path, harness):
+    killed = private.run(tmp_path, *SWEEP, *BASIC, "cells_per_job=4", TOY_KILLED="2")
+    assert killed.code == -signal.SIGKILL
+    assert len(segments(tmp_path / "results")) == 1
+    assert harness(*SWEEP, "cells_per_job=2").code == 0
+    assert table(tmp_path / "results") == table(undisturbed)
+
+
 # --- Failures -------------------------------------------------------------------------------
 
 
 def test_a_cell_that_raises_in_a_worker_does_not_stop_the_others(private, undisturbed, tmp_path):
     done = private.run(tmp_path, *SWEEP, *TWO, TOY_BROKEN="2")
     assert done.code == 1
-    assert done.err.splitlines()[-1] == (
-        f"1 of {TOY_CELLS} cells failed (ArithmeticError: broken on purpose); "
-        "the same command runs only what is missing"
-    )
+    assert f"\n1 of {TOY_CELLS} cells failed:\n  1 x ArithmeticError: broken on purpose" in done.err
+    assert "the same command runs only what is missing" in done.err.splitlines()[-1]
     assert len(segments(tmp_path / "results")) == TOY_CELLS - 1
     assert set(table(tmp_path / "results").splitlines()) < set(table(undisturbed).splitlines())
 

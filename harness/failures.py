@@ -1,0 +1,87 @@
+"""Why cells failed: told by kind at the end of a sweep."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.claims import Scalar, columns
+from harness.files import StoreError
+from harness.store import Cell
+
+KINDS = 10
+"""Kinds of failure that are told; more are counted."""
+LINES = 12
+"""Lines of a traceback that are shown."""
+INNER = {Path(__file__).with_name(f"{name}.py") for name in ("jobs", "runner")}
+"""What stands between a job and a trial: its frames say nothing of the failure."""
+
+
+class CellsFailedError(Exception):
+    """Some cells of a sweep failed; the others are stored.  Its text is the report of them."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a cell failed.
+
+    kind : type and first line of the exception, or how the job ended; alike failures share it.
+    trace : first lines of the traceback, or where the job's log is.
+    """
+
+    kind: str
+    trace: str = ""
+
+
+UNKNOWN = Failure("not measured")
+
+
+def failure(error: BaseException) -> Failure:
+    """What is told of an exception."""
+    if isinstance(error, StoreError):  # a full disk, say: without the file, told once for all cells
+        return Failure(str(error).partition(": ")[2] or str(error))
+    message = (str(error).strip().splitlines() or [""])[0]
+    kind = f"{type(error).__name__}: {message}".rstrip(": ")
+    told = traceback.TracebackException.from_exception(error)
+    outer = [i + 1 for i, frame in enumerate(told.stack) if Path(frame.filename) in INNER]
+    del told.stack[: min(max(outer, default=0), len(told.stack) - 1)]
+    return Failure(kind, "\n".join("".join(told.format()).splitlines()[:LINES]))
+
+
+def report(
+    failed: Sequence[Cell], cells: Sequence[Cell], why: Mapping[str, Failure], command: str
+) -> str:
+    """The failed cells by kind, most frequent first, and the command that runs them alone.
+
+    Parameters
+    ----------
+    failed : the cells with trials missing, of all `cells` of the sweep.
+    why : what is known of them, by a cell's key.
+    """
+    kinds: dict[str, list[Cell]] = {}
+    for cell in failed:
+        kinds.setdefault(why.get(cell.key, UNKNOWN).kind, []).append(cell)
+    told = sorted(kinds.items(), key=lambda item: (-len(item[1]), item[0]))
+    lines = [f"{len(failed)} of {len(cells)} cells failed:"]
+    for kind, alike in told[:KINDS]:
+        example = alike[0]
+        trace = why.get(example.key, UNKNOWN).trace
+        lines.append(f"  {len(alike)} x {kind}")
+        lines.append(f"      such as {place(example, cells)}")
+        lines += [f"      | {line}" for line in trace.splitlines()]
+    if more := told[KINDS:]:
+        lines.append(f"  {sum(len(alike) for _, alike in more)} x {len(more)} other kinds")
+    return "\n".join([*lines, f"the same command runs only what is missing: {command}"])
+
+
+def place(cell: Cell, cells: Sequence[Cell]) -> str:
+    """The coordinates that tell a cell from the others of its sweep."""
+    values: dict[str, set[Scalar | None]] = {}
+    for other in cells:
+        for name, value in columns(other.experiment).items():
+            values.setdefault(name, set()).add(value)
+    own = columns(cell.experiment)
+    told = {name: own[name] for name, found in values.items() if len(found) > 1 and name in own}
+    return ", ".join(f"{name}={value}" for name, value in told.items()) or "the only cell"

@@ -1,0 +1,58 @@
+"""A job of a sweep: some cells, sent as text, measured one after the other."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import zlib
+from collections.abc import Sequence
+
+from harness import interrupts, schema
+from harness.failures import Failure, failure
+from harness.runner import run_cell
+from harness.store import Cell, Store
+
+log = logging.getLogger(__name__)
+
+
+def grouped(cells: Sequence[Cell], size: int) -> list[list[Cell]]:
+    """The cells in order, `size` a job, the last job with what is left."""
+    return [list(cells[i : i + size]) for i in range(0, len(cells), size)]
+
+
+def pack(cells: Sequence[Cell]) -> str:
+    """Cells of one experiment and seed as a word of letters, digits, - and _ for `unpack`.
+
+    A job that carries its cells needs no file that another sweep might change.  Cells of a grid
+    are much alike, and a hundred of them take about a kilobyte.
+    """
+    configs = [schema.dump(cell.name, cell.experiment) for cell in cells]
+    return base64.urlsafe_b64encode(zlib.compress(json.dumps(configs).encode(), 9)).decode()
+
+
+def unpack(word: str, name: str, seed: int) -> list[Cell]:
+    """The cells that were packed; those whose files have changed since are other cells now."""
+    try:
+        configs = json.loads(zlib.decompress(base64.urlsafe_b64decode(word)))
+    except (ValueError, zlib.error):
+        raise schema.ConfigError(f"batch={word[:20]}: is set by a sweep itself") from None
+    built = [schema.prepare(schema.build(name, config)) for config in configs]
+    return [Cell(name, experiment, seed) for experiment in built]
+
+
+def run_job(
+    store: Store, cells: Sequence[Cell], trials: int, threads: int
+) -> list[tuple[str, Failure]]:
+    """Measure what is missing; keys of the cells that raised, and why.  The others go on."""
+    failures = []
+    for cell in cells:
+        try:
+            run_cell(store, cell, trials, threads)
+        except Exception as error:
+            if interrupts.seen():
+                raise
+            why = failure(error)
+            log.error("a cell of %s failed: %s", cell.name, why.kind)
+            failures.append((cell.key, why))
+    return failures

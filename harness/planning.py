@@ -1,0 +1,196 @@
+"""What a sweep is going to do, before it does it: its cells, what they lack, time and disk."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from annotated_types import Ge
+from pydantic import StringConstraints
+
+from harness import schema
+from harness.claims import Settings
+from harness.failures import place
+from harness.files import StoreError
+from harness.folder import NAME, RESERVED
+from harness.store import Cell, Store
+
+COMMITTED = Path(__file__).resolve().parent.parent / "results"
+"""Results that came with the code: earlier times of every experiment."""
+LISTED = 12
+"""Cells to do that a plan lists one by one."""
+TIMES = {"days": 86400.0, "h": 3600.0, "min": 60.0, "s": 1.0}
+SIZES = {"GB": 1e9, "MB": 1e6, "kB": 1e3}
+
+
+@dataclass(frozen=True)
+class Run(Settings):
+    """What a run is apart from its experiment's own fields.
+
+    name : of the folder under results/ that the sweep's table and figure go to.
+    cells_per_job : cells that one job of a sweep measures in turn.
+    plan : whether to say what there is to do, and do nothing.
+    batch : the cells of one job of a sweep, packed.
+    """
+
+    experiment: str
+    name: Annotated[str, StringConstraints(pattern=NAME)]
+    profile: str
+    seed: Annotated[int, Ge(0)]
+    trials: Annotated[int, Ge(1)]
+    results: Annotated[str, StringConstraints(min_length=1)]
+    cells_per_job: Annotated[int, Ge(1)]
+    plan: bool
+    batch: str | None
+
+    def __post_init__(self) -> None:
+        if self.name.lower() in {name.lower() for name in RESERVED}:  # as some file systems see it
+            raise ValueError(f"name={self.name}: must not be one of {', '.join(RESERVED)}")
+
+    @property
+    def store(self) -> Store:
+        return Store(Path(self.results), look=self.plan)
+
+
+def distinct(run: Run, runs: Sequence[Run], template: Cell, cells: Sequence[Cell]) -> list[Cell]:
+    """The cells of a sweep, each once, since grids may overlap.
+
+    Raises
+    ------
+    ConfigError
+        For a sweep over what is no coordinate.
+    """
+    for other, key in itertools.product(runs, schema.RUN_KEYS):
+        if (value := getattr(other, key)) != getattr(run, key):
+            raise schema.ConfigError(
+                f"{key}={getattr(run, key)},{value}: must be the same in all cells of a sweep"
+            )
+    if run.batch is not None:
+        raise schema.ConfigError(f"batch={run.batch[:20]}: is set by a sweep itself")
+    thresholds = [getattr(cell.experiment, "thresholds", None) for cell in (template, *cells)]
+    if any(other != thresholds[0] for other in thresholds):
+        raise schema.ConfigError("thresholds: must be the same in all cells of a sweep")
+    first: dict[str, Cell] = {}
+    for cell in cells:
+        first.setdefault(cell.key, cell)
+    return list(first.values())
+
+
+def record(run: Run, template: Cell, cells: Sequence[Cell]) -> dict[str, Any]:
+    """What `report.update` needs to collect the sweep again."""
+    return {
+        "experiment": run.experiment,
+        "profile": run.profile,
+        "seed": run.seed,
+        "trials": run.trials,
+        "config": schema.dump(run.experiment, template.experiment),
+        "cells": [schema.dump(run.experiment, cell.experiment) for cell in cells],
+    }
+
+
+# --- plan=true ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a look at the store says of one cell."""
+
+    cell: Cell
+    missing: int
+    trials: int
+    seconds: float
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Seconds and bytes of a trial that is not measured yet, None where nothing is known."""
+
+    seconds: float | None
+    bytes: float | None
+    source: str
+
+
+def plan(run: Run, cells: Sequence[Cell], workers: Callable[[int], int | None]) -> str:
+    """What the command would do; computes and writes nothing.
+
+    `workers` tells how many trials run side by side in a number of jobs, None if that is unknown.
+    """
+    looks = [look(run.store, cell, run.trials) for cell in cells]
+    todo = [found for found in looks if found.missing]
+    trials = sum(found.missing for found in todo)
+    jobs = -(-len(todo) // run.cells_per_job)
+    lines = [
+        f"cells   {len(cells)} with {run.trials} trials each: {len(cells) - len(todo)} done, "
+        f"{len(todo)} to do" + (f" in {jobs} jobs of the launcher" if jobs < len(todo) else ""),
+        f"trials  {trials} to do",
+    ]
+    if todo:
+        known = costs(run, looks)
+        lines += [_time(todo, known, workers(jobs)), _disk(todo, known)]
+        lines += [f"  {f.missing} trials of {place(f.cell, cells)}" for f in todo[:LISTED]]
+        if more := todo[LISTED:]:
+            lines.append(f"  and {sum(f.missing for f in more)} trials of {len(more)} more cells")
+    return "\n".join(lines)
+
+
+def look(store: Store, cell: Cell, trials: int) -> Measured:
+    """What is stored of a cell, and what it lacks."""
+    times = {int(row["trial"]): float(row["seconds"]) for row in store.rows(cell)}
+    lacks = sum(trial not in times for trial in range(trials))
+    return Measured(cell, lacks, len(times), sum(times.values()), store.size(cell))
+
+
+def costs(run: Run, looks: Sequence[Measured]) -> Costs:
+    """The mean of the sweep's own cells; else of an earlier sweep of the experiment; else None."""
+    measured = [found for found in looks if found.trials]
+    if trials := sum(found.trials for found in measured):
+        return Costs(
+            sum(found.seconds for found in measured) / trials,
+            sum(found.bytes for found in measured) / trials,
+            f"{len(measured)} measured cells of this sweep",
+        )
+    for store in (run.store, Store(COMMITTED, look=True)):
+        for name in dict.fromkeys((run.name, run.experiment)):
+            if found := _earlier(store, name, run.experiment):
+                return found
+    return Costs(None, None, "nothing like it was measured yet")
+
+
+def _earlier(store: Store, name: str, experiment: str) -> Costs | None:
+    """A trial's mean cost in a stored sweep; its table is smaller than its cells were."""
+    try:
+        origin = store.read_provenance(name)
+        trials = origin["cells_complete"] * origin["trials"]
+        if origin["experiment"] != experiment or not trials:
+            return None
+        source = f"{store.folder(name) / 'provenance.json'}, profile {origin['profile']}"
+        return Costs(origin["trial_seconds"] / trials, None, source)
+    except (StoreError, KeyError):
+        return None
+
+
+def _time(todo: Sequence[Measured], known: Costs, workers: int | None) -> str:
+    if known.seconds is None:
+        return f"time    unknown: {known.source}"
+    work = sum(
+        f.missing * (f.seconds / f.trials if f.trials else known.seconds) for f in todo
+    )  # a cell that is begun goes by its own trials
+    beside = f", {in_unit(work / workers, TIMES)} with {workers} side by side" if workers else ""
+    return f"time    {in_unit(work, TIMES)} of one core{beside} (by {known.source})"
+
+
+def _disk(todo: Sequence[Measured], known: Costs) -> str:
+    if known.bytes is None:
+        return "disk    unknown: no cell of this sweep is measured yet"
+    size = sum(f.missing * (f.bytes / f.trials if f.trials else known.bytes) for f in todo)
+    return f"disk    {in_unit(size, SIZES)} (by {known.source})"
+
+
+def in_unit(value: float, units: Mapping[str, float]) -> str:
+    """A value in the largest of the units of which it has at least two."""
+    name, unit = next(((n, u) for n, u in units.items() if value >= 2 * u), list(units.items())[-1])
+    return f"{value / unit:.{0 if value >= 10 * unit else 1}f} {name}"

@@ -1,0 +1,145 @@
+"""What is told of the cells of a sweep that failed, and how cells travel to their jobs."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from pathlib import Path
+
+import pytest
+
+from harness import schema
+from harness.failures import KINDS, LINES, UNKNOWN, Failure, failure, place, report
+from harness.jobs import grouped, pack, run_job, unpack
+from harness.store import Cell, Store
+
+COMMAND = "harness -m experiment=toy"
+
+
+def toy_cell(size: int, method: str = "plain") -> Cell:
+    values = {
+        "inner": {"size": size, "sizes": None},
+        "scale": 1.0,
+        "method": method,
+        "thresholds": {"median": 2.0},
+    }
+    return Cell("toy", schema.build("toy", values), 0)
+
+
+@pytest.fixture
+def cells(toy: object) -> list[Cell]:
+    return [toy_cell(size) for size in range(1, 31)]
+
+
+def raised(depth: int) -> Exception:
+    """An error from a depth of calls, as an except clause has it."""
+
+    def call(left: int) -> None:
+        if not left:
+            raise ArithmeticError("first line\nsecond line")
+        call(left - 1)
+
+    try:
+        call(depth)
+    except ArithmeticError as error:
+        return error
+    raise AssertionError
+
+
+# --- One failure ----------------------------------------------------------------------------
+
+
+def test_a_failure_is_known_by_its_type_and_the_first_line_of_its_message():
+    assert failure(raised(0)).kind == "ArithmeticError: first line"
+    assert failure(KeyError()).kind == "KeyError"
+
+
+def test_of_a_traceback_the_first_lines_are_kept():
+    trace = failure(raised(40)).trace.splitlines()
+    assert trace[0] == "Traceback (most recent call last):"
+    assert len(trace) <= LINES
+
+
+def test_a_traceback_begins_where_the_experiment_does(cells, tmp_path, monkeypatch):
+    monkeypatch.setenv("TOY_BROKEN", "1")
+    [(key, why)] = run_job(Store(tmp_path), cells[:2], 1, 1)
+    assert key == cells[0].key
+    assert re.match(r'.*\n  File ".*toy\.py", line \d+, in trial\n', why.trace)
+
+
+def test_a_failure_travels_between_processes():
+    why = Failure("kind", "trace")
+    assert pickle.loads(pickle.dumps(why)) == why
+
+
+# --- All of them ----------------------------------------------------------------------------
+
+
+def test_failures_are_grouped_by_kind_the_most_frequent_first(cells):
+    why = {cell.key: Failure("rare", "here") for cell in cells[:2]}
+    why |= {cell.key: Failure("frequent") for cell in cells[2:8]}
+    lines = report(cells[:9], cells, why, COMMAND).splitlines()
+    assert lines == [
+        "9 of 30 cells failed:",
+        "  6 x frequent",
+        "      such as size=3",
+        "  2 x rare",
+        "      such as size=1",
+        "      | here",
+        f"  1 x {UNKNOWN.kind}",
+        "      such as size=9",
+        f"the same command runs only what is missing: {COMMAND}",
+    ]
+
+
+def test_many_kinds_are_counted_not_told(cells):
+    why = {cell.key: Failure(f"kind {i}") for i, cell in enumerate(cells)}
+    lines = report(cells, cells, why, COMMAND).splitlines()
+    assert lines[-2] == f"  {30 - KINDS} x {30 - KINDS} other kinds"
+    assert len(lines) == 2 * KINDS + 3
+
+
+def test_a_cell_is_told_by_what_varies(cells):
+    assert place(cells[0], cells) == "size=1"
+    assert place(cells[0], [*cells, toy_cell(1, "fancy")]) == "size=1, method=plain"
+    assert place(cells[0], cells[:1]) == "the only cell"
+
+
+def test_the_command_is_quoted_for_a_shell(harness, monkeypatch):
+    monkeypatch.setenv("TOY_BROKEN", "2")
+    done = harness("-m", "experiment=toy", "hydra.sweeper.grids=[{inner.size: [1, 2]}]")
+    assert done.err.splitlines()[-1].endswith(
+        "-m experiment=toy 'hydra.sweeper.grids=[{inner.size: [1, 2]}]'"
+    )
+
+
+# --- Jobs -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("size", "lengths"), [(1, [1] * 5), (2, [2, 2, 1]), (9, [5])])
+def test_cells_are_grouped_in_order(size, lengths):
+    groups = grouped(list(range(5)), size)  # type: ignore[arg-type]
+    assert [len(group) for group in groups] == lengths
+    assert [i for group in groups for i in group] == list(range(5))
+
+
+def test_cells_travel_as_a_short_word(cells):
+    word = pack(cells)
+    assert re.fullmatch(r"[\w=-]+", word)
+    assert len(word) < 30 * len(cells)
+    assert [cell.key for cell in unpack(word, "toy", 0)] == [cell.key for cell in cells]
+
+
+def test_a_word_that_is_none_is_refused():
+    with pytest.raises(schema.ConfigError, match="batch=bogus"):
+        unpack("bogus", "toy", 0)
+
+
+def test_the_cells_of_a_job_that_do_not_fail_are_measured(
+    cells, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setenv("TOY_BROKEN", "2")
+    store = Store(tmp_path)
+    assert [key for key, _ in run_job(store, cells[:3], 3, 1)] == [cells[1].key]
+    assert [len(store.missing(cell, 3)) for cell in cells[:3]] == [0, 3, 0]
+    assert "ArithmeticError: broken on purpose" in caplog.text
