@@ -97,6 +97,9 @@ BAD: list[tuple[str, str]] = [
     (f"{TOY} scale=1,2", "scale=1,2.*--multirun"),
     # launchers
     (f"-m {TOY} hydra/launcher=bogus", "hydra/launcher=bogus: must be one of basic, joblib"),
+    (f"-m {TOY} hydra/launcher=slurm hydra.launcher.poll_s=soon", "poll_s=soon: .*number"),
+    (f"-m {TOY} hydra/launcher=slurm hydra.launcher.cpus_per_task=0", "cpus_per_task=0: .*than"),
+    (f"-m {TOY} hydra/launcher=slurm hydra.launcher.timeout_min=0.5", "timeout_min=0.5: .*integer"),
     (f"-m {TOY} hydra/launcher=joblib hydra.launcher.n_jobs=two", "n_jobs=two"),
     # Hydra's own language
     (f"{TOY} scale", "'scale'"),

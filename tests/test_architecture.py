@@ -42,6 +42,7 @@ ROWS: dict[str, int] = {
     "harness.failures": 3,
     "harness.jobs": 3,
     "harness.planning": 3,
+    "harness.slurm": 3,
     "harness.training": 3,
     "harness.report": 4,
     "harness.app": 4,
