@@ -138,10 +138,10 @@ def _check_choice(arguments: Sequence[str]) -> None:
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def _hydra_main(cfg: DictConfig) -> list[tuple[str, Failure]]:
-    """One Hydra job: one cell, or in a sweep its batch.  What fails in a sweep is returned."""
+    """One Hydra job: one cell, or in a sweep those it is sent.  What fails there is returned."""
     try:
         run, cell = read(cfg)
-        batch = [cell] if run.batch is None else unpack(run.batch, run.experiment, run.seed)
+        cells = [cell] if run.packed is None else unpack(run.packed, run.experiment, run.seed)
         run.store.check()
     except BAD_INPUT as error:  # Hydra prints lines of its own for anything but SystemExit
         if interrupts.seen():
@@ -149,7 +149,7 @@ def _hydra_main(cfg: DictConfig) -> list[tuple[str, Failure]]:
         raise SystemExit(_refuse(error)) from None
     threads = _threads()
     if HydraConfig.get().mode == RunMode.MULTIRUN:
-        return run_job(run.store, batch, run.trials, threads)
+        return run_job(run.store, cells, run.trials, threads)
     if run.plan:
         print(planning.plan(run, [cell], lambda _: 1 if cell.experiment.alone else threads))
         return []

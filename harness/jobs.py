@@ -36,7 +36,7 @@ def unpack(word: str, name: str, seed: int) -> list[Cell]:
     try:
         configs = json.loads(zlib.decompress(base64.urlsafe_b64decode(word)))
     except (ValueError, zlib.error):
-        raise schema.ConfigError(f"batch={word[:20]}: is set by a sweep itself") from None
+        raise schema.ConfigError(f"packed={word[:20]}: is set by a sweep itself") from None
     built = [schema.prepare(schema.build(name, config)) for config in configs]
     return [Cell(name, experiment, seed) for experiment in built]
 

@@ -33,7 +33,7 @@ class Run(Settings):
     name : of the folder under results/ that the sweep's table and figure go to.
     cells_per_job : cells that one job of a sweep measures in turn.
     plan : whether to say what there is to do, and do nothing.
-    batch : the cells of one job of a sweep, packed.
+    packed : the cells of one job of a sweep, as text.
     """
 
     experiment: str
@@ -44,7 +44,7 @@ class Run(Settings):
     results: Annotated[str, StringConstraints(min_length=1)]
     cells_per_job: Annotated[int, Ge(1)]
     plan: bool
-    batch: str | None
+    packed: str | None
 
     def __post_init__(self) -> None:
         if self.name.lower() in {name.lower() for name in RESERVED}:  # as some file systems see it
@@ -68,8 +68,8 @@ def distinct(run: Run, runs: Sequence[Run], template: Cell, cells: Sequence[Cell
             raise schema.ConfigError(
                 f"{key}={getattr(run, key)},{value}: must be the same in all cells of a sweep"
             )
-    if run.batch is not None:
-        raise schema.ConfigError(f"batch={run.batch[:20]}: is set by a sweep itself")
+    if run.packed is not None:
+        raise schema.ConfigError(f"packed={run.packed[:20]}: is set by a sweep itself")
     thresholds = [getattr(cell.experiment, "thresholds", None) for cell in (template, *cells)]
     if any(other != thresholds[0] for other in thresholds):
         raise schema.ConfigError("thresholds: must be the same in all cells of a sweep")

@@ -24,7 +24,7 @@ RUN_KEYS = (
     "results",
     "cells_per_job",
     "plan",
-    "batch",
+    "packed",
 )
 """Settings of every run, which are no fields of an experiment."""
 

@@ -55,7 +55,7 @@ class HarnessSweeper(BasicSweeper):
         launcher = self.launcher
 
         def launch(groups: Sequence[Sequence[Cell]]) -> dict[str, Failure]:
-            jobs = [[*common, f"batch='{pack(cells)}'"] for cells in groups]
+            jobs = [[*common, f"packed='{pack(cells)}'"] for cells in groups]
             return _failures(groups, launcher.launch(jobs, initial_job_idx=0))
 
         app.run_sweep(self.config, configs, launch)

@@ -68,8 +68,8 @@ BAD: list[tuple[str, str]] = [
     (f"-m {TOY} cells_per_job=1,2", "cells_per_job=.*: must be the same in all cells"),
     (f"{TOY} plan=maybe", "plan=maybe: .*boolean"),
     (f"-m {TOY} plan=maybe", "plan=maybe: .*boolean"),
-    (f"{TOY} batch=bogus", "batch=bogus: is set by a sweep itself"),
-    (f"-m {TOY} batch=bogus", "batch=bogus: is set by a sweep itself"),
+    (f"{TOY} packed=bogus", "packed=bogus: is set by a sweep itself"),
+    (f"-m {TOY} packed=bogus", "packed=bogus: is set by a sweep itself"),
     (f"{TOY} seed=-1", "seed=-1: .*greater than or equal to 0"),
     (f"{NETS} network.d=0", "network.d=0: .*greater than or equal to 1"),
     (f"{NETS} network.ell=0", "network.ell=0: .*greater than or equal to 1"),
@@ -97,6 +97,9 @@ BAD: list[tuple[str, str]] = [
     (f"{TOY} scale=1,2", "scale=1,2.*--multirun"),
     # launchers
     (f"-m {TOY} hydra/launcher=bogus", "hydra/launcher=bogus: must be one of basic, joblib"),
+    (f"-m {TOY} hydra/launcher=slurm hydra.launcher.poll_s=soon", "poll_s=soon: .*number"),
+    (f"-m {TOY} hydra/launcher=slurm hydra.launcher.cpus_per_task=0", "cpus_per_task=0: .*than"),
+    (f"-m {TOY} hydra/launcher=slurm hydra.launcher.timeout_min=0.5", "timeout_min=0.5: .*integer"),
     (f"-m {TOY} hydra/launcher=joblib hydra.launcher.n_jobs=two", "n_jobs=two"),
     # Hydra's own language
     (f"{TOY} scale", "'scale'"),

@@ -49,6 +49,7 @@ ROWS: dict[str, int] = {
     "harness.failures": 3,
     "harness.jobs": 3,
     "harness.planning": 3,
+    "harness.slurm": 3,
     "harness.training": 3,
     "harness.result": 4,
     "harness.page": 4,

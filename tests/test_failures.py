@@ -131,7 +131,7 @@ def test_cells_travel_as_a_short_word(cells):
 
 
 def test_a_word_that_is_none_is_refused():
-    with pytest.raises(schema.ConfigError, match="batch=bogus"):
+    with pytest.raises(schema.ConfigError, match="packed=bogus"):
         unpack("bogus", "toy", 0)
 
 

@@ -411,7 +411,7 @@ def test_a_known_launcher_and_plain_logging_are_fine(harness):
 def yaml_of(private: Private, folder: Path, text: str) -> list[str]:
     """A --config-dir with the experiment `evil`, the toy's with some lines more."""
     conf = folder / "conf"
-    (conf / "experiment").mkdir(parents=True)
+    (conf / "experiment").mkdir(parents=True, exist_ok=True)
     toys = (private.conf / "experiment" / "toy.yaml").read_text()
     (conf / "experiment" / "evil.yaml").write_text(toys + text)
     return ["--config-dir", str(conf), "experiment=evil"]

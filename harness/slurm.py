@@ -1,0 +1,141 @@
+"""A Slurm array of submitit's jobs: its queue, the wait for its end, what it returned.
+
+The queue itself is asked (`squeue`, which every cluster has), not the accounting database, and
+every wait has an end.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from annotated_types import Ge, Gt
+from pydantic import StringConstraints
+
+from harness.claims import Settings
+from harness.failures import Failure
+
+log = logging.getLogger(__name__)
+
+ACTIVE = {
+    "PENDING",
+    "CONFIGURING",
+    "RUNNING",
+    "COMPLETING",
+    "SUSPENDED",
+    "STOPPED",
+    "SIGNALING",
+    "STAGE_OUT",
+    "REQUEUED",
+    "REQUEUE_FED",
+    "REQUEUE_HOLD",
+    "RESV_DEL_HOLD",
+    "RESIZING",
+    "SPECIAL_EXIT",
+}
+"""States of a job that may yet begin or go on; PREEMPTED is none: a requeued job is PENDING."""
+ASK_SECONDS = 60
+"""After which a command of Slurm is taken to hang."""
+
+
+@dataclass(frozen=True)
+class Limits(Settings):
+    """Settings that are checked here; the others are checked by submitit and Slurm."""
+
+    name: Annotated[str, StringConstraints(min_length=1)]
+    submitit_folder: Annotated[str, StringConstraints(min_length=1)]
+    timeout_min: Annotated[int, Ge(1)]
+    cpus_per_task: Annotated[int, Ge(1)]
+    array_parallelism: Annotated[int, Ge(1)]
+    mem_gb: Annotated[float, Gt(0)] | None
+    poll_s: Annotated[float, Gt(0)]
+    grace_s: Annotated[float, Ge(0)]
+    silence_min: Annotated[float, Gt(0)]
+    wait_min: Annotated[float, Gt(0)]
+
+
+class QueueError(Exception):
+    """Slurm did not answer."""
+
+
+def ends(jobs: Sequence[Any], limits: Limits) -> list[str]:
+    """How each job ended, as far as the queue says it."""
+    begun = heard = now = time.monotonic()
+    states: dict[str, str] = {}
+    while waiting := [job for job in jobs if not job.paths.result_pickle.exists()]:
+        try:
+            asked = queue(f"--jobs={array(jobs)}")
+        except QueueError as error:
+            if heard == now:  # said once
+                log.warning("%s; asking again for %g minutes", error, limits.silence_min)
+            now = time.monotonic()
+        else:
+            heard = now = time.monotonic()
+            states |= asked
+            if not any(job.job_id in active(asked) for job in waiting):
+                _wait_for_files(waiting, limits.grace_s)
+                break
+        for since, name in ((begun, "wait_min"), (heard, "silence_min")):
+            if now - since > 60 * getattr(limits, name):
+                return [f"not waited for after {name}={getattr(limits, name):g}"] * len(jobs)
+        time.sleep(limits.poll_s)
+    ends = [states.get(job.job_id, "") for job in jobs]
+    return ["gone from the queue" if end in ACTIVE | {""} else end for end in ends]
+
+
+def queue(*options: str) -> dict[str, str]:
+    """Jobs that the queue knows, the recently ended too: id, as <array>_<task> -> state."""
+    command = ["squeue", "--noheader", "--array", "--states=all", "--format=%i %T", *options]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=ASK_SECONDS
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        if "Invalid job id" in reason(error):  # ended, and forgotten
+            return {}
+        raise QueueError(f"the queue does not answer: {reason(error)}") from None
+    return dict(line.split() for line in done.stdout.splitlines())
+
+
+def active(states: Mapping[str, str]) -> set[str]:
+    """The jobs that may yet begin or go on."""
+    return {job for job, state in states.items() if state in ACTIVE}
+
+
+def array(jobs: Sequence[Any]) -> str:
+    return jobs[0].job_id.partition("_")[0]
+
+
+def _wait_for_files(jobs: Sequence[Any], seconds: float) -> None:
+    """For results of jobs that have left the queue to appear on a shared file system."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and not all(j.paths.result_pickle.exists() for j in jobs):
+        time.sleep(0.5)
+
+
+def result(job: Any, state: str) -> Any:
+    """What a job returned, or the Failure that it is."""
+    where = f"job {job.job_id}, log: {job.paths.stderr}"
+    try:
+        outcome, value = pickle.loads(job.paths.result_pickle.read_bytes())
+    except FileNotFoundError:
+        return Failure(f"Slurm job: {state}", where)
+    except Exception as error:
+        return Failure(f"Slurm job: its result cannot be read: {error}", where)
+    if outcome == "success":
+        return value
+    last = str(value).strip().splitlines()[-1]
+    return Failure(f"Slurm job: {last}", f"{value}{where}")
+
+
+def reason(error: Exception) -> str:
+    """What Slurm says, in one line; submitit puts it among lines of its own."""
+    text = getattr(error, "stderr", None) or str(error)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    said = [line.removeprefix("sbatch: error: ") for line in lines if line.startswith("sbatch:")]
+    return "; ".join(said or lines[:1]) or type(error).__name__

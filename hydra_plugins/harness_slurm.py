@@ -1,0 +1,139 @@
+"""hydra/launcher=slurm: the jobs of a sweep as one Slurm array, by the submitit launcher.
+
+That launcher waits for one job after the other, stops at the first that was killed, and without
+an accounting database waits for ever.  This one waits as `harness.slurm` does.  Jobs do not depend
+on the process that submitted them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Sequence
+from contextlib import redirect_stderr
+from dataclasses import fields
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+from pydantic import TypeAdapter
+
+from harness import interrupts, schema, slurm
+from harness.failures import Failure
+from harness.files import remove_folder
+from harness.schema import ConfigError
+
+log = logging.getLogger(__name__)
+
+
+class SlurmLauncher(Launcher):
+    """Submits all jobs as one array and waits until each has ended, well or not."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.others: dict[str, Any] = {
+            key: OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+            for key, value in settings.items()
+        }
+        self.settings = {f.name: self.others.pop(f.name, None) for f in fields(slurm.Limits)}
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        self.limits = schema.validate(TypeAdapter(slurm.Limits), self.settings, "hydra.launcher")
+        self.context = {
+            "hydra_context": hydra_context,
+            "task_function": task_function,
+            "config": config,
+        }
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """The results of all jobs; a job that was lost returns a Failure."""
+        started = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+        folder = Path(self.limits.submitit_folder) / started
+        jobs = self._submit(folder, job_overrides, initial_job_idx)
+        array = slurm.array(jobs)
+        log.warning(
+            "submitted array %s (%d jobs): `squeue -j %s` shows it", array, len(jobs), array
+        )
+        try:
+            states = slurm.ends(jobs, self.limits)
+        except KeyboardInterrupt:
+            log.warning("the jobs go on without this command: `scancel %s` stops them", array)
+            raise
+        results = [slurm.result(job, state) for job, state in zip(jobs, states, strict=True)]
+        if not any(isinstance(result, Failure) for result in results):
+            remove_folder(folder)
+        return [_returned(result) for result in results]
+
+    def _submit(
+        self, folder: Path, job_overrides: Sequence[Sequence[str]], first: int
+    ) -> list[Any]:
+        """The jobs, as submitit's; ConfigError if Slurm does not take them."""
+        try:
+            import submitit
+            from hydra.core.singleton import Singleton
+            from hydra_plugins.hydra_submitit_launcher.submitit_launcher import (
+                SlurmLauncher as Submitit,
+            )
+        except ImportError:
+            raise ConfigError(
+                "hydra/launcher=slurm: needs hydra-submitit-launcher: pip install -e '.[slurm]'"
+            ) from None
+        inner = Submitit()
+        inner.setup(**self.context)
+        state = Singleton.get_state()
+        numbered = [
+            (inner, list(overrides), "hydra.sweep.dir", number, str(number), state)
+            for number, overrides in enumerate(job_overrides, first)
+        ]
+        try:
+            executor = submitit.SlurmExecutor(folder, max_num_timeout=0)
+            executor.update_parameters(**self._parameters())
+            with redirect_stderr(StringIO()):  # what sbatch says, submitit raises too
+                return executor.map_array(run_here, *zip(*numbered, strict=True))
+        except (slurm.QueueError, RuntimeError, ValueError, TypeError, OSError) as error:
+            remove_folder(folder)
+            raise ConfigError(f"hydra/launcher=slurm: {slurm.reason(error)}") from None
+
+    def _parameters(self) -> dict[str, Any]:
+        """Parameters of submitit's executor: those that are set."""
+        limits = self.limits
+        own = {
+            "job_name": limits.name,
+            "time": limits.timeout_min,
+            "cpus_per_task": limits.cpus_per_task,
+            "srun_args": [f"--cpus-per-task={limits.cpus_per_task}"],  # srun does not inherit it
+            "array_parallelism": limits.array_parallelism,
+            "mem": f"{1024 * limits.mem_gb:.0f}MB" if limits.mem_gb else None,
+        }
+        known = slurm.queue("--me", f"--name={limits.name}")
+        if earlier := {task.partition("_")[0] for task in slurm.active(known)}:
+            log.warning("jobs of an earlier run are in the queue; these begin when they have ended")
+            own["dependency"] = ":".join(["afterany", *sorted(earlier)])
+        return {key: value for key, value in (self.others | own).items() if value is not None}
+
+
+def run_here(launcher: Any, *arguments: Any) -> JobReturn:
+    """In the job: run it so that Slurm's SIGTERM (cancelled, out of time) keeps what is finished.
+
+    SIGUSR2, submitit's notice before the time limit, would end a job too early: a sweep resumes
+    by itself.
+    """
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    with interrupts.remembered():
+        return launcher(*arguments)
+
+
+def _returned(result: JobReturn | Failure) -> JobReturn:
+    """Hydra's form of a job's result; `return_value` is what tells how it went."""
+    if isinstance(result, JobReturn):
+        return result
+    return JobReturn(status=JobStatus.COMPLETED, _return_value=result)
