@@ -3,6 +3,7 @@
 #                  (what measures times alone on the machine, the others on all cores)
 # make extra       what the MNIST part needs besides (PyTorch, digits);  make mnist  its experiments
 # make report      verdicts, figures and report again from what is stored; measures nothing
+# make readme      the same, and the table of claims in README.md
 # make test        the tests;  make lint  ruff and mypy;  make venv  the virtual environment alone
 
 PYTHON  ?= python3
@@ -14,7 +15,7 @@ BIN := .venv/bin
 EXPERIMENTS ?= $(basename $(notdir $(wildcard conf/experiment/*.yaml)))
 NEED_EXTRA := generators mnist
 
-.PHONY: reproduce mnist report test lint venv extra
+.PHONY: reproduce mnist report readme test lint venv extra
 venv: .venv/installed
 extra: .venv/extra
 
@@ -44,6 +45,9 @@ mnist: extra
 
 report: venv
 	$(BIN)/harness report results=$(RESULTS)
+
+readme: venv
+	$(BIN)/harness report results=$(RESULTS) readme=README.md
 
 test: venv
 	$(BIN)/python -m pytest

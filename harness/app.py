@@ -289,13 +289,16 @@ def _command() -> str:
 
 
 def _report(arguments: Sequence[str]) -> int:
-    """`harness report [results=FOLDER]`."""
-    results = Path("results")
+    """`harness report [results=FOLDER] [readme=PAGE]`."""
+    given = {"results": "results", "readme": ""}
     for argument in arguments:
         key, _, value = argument.partition("=")
-        if key != "results" or not value:
-            raise schema.ConfigError(f"{argument}: `harness report` takes results=FOLDER alone")
-        results = Path(value)
+        if key not in given or not value:
+            raise schema.ConfigError(
+                f"{argument}: `harness report` takes results=FOLDER and readme=PAGE alone"
+            )
+        given[key] = value
+    results = Path(given["results"])
     store = Store(results)
     if not store.names():
         raise StoreError(f"results={results}: holds no sweep")
@@ -309,6 +312,8 @@ def _report(arguments: Sequence[str]) -> int:
         except StoreError as error:
             broken.append(error)
     print(f"report: {report.write(store)}")
+    if given["readme"]:
+        report.insert_claims(store, Path(given["readme"]))
     for fault in broken:
         _refuse(fault)
     return BAD_INPUT_CODE if broken else 0

@@ -127,6 +127,41 @@ def write(store: Store) -> Path:
     return path
 
 
+CLAIMS = ("<!-- claims: written by `make readme` -->", "<!-- end of claims -->")
+"""Lines of a Markdown page between which `insert_claims` writes."""
+
+
+def insert_claims(store: Store, page: Path) -> None:
+    """Write the table of all stored claims into a Markdown page, such as the README.
+
+    Raises
+    ------
+    StoreError
+        If the page cannot be read or has not the two lines of `CLAIMS`.
+    """
+    try:
+        text = page.read_text()
+    except (OSError, UnicodeDecodeError):
+        raise StoreError(f"readme={page}: must be a Markdown page") from None
+    before, begin, rest = text.partition(CLAIMS[0])
+    _, end, after = rest.partition(CLAIMS[1])
+    if not begin or not end:
+        raise StoreError(f"readme={page}: must have the lines {CLAIMS[0]} and {CLAIMS[1]}")
+    rows = [
+        {
+            "claim": f"[{f.claim.id}]({store.root}/REPORT.md#{_anchor(result.name)})",
+            "statement": f.claim.statement,
+            "verdict": f"**{f.verdict}**",
+            "measured": str(f.estimate),
+            "threshold": f.threshold,
+        }
+        for result in (load_judged(store, name) for name in store.names())
+        for f in result.findings
+    ]
+    table = "\n".join(_markdown(pd.DataFrame(rows)))
+    write_atomically(page, f"{before}{begin}\n\n{table}\n\n{end}{after}".encode())
+
+
 def _markdown_report(results: Sequence[Result]) -> str:
     counts = count_verdicts(results)
     lines = [

@@ -260,3 +260,31 @@ def test_provenance_says_what_was_run_where_and_by_which_code(swept):
     assert facts["wall_seconds"] > 0
     assert facts["trial_seconds"] >= 0
     assert {"commit", "dirty", "python", "platform", "table_sha256"} <= facts.keys()
+
+
+# --- The table of claims in a page ----------------------------------------------------------
+
+
+def test_the_table_of_claims_is_written_between_two_lines_of_a_page(harness, tmp_path):
+    assert harness("-m", "experiment=toy").code == 0
+    page = tmp_path / "PAGE.md"
+    page.write_text("before\n" + "stale\n".join(f"{line}\n" for line in report.CLAIMS) + "after\n")
+    for _ in range(2):
+        assert harness("report", f"readme={page}").code == 0
+        text = page.read_text()
+        assert text.startswith("before\n")
+        assert text.endswith("after\n")
+        assert "stale" not in text
+        assert text.count("[toy.small](results/REPORT.md#toy)") == 1
+
+
+@pytest.mark.parametrize("text", [None, "no lines\n"])
+def test_a_page_without_the_two_lines_is_refused(harness, tmp_path, text):
+    assert harness("-m", "experiment=toy").code == 0
+    page = tmp_path / "PAGE.md"
+    if text is not None:
+        page.write_text(text)
+    refused = harness("report", f"readme={page}")
+    assert refused.code == 2
+    assert refused.err.startswith(f"error: readme={page}: must ")
+    assert text is None or page.read_text() == text
