@@ -16,7 +16,7 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,7 @@ BAD_INPUT = (
 )
 BAD_INPUT_CODE = 2
 HELP = {"--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--info", "-i"}
+RUN = TypeAdapter(Run)
 PROFILES = "profiles"
 """Node of an experiment's YAML with the values that depend on the profile."""
 
@@ -212,13 +213,13 @@ def read(cfg: DictConfig) -> tuple[Run, Cell]:
     settings = {key: values.get(key) for key in schema.RUN_KEYS}
     own = {key: value for key, value in values.items() if key not in schema.RUN_KEYS}
     experiment = schema.prepare(schema.build(str(settings["experiment"]), own))
-    run = schema.validate(TypeAdapter(Run), settings, "run")
+    run = schema.validate(RUN, settings, "run")
     return run, Cell(run.experiment, experiment, run.seed)
 
 
 def run_sweep(
     base: DictConfig,
-    configs: Sequence[DictConfig],
+    configs: Iterable[DictConfig],
     launch: Callable[[Sequence[Sequence[Cell]]], Mapping[str, Failure]],
 ) -> None:
     """Validate all cells, launch those with trials missing, then collect, judge and draw.

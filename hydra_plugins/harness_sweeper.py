@@ -35,6 +35,7 @@ class HarnessSweeper(BasicSweeper):
     ) -> None:
         super().__init__(max_batch_size, dict(params or {}))
         self.grids = _checked(grids or [])
+        self.groups: dict[str, bool] = {}
 
     def sweep(self, arguments: list[str]) -> None:
         assert self.config is not None
@@ -47,7 +48,7 @@ class HarnessSweeper(BasicSweeper):
             overrides = parser.parse_overrides([*self._parse_config(), *axes, *arguments])
             [product] = self.split_arguments(overrides, None)
             jobs.update(dict.fromkeys(tuple(job) for job in product))
-        configs = [self._compose(parser, list(job), arguments) for job in jobs]
+        configs = (self._compose(parser, list(job), arguments) for job in jobs)
         given = parser.parse_overrides(arguments)
         common = [
             text for text, o in zip(arguments, given, strict=True) if not o.is_sweep_override()
@@ -70,20 +71,28 @@ class HarnessSweeper(BasicSweeper):
         """
         assert self.config is not None
         assert self.hydra_context is not None
-        loader = self.hydra_context.config_loader
+        load_sweep_config = self.hydra_context.config_loader.load_sweep_config
         plain: list[Override] = []
         for override, text in zip(parser.parse_overrides(job), job, strict=True):
             targets.check_axis(override.key_or_group)
             if override.is_add() or override.is_delete():
-                return loader.load_sweep_config(self.config, job)
-            if not loader.get_group_options(override.key_or_group):
+                return load_sweep_config(self.config, job)
+            if not self._is_group(override.key_or_group):
                 plain.append(override)
             elif text not in arguments:  # of the arguments the sweep's own configuration is made
-                return loader.load_sweep_config(self.config, job)
+                return load_sweep_config(self.config, job)
         config = OmegaConf.masked_copy(self.config, [str(k) for k in self.config if k != "hydra"])
         for override in plain:
             OmegaConf.update(config, override.key_or_group, override.value())
         return config
+
+    def _is_group(self, key: str) -> bool:
+        """Whether a key chooses a file; Hydra takes 20 ms to say so, most of what a cell took."""
+        assert self.hydra_context is not None
+        if key not in self.groups:
+            options = self.hydra_context.config_loader.get_group_options(key)
+            self.groups[key] = bool(options)
+        return self.groups[key]
 
 
 def _failures(groups: Sequence[Sequence[Cell]], results: Sequence[JobReturn]) -> dict[str, Failure]:
