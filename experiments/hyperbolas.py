@@ -199,7 +199,7 @@ class Hyperbolas(Experiment):
         for ax in axes[0]:
             ax.set(xlabel="depth d = s", xticks=depth)
             if ax is not middle:
-                figures.headroom(ax, 0.3)
+                figures.headroom(ax, 0.5 if ax is right else 0.3)
             figures.legend(ax, loc="lower left" if ax is middle else "upper left")
         middle.set_title(f"n = p = {self.network.n}, ell = {widest['ell'].max()}")
         return figure
