@@ -197,7 +197,7 @@ class Wdc(Experiment):
                 figures.plain_log(ax)
             figures.log_ticks(ax, rows[column].unique())
             ax.set_xlabel(column)
-            if ax is laws:
+            if ax is not sampled:
                 figures.headroom(ax, 0.35)
             figures.legend(ax, **({"loc": "upper right", "ncols": 2} if ax is laws else {}))
         return figure
