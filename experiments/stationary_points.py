@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -120,7 +119,11 @@ class StationaryPoints(Experiment):
             "degenerate": int((points["kind"] == "degenerate").sum()),
             "plateau": _plateau(P),
             "torus_index": torus_index(points),
-            "wdc": max(self._constant(W, rng) for G in (P.G1, P.G2) for W in G.weights),
+            "wdc": max(
+                wdc_bracket(W, rng=rng, budget=self.budget).lower
+                for G in (P.G1, P.G2)
+                for W in G.weights
+            ),
         }
         return [
             {
@@ -137,11 +140,6 @@ class StationaryPoints(Experiment):
             }
             for k, point in enumerate(minima.itertuples(index=False))
         ]
-
-    def _constant(self, W: np.ndarray, rng: np.random.Generator) -> float:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # narrow layers are far from their expectation
-            return wdc_bracket(W, rng=rng, budget=self.budget).lower
 
     def judge(self, table: pd.DataFrame) -> list[Finding]:
         limits = self.thresholds

@@ -83,6 +83,17 @@ def test_a_scale_that_is_plainly_wrong_is_warned_of() -> None:
         wdc_bracket(W, alpha=400.0)
 
 
+def test_a_scale_that_chance_explains_is_not_warned_of() -> None:
+    """A seventh of all Gaussian columns with 8 entries have less than half the mean square."""
+    W = np.full((8, 1), 0.4 / np.sqrt(8))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        wdc_bracket(W)
+        wdc_bracket(0.1 * gaussian(9, 40, 1), alpha=0.01)
+    with pytest.warns(UserWarning, match=r"mean squared length 0\.16"):
+        wdc_bracket(np.tile(W, (50, 1)) / np.sqrt(50))
+
+
 @pytest.mark.parametrize(
     ("W", "message"),
     [

@@ -137,9 +137,11 @@ def test_ctrl_c_stops_keeps_finished_cells_and_says_how_to_go_on(
     assert "Traceback" not in err
     assert stored.items() <= segments(results).items()
     assert len(segments(results)) < TOY_CELLS
-    assert leftovers(results) == []
+    if launcher == BASIC:  # joblib kills its workers, if need be in the middle of a write
+        assert leftovers(results) == []
     assert harness(*SWEEP).code == 0
     assert table(results) == table(undisturbed)
+    assert not [name for name in leftovers(results) if name.endswith(".damaged")]
 
 
 def test_kill_stops_keeps_finished_trials_and_says_how_to_go_on(

@@ -21,6 +21,7 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.stats import chi2
 
 from harness.conditions.bracket import Array, Bracket, JointWitness, WdcWitness, check_matrix
 from harness.conditions.exact import wdc_certified_2, wdc_exact_1
@@ -70,8 +71,8 @@ def wdc_bracket(
     Warns
     -----
     UserWarning
-        If the mean squared length of W's columns is far from alpha: the constant then measures
-        the scaling.
+        If the mean squared length of W's columns is far from alpha, farther than chance takes a
+        Gaussian matrix of this shape: the constant then measures the scaling.
     """
     W = check_matrix("W", W)
     _check_alpha("W", W, alpha)
@@ -125,9 +126,16 @@ def _check_alpha(name: str, W: Array, alpha: float) -> None:
     if not (np.isfinite(alpha) and alpha > 0):
         raise ValueError(f"alpha={alpha}: must be > 0 and finite")
     mean_square = float(np.sum(W * W)) / W.shape[1]
-    if not 0.5 * alpha <= mean_square <= 2 * alpha:
+    ratio = mean_square / alpha
+    if not 0.5 <= ratio <= 2 and not _by_chance(ratio, W.size):
         warnings.warn(
             f"{name}: its columns have mean squared length {mean_square:.3g}, far from "
             f"alpha={alpha:g}; the constant then measures the scaling",
             stacklevel=3,
         )
+
+
+def _by_chance(ratio: float, entries: int) -> bool:
+    """Whether the mean square of so many Gaussian entries may be off its expectation by `ratio`."""
+    law = chi2(entries)
+    return bool(min(law.cdf(ratio * entries), law.sf(ratio * entries)) > 1e-6)
