@@ -47,8 +47,13 @@ RESIDUAL = Claim(
 )
 GRID = Claim(
     "benchmark.grid",
-    "Loss and both gradient norms on a product grid come many times faster than by JAX",
+    "Loss and both gradient norms on a product grid come many times faster than by JAX, all pairs",
     "networks are evaluated once for each axis point",
+)
+GRID_NESTED = Claim(
+    "benchmark.grid_nested",
+    "So they do than by JAX with nested vmaps, which shares what the pairs share",
+    "the fastest way that JAX was found to have",
 )
 GRID_LOSS = Claim(
     "benchmark.grid_loss",
@@ -57,7 +62,7 @@ GRID_LOSS = Claim(
 )
 CENSUS = Claim(
     "benchmark.census",
-    "All stationary points take little more than the five matrix products that screen them",
+    "All stationary points take at most five times the five matrix products that screen them",
     "most pairs of arcs are ruled out by a sign",
 )
 
@@ -97,6 +102,7 @@ class Bar:
 BARS = (
     Bar(RESIDUAL, "residual", "norms", "numpy", "residual"),
     Bar(GRID, "grid", "product_grid", "jax", "grid"),
+    Bar(GRID_NESTED, "grid", "product_grid", "jax_nested", "grid_nested"),
     Bar(GRID_LOSS, "grid_loss", "product_grid", "products", "grid_loss"),
     Bar(CENSUS, "census", "census", "products", "census"),
     Bar(DESCENT, "algorithm1", "tracking", "jax", "descent", "10-47-1000"),
@@ -138,6 +144,7 @@ class Thresholds(Settings):
 
     residual: float
     grid: float
+    grid_nested: float
     grid_loss: float
     census: float
     descent: float

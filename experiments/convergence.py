@@ -23,7 +23,7 @@ from harness.claims import (
 from harness.descent import SignCheck, alternating_descent, local_rate, step_size
 from harness.ensemble import Ensemble, unit_vectors
 from harness.problem import BRANCHES
-from harness.stats import Estimate, proportion, quantile, undetermined
+from harness.stats import Estimate, proportion, quantile, simultaneous, undetermined
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,14 +136,17 @@ class Convergence(Experiment):
         table = self._with_success(table)
         square = self._square(table)
         longest = square[square["ell"] == square["ell"].max()] if len(square) else square
+        sizes = [group for _, group in longest.groupby("n")]
+        level = simultaneous(len(sizes))
         base = at_baseline(self, table, ("n", "p", "ell"))
         rates = base.loc[base["success"], "rate"]
         return [
             above(
                 SUCCESS,
-                proportion(longest["success"]),
+                [proportion(group["success"], level=level) for group in sizes],
                 limits.success_rate,
-                statistic=f"success rate at the largest ell (within epsilon = {limits.epsilon:g})",
+                statistic=f"success rate at the largest ell (within epsilon = {limits.epsilon:g}), "
+                "at the worst n",
                 tested=f"{len(longest)} trials; {spread(longest, ('n', 'ell', 'd', 's', 'kappa'))}",
             ),
             above(

@@ -73,10 +73,10 @@ class Depth(Experiment):
     claims: ClassVar[tuple[Claim, ...]] = (EXPANSIVE, CONSTANT, CONTRACTIVE, FITS)
     caption: ClassVar[str] = (
         "Algorithm 1 from one random start, each trial on networks of its own, against ell, for "
-        "d = s = 2, 3, 4 layers: inner widths c n_{i-1} log n_{i-1} (as A2 asks), and c n_{i-1}: "
-        "expanding, constant, and narrower than the latent space. Shares of trials that end on "
-        "the true hyperbola, with 95% Clopper-Pearson intervals; hollow, dashed: that fit the "
-        "observation."
+        "d = s = 2, 3, 4 layers, by inner widths: c n_{i-1} log n_{i-1}, as A2 asks, and c "
+        "n_{i-1}, expanding (c > 1), constant, and narrower than the latent space (c < 1). Shares "
+        "of trials that end on the true hyperbola, with 95% Clopper-Pearson intervals; hollow, "
+        "dashed: that fit the observation."
     )
 
     network: Ensemble
@@ -106,48 +106,50 @@ class Depth(Experiment):
         ]
 
     def judge(self, table: pd.DataFrame) -> list[Finding]:
-        limits, left_out = self.thresholds, unmeasured(table)
-        table = self._with_success(table)
-        longest = table[table["ell"] == table["ell"].max()]
-        shapes = {name: longest[shape(longest) == name] for name in SHAPES}
-        narrow = longest[shape(longest).isin(["constant", "contractive"]) & ~longest["success"]]
+        limits = self.thresholds
+        table = table[table["ell"] == table["ell"].max()]
+        drawn = {name: table[shape(table) == name] for name in SHAPES}
+        drawn["narrow"] = table[shape(table).isin(["constant", "contractive"])]
+        shapes = {name: self._with_success(rows) for name, rows in drawn.items()}
+        failed = shapes["narrow"][~shapes["narrow"]["success"]]
 
-        def rates(rows: pd.DataFrame, succeeds: bool) -> list[Estimate]:
-            cells = [cell["success"] == succeeds for _, cell in rows.groupby("d")]
+        def rates(rows: pd.DataFrame, column: str, holds: bool) -> list[Estimate]:
+            cells = [cell[column] == holds for _, cell in rows.groupby(["n", "c", "d"])]
             level = simultaneous(len(cells))
             return [proportion(cell.to_numpy(dtype=bool), level=level) for cell in cells]
 
-        def tested(rows: pd.DataFrame) -> str:
-            return f"{len(rows)} trials; {spread(rows, ('n', 'd', 'ell', 'c', 'kappa'))}{left_out}"
+        def tested(name: str) -> str:
+            rows, names = shapes[name], ("n", "d", "ell", "c", "kappa")
+            return f"{len(rows)} trials; {spread(rows, names)}{unmeasured(drawn[name])}"
 
         return [
             above(
                 EXPANSIVE,
-                rates(shapes["log"], True),
+                rates(shapes["log"], "success", True),
                 limits.success_rate,
                 statistic="success rate at the largest ell, at the worst depth",
-                tested=tested(shapes["log"]),
+                tested=tested("log"),
             ),
             above(
                 CONSTANT,
-                rates(shapes["constant"], False),
+                rates(shapes["constant"], "success", False),
                 limits.failure_rate,
                 statistic="failure rate at the largest ell, at the worst depth",
-                tested=tested(shapes["constant"]),
+                tested=tested("constant"),
             ),
             above(
                 CONTRACTIVE,
-                rates(shapes["contractive"], False),
+                rates(shapes["contractive"], "success", False),
                 limits.failure_rate,
                 statistic="failure rate at the largest ell, at the worst depth",
-                tested=tested(shapes["contractive"]),
+                tested=tested("contractive"),
             ),
             below(
                 FITS,
-                proportion(narrow["fitted"].to_numpy(dtype=bool)),
+                rates(failed, "fitted", True),
                 1 - limits.failure_rate,
-                statistic="share of the failures with a loss ratio below 1e-9",
-                tested=tested(narrow),
+                statistic="share of the failures with a loss ratio below 1e-9, at the worst c, d",
+                tested=f"{len(failed)} failures among {tested('narrow')}",
             ),
         ]
 
@@ -155,9 +157,11 @@ class Depth(Experiment):
         rows = []
         table = self._with_success(table)
         table = table.assign(shape=shape(table))
-        for (kind, c, d, ell), group in table.groupby(["shape", "c", "d", "ell"], sort=False):
+        cells = ["shape", "c", "n", "d", "ell"]
+        for (kind, c, n, d, ell), group in table.groupby(cells, sort=False):
             rows.append(
                 {
+                    "n": n,
                     "inner widths": f"{'c n log n' if kind == 'log' else 'c n'}, c = {c:g}",
                     "d = s": d,
                     "ell": ell,
@@ -175,10 +179,12 @@ class Depth(Experiment):
         table = self._with_success(table)
         table = table.assign(shape=shape(table))
         table = table[table["n"] == self.network.n]
-        shapes = [name for name in SHAPES if (table["shape"] == name).any()]
-        figure, axes = figures.canvas(1, max(len(shapes), 1), width=11, height=3.2)
-        for ax, name in zip(axes[0], shapes, strict=False):
-            self._draw(ax, table[table["shape"] == name], SHAPES[name])
+        order = table["shape"].map(list(SHAPES).index)
+        panels = [part for _, part in table.groupby([order, -table["c"]])]
+        figure, axes = figures.canvas(1, max(len(panels), 1), width=2.7 * len(panels), height=3.2)
+        for ax, part in zip(axes[0], panels, strict=False):
+            kind, c = part[["shape", "c"]].iloc[0]
+            self._draw(ax, part, f"{SHAPES[kind]}, c = {c:g}")
         return figure
 
     def _draw(self, ax: Axes, table: pd.DataFrame, title: str) -> None:
@@ -195,7 +201,7 @@ class Depth(Experiment):
         figures.log_ticks(ax, table["ell"].unique())
         ax.set(xlabel="ell", ylabel="share of trials", title=title)
         ax.set(ylim=(-0.03, 1.3), yticks=np.linspace(0, 1, 6))
-        figures.legend(ax, title="d = s", ncols=3, loc="upper left")
+        figures.legend(ax, title="d = s", ncols=2, loc="upper left")
 
     def _with_success(self, table: pd.DataFrame) -> pd.DataFrame:
         """Of the trials that have something to recover: narrow networks are often dead."""
@@ -207,12 +213,12 @@ class Depth(Experiment):
 
 
 SHAPES = {
-    "log": "inner widths c n log n",
-    "expansive": "c n, c > 1",
-    "constant": "as wide as the latent space",
-    "contractive": "narrower than that",
+    "log": "c n log n",
+    "expansive": "c n",
+    "constant": "c n",
+    "contractive": "c n",
 }
-"""Of the inner layers, and how a figure says it."""
+"""Of the inner layers, and their widths as a figure says them."""
 
 
 def shape(table: pd.DataFrame) -> pd.Series:

@@ -35,12 +35,12 @@ TYPICAL = Claim(
 WORST = Claim(
     "expected_landscape.worst",
     "The worst of many points falls no slower than that",
-    "uniform concentration behind Theorem 3",
+    "pointwise, ours; Theorem 3 is uniform",
 )
 LAST = Claim(
     "expected_landscape.last_layer",
     "Widening the last layer alone, inner widths c n log n, gives that rate too (d, s >= 2)",
-    "assumption A3 taken without A2",
+    "A3 with the constant c of A2 fixed",
 )
 QUANTITIES = ("loss", "grad_h", "grad_m")
 

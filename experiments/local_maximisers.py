@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 FIRST_ORDER = Claim(
     "local_maximisers.first_order",
     "From a point of K no one-sided derivative of f is positive",
-    "Theorem 2, points of K",
+    "Theorem 2, points of K; an identity, so a check of the code",
 )
 DEEP = Claim(
     "local_maximisers.deep",
-    "In expansive networks with d, s >= 2 no direction from K rises: K holds (non-strict) local "
-    "maximisers",
+    "In expansive networks with d, s >= 2 no direction tried from K rises: K holds (non-strict) "
+    "local maximisers",
     "Theorem 2, points of K",
 )
 SHALLOW = Claim(

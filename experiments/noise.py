@@ -133,9 +133,10 @@ class Noise(Experiment):
 
     def summary(self, table: pd.DataFrame) -> pd.DataFrame:
         rows = []
-        for (noise, ell), group in table.groupby(["noise", "ell"]):
+        for (n, noise, ell), group in table.groupby(["n", "noise", "ell"]):
             rows.append(
                 {
+                    "n": n,
                     "noise": noise,
                     "ell": ell,
                     "trials": len(group),
@@ -149,7 +150,7 @@ class Noise(Experiment):
     def figure(self, table: pd.DataFrame) -> Figure:
         from harness import figures
 
-        table = table.dropna(subset="error").assign(good=_good)
+        table = at_baseline(self, table, ("noise", "ell")).dropna(subset="error").assign(good=_good)
         figure, axes = figures.canvas(1, 3, width=11, height=3.3)
         by_noise, by_ell, share = axes[0]
         noisy = table[table["noise"] > 0]

@@ -100,7 +100,8 @@ class SampleComplexity(Experiment):
         "(a) Share of successes over n = p and signal length ell; white dots: the ell of half "
         "the trials (logistic fit) with 95% intervals; lines: the laws n + p and n^2 + p^2 through "
         "the first dot. (b) That ell for inner widths c n log n and c n, and with the truth along "
-        "the joint-WDC's witness or noise in y0. (c) The same for n != p with one n + p."
+        "the joint-WDC's witness or noise in y0; a size without such an ell in the range measured "
+        "has no dot. (c) The same for n != p with one n + p."
     )
     paired: ClassVar[tuple[str, ...]] = ("truth", "noise")
 
@@ -141,12 +142,13 @@ class SampleComplexity(Experiment):
     def judge(self, table: pd.DataFrame) -> list[Finding]:
         limits = self.thresholds
         table = self._with_success(table)
-        square = self._square(table, self.network.growth)
-        factor = self._square(table, "factor")
+        square, without = _with_threshold(self._square(table, self.network.growth))
+        factor, none = _with_threshold(self._square(table, "factor"))
         splits = at_baseline(self, table, ("n", "p", "ell"))
         splits = splits[splits["n"] + splits["p"] == 2 * self.network.n]
         arms = at_baseline(self, table, ("truth", "noise", "ell"))
         exponent, words = "exponent of the ell of half the trials in n = p", _tested(square)
+        words += without
         linear, quadratic = 1 + limits.slack, (2 - limits.slack, 2 + limits.slack)
         last = square[square["n"].isin(sorted(square["n"].unique())[-2:])]
         ratio = 1 / limits.ratio, limits.ratio
@@ -154,7 +156,13 @@ class SampleComplexity(Experiment):
             below(LINEAR, _exponent(square), linear, statistic=exponent, tested=words),
             below(LOCAL, _exponent(last), linear, statistic=exponent, tested=_tested(last)),
             within(QUADRATIC, _exponent(square), *quadratic, statistic=exponent, tested=words),
-            below(FACTOR, _exponent(factor), linear, statistic=exponent, tested=_tested(factor)),
+            below(
+                FACTOR,
+                _exponent(factor),
+                linear,
+                statistic=exponent,
+                tested=_tested(factor) + none,
+            ),
             within(
                 SPLIT,
                 _ratio(splits, splits["n"] != splits["p"]),
@@ -316,6 +324,13 @@ def _exponent(table: pd.DataFrame) -> Estimate:
 
 def _threshold(table: pd.DataFrame) -> Estimate:
     return threshold(table["ell"], table["success"].to_numpy(dtype=bool))
+
+
+def _with_threshold(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Rows of the n with an ell of half the trials; in words, which n have none in their range."""
+    none = [n for n, group in table.groupby("n") if np.isnan(_threshold(group).value)]
+    words = f"; left out, without such an ell: n = {', '.join(map(str, none))}" if none else ""
+    return table[~table["n"].isin(none)], words
 
 
 def _ratio(table: pd.DataFrame, arm: pd.Series) -> Estimate:

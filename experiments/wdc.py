@@ -36,12 +36,12 @@ RATE = Claim(
 )
 SHAPE = Claim(
     "wdc.shape",
-    "At fixed n/ell it does not depend on n: it goes like sqrt(n/ell), without a logarithm",
+    "At fixed n/ell it does not depend on n, as sqrt(n/ell) without a logarithm has it",
     "A2 asks for n_i >= c n_(i-1) log n_(i-1)",
 )
 LAWS = Claim(
     "wdc.laws",
-    "Sparse and heavy-tailed entries of the same covariance have a constant that falls as well",
+    "With sparse and heavy-tailed entries of the same covariance it falls at least like ell^(-1/4)",
     "Theorem 3 is for Gaussian weights",
 )
 SAMPLED = Claim(

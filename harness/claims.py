@@ -287,6 +287,20 @@ def unmeasured(table: pd.DataFrame) -> str:
     )
 
 
+def unsaturated(
+    table: pd.DataFrame, column: str, cells: Sequence[str], limit: float = 0.9
+) -> tuple[pd.DataFrame, str]:
+    """Rows of the cells in which a column's median is at most `limit`; in words, how many are not.
+
+    An epsilon cannot exceed 1: where it is next to that, no power law can be seen, nor be refuted.
+    """
+    medians = table.groupby(list(cells))[column].median()
+    above = int((medians > limit).sum())
+    rows = table[table.groupby(list(cells))[column].transform("median") <= limit]
+    words = f"; {above} of {len(medians)} cells have a median above {limit:g} and are left out"
+    return rows, words if above else ""
+
+
 def spread(table: pd.DataFrame, names: Sequence[str]) -> str:
     """What was tested, in words: "ell = 50..800 (5 values), d = 2"."""
     parts = []

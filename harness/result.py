@@ -25,8 +25,10 @@ INTRODUCTION = (
     "priors. A verdict compares an interval with a threshold that the configuration fixed "
     "before the run: SUPPORTED if the whole interval lies on the claimed side, REFUTED if it "
     "lies on the other, INCONCLUSIVE otherwise. Intervals have confidence "
-    f"{LEVEL:.0%}, jointly (Bonferroni) where a claim is about the worst of several cells; n "
-    "counts what the interval is taken over."
+    f"{LEVEL:.0%}, jointly (Bonferroni) where a claim is about the worst of several cells, not "
+    "over the claims; n counts what the interval is taken over. The premise of the theorems holds "
+    "for no network that a computer holds (see premise): what is tested is their conclusions, at "
+    "the sizes given."
 )
 
 

@@ -203,6 +203,33 @@ def bootstrap(
     return Estimate(float(value), float(low), float(high), len(table), method, level)
 
 
+def contrast(
+    one: ArrayLike,
+    other: ArrayLike,
+    compare: Callable[[Array, Array], Array],
+    *,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Estimate:
+    """A comparison of two independent samples (N,), (M,); both are redrawn for the interval.
+
+    `compare` takes redraws (R, N) and (R, M) to their (R,) values.  Undetermined if a sample has
+    fewer than two values or a comparison is not finite.
+    """
+    samples = [np.asarray(sample, dtype=np.float64) for sample in (one, other)]
+    size, method = sum(sample.size for sample in samples), "bootstrap of both samples"
+    if min(sample.size for sample in samples) < 2:
+        return undetermined(size, method)
+    rng = np.random.default_rng(seed)
+    values = compare(*(rng.choice(sample, size=(resamples, sample.size)) for sample in samples))
+    value = float(compare(*(sample[None] for sample in samples))[0])
+    if not np.isfinite([value, *values]).all():
+        return undetermined(size, method)
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return Estimate(value, float(low), float(high), size, method, level)
+
+
 def _slope(x: Array, y: ArrayLike) -> Array:
     """Least-squares slope over the last axis of y."""
     centred = x - x.mean()
