@@ -29,6 +29,7 @@ from harness.claims import (
     experiment_class,
     spread,
     unmeasured,
+    unsaturated,
     within,
 )
 from harness.stats import Estimate, proportion, quantile, undetermined
@@ -319,6 +320,15 @@ def test_spread_says_in_words_what_varied():
     )
     assert spread(grid().iloc[:0], ("n",)) == ""
     assert spread(grid().assign(n=[2.0] * 8), ("n",)) == "n = 2"
+
+
+def test_cells_next_to_the_bound_are_left_out_and_counted():
+    table = grid().assign(epsilon=[0.95, 0.99, 0.2, 0.99, 0.5, 0.5, 0.5, 0.5])
+    rows, words = unsaturated(table, "epsilon", ("n",))
+    assert words == "; 1 of 2 cells have a median above 0.9 and are left out"
+    assert set(rows["n"]) == set(table["n"].iloc[4:])
+    rows, words = unsaturated(table, "epsilon", ("n",), limit=1.0)
+    assert (len(rows), words) == (8, "")
 
 
 def test_draws_with_nothing_to_measure_are_counted_in_words():

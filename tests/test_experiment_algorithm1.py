@@ -224,4 +224,14 @@ def test_depth_leaves_dead_networks_out_and_says_how_many():
     table.loc[dead, ["epsilon_true", "loss_ratio"]] = np.nan
     findings = configured("depth").judge(table)
     assert findings[2].estimate.n == 70
-    assert "30 of 600 draws had y0 = 0" in findings[2].tested
+    assert "30 of 200 draws had y0 = 0" in findings[2].tested
+    assert "y0 = 0" not in findings[1].tested
+
+
+def test_depth_is_judged_at_its_worst_cell_and_not_over_a_pool():
+    table = depths(1.0, 0.0, 0.0)
+    worst = table.index[(table["c"] == 0.5) & (table["d"] == 3)][:30]
+    table.loc[worst, "loss_ratio"] = 0.0
+    finding = configured("depth").judge(table)[3]
+    assert finding.estimate.value == 0.3
+    assert finding.verdict == NO

@@ -11,6 +11,7 @@ from scipy import stats as law
 from harness.stats import (
     LEVEL,
     Estimate,
+    contrast,
     mean,
     paired_change,
     power_law,
@@ -253,6 +254,33 @@ def test_power_law_of_unusable_data_is_undetermined(x, y):
 def test_power_law_of_unlike_arrays_is_an_error(x, y):
     with pytest.raises(ValueError, match="power_law"):
         power_law(x, y)
+
+
+# --- Contrasts of two samples ---------------------------------------------------------------
+
+
+def difference(one, other):
+    return one.mean(axis=-1) - other.mean(axis=-1)
+
+
+def test_a_contrast_redraws_both_samples_and_covers_as_often_as_it_says():
+    """Welch's interval is the closed form that its width is compared with."""
+    covered, rng = 0, np.random.default_rng(0)
+    for seed in range(200):
+        one, other = rng.normal(1.0, 1.0, 40), rng.normal(0.0, 3.0, 60)
+        estimate = contrast(one, other, difference, resamples=500, seed=seed)
+        covered += estimate.low <= 1.0 <= estimate.high
+    assert 180 <= covered <= 199
+    assert estimate.value == one.mean() - other.mean()
+    assert estimate.n == 100
+    welch = 2 * 1.96 * np.hypot(one.std() / np.sqrt(40), other.std() / np.sqrt(60))
+    assert estimate.high - estimate.low == pytest.approx(welch, rel=0.15)
+
+
+@pytest.mark.parametrize("sample", [[], [1.0], [1.0, np.inf], [np.nan, 1.0]])
+def test_a_contrast_with_too_little_or_not_finite_is_undetermined(sample):
+    assert np.isnan(contrast(sample, [1.0, 2.0], difference).value)
+    assert np.isnan(contrast([1.0, 2.0], sample, difference).value)
 
 
 # --- Families and text ----------------------------------------------------------------------
