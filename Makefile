@@ -13,7 +13,7 @@ LAUNCHER ?= joblib
 
 BIN := .venv/bin
 EXPERIMENTS ?= $(basename $(notdir $(wildcard conf/experiment/*.yaml)))
-NEED_EXTRA := generators mnist
+NEED_EXTRA := generators mnist trained_prior
 
 .PHONY: reproduce mnist report readme test lint venv extra
 venv: .venv/installed

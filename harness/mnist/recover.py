@@ -62,17 +62,21 @@ def by_networks(
             engine="tracking",
             stopping=Stopping(stall_window=1000, stall_rtol=1e-4),
         )
-        losses[index] = np.where(np.isfinite(solution.loss), solution.loss, np.inf)
+        loss = 2 * solution.loss / image.size  # the mean over the pixels, as of all other methods
+        losses[index] = np.where(np.isfinite(loss), loss, np.inf)
         best = losses[index].argmin()
         x[index] = G1(solution.h[best]).reshape(image.shape)
         w[index] = G2(solution.m[best]).reshape(image.shape)
     return Recovered(x, w, losses)
 
 
-def project(G: ReluNetwork, images: Array, rng: np.random.Generator, starts: int) -> Array:
-    """The images of G that are closest to `images` (N, s, s), as far as least squares finds them.
+def project(
+    G: ReluNetwork, images: Array, rng: np.random.Generator, starts: int
+) -> tuple[Array, Array]:
+    """The images of G closest to `images` (N, s, s), and their latent vectors (N, n).
 
-    The best of local solutions from random starts; G is homogeneous, so scale is included.
+    As far as least squares finds them: the best of local solutions from random starts; G is
+    homogeneous, so scale is included.
     """
 
     def residual(h: Array, target: Array) -> Array:
@@ -81,15 +85,16 @@ def project(G: ReluNetwork, images: Array, rng: np.random.Generator, starts: int
     def jacobian(h: Array, target: Array) -> Array:
         return G.Lambda(h)
 
-    best = np.zeros_like(images)
+    best, latents = np.zeros_like(images), np.zeros((len(images), G.widths[0]))
     for index, image in enumerate(images):
         target, least = image.ravel(), np.inf
         for h in unit_vectors(rng, starts, G.widths[0]):
             h *= np.linalg.norm(target) / max(float(np.linalg.norm(G(h))), 1e-12)
             solved = least_squares(residual, h, jacobian, args=(target,), max_nfev=60)
             if solved.cost < least:
-                least, best[index] = solved.cost, G(solved.x).reshape(image.shape)
-    return best
+                least, latents[index] = solved.cost, solved.x
+                best[index] = G(solved.x).reshape(image.shape)
+    return best, latents
 
 
 def homomorphic(y: Array) -> Recovered:
