@@ -41,7 +41,8 @@ def table(*methods: str, shift: float = 0.0, pairs: int = 40) -> pd.DataFrame:
     own = rng.uniform(15, 20, pairs)
     rows = [
         {**dataclasses.asdict(QUICK), "method": method, "trial": 0, "pair": pair}
-        | {"x_psnr": own[pair] + 3 * rank + shift, "y_psnr": own[pair], "status": "ok"}
+        | dict.fromkeys(("x_psnr", "fit_psnr"), own[pair] + 3 * rank + shift)
+        | {"y_psnr": own[pair], "status": "ok"}
         for rank, method in enumerate(methods)
         for pair in range(pairs)
     ]
@@ -58,7 +59,9 @@ def test_each_claim_is_supported_refuted_or_left_open():
         "removes": "SUPPORTED",
         "removes_network": "SUPPORTED",
         "baseline": "SUPPORTED",
+        "homomorphic": "INCONCLUSIVE",
         "limit": "INCONCLUSIVE",
+        "limit_network": "INCONCLUSIVE",
         "released": "SUPPORTED",
     }
     worse = table("dcgan_released", "dcgan_printed", "gaussian_fit", "dcgan_projection", shift=-4)
@@ -66,9 +69,18 @@ def test_each_claim_is_supported_refuted_or_left_open():
         "removes": "REFUTED",
         "removes_network": "INCONCLUSIVE",
         "baseline": "REFUTED",
+        "homomorphic": "INCONCLUSIVE",
         "limit": "REFUTED",
+        "limit_network": "INCONCLUSIVE",
         "released": "REFUTED",
     }
+
+
+def test_what_is_not_finite_counts_against_its_method():
+    rows = table("gaussian_fit", "dcgan_printed")
+    rows.loc[rows["method"] == "dcgan_printed", "x_psnr"] = np.nan
+    finding = next(f for f in QUICK.judge(rows) if f.claim.id == "mnist.baseline")
+    assert (finding.estimate.value, finding.estimate.n) == (0.0, 40)
 
 
 def test_all_methods_are_given_the_same_digits_and_distortions():
@@ -87,7 +99,11 @@ def test_a_stored_table_is_judged_and_drawn_without_the_extra(tmp_path, monkeypa
     store = Store(tmp_path)
     run_cell(store, cell(), 1)
     table, _ = store.collect([cell()], 1)
-    origin = {"experiment": "mnist", "version": 1, "config": dump("mnist", cell().experiment)}
+    origin = {
+        "experiment": "mnist",
+        "version": Mnist.version,
+        "config": dump("mnist", cell().experiment),
+    }
     origin |= {"profile": "quick", "seed": 0, "trials": 1, "cells": 1, "cells_complete": 1}
     origin |= {"rows": len(table), "trial_seconds": 1.0}
     store.write_table("mnist", table, origin)
@@ -102,7 +118,7 @@ def test_a_stored_table_is_judged_and_drawn_without_the_extra(tmp_path, monkeypa
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"batch": 200}, "batch=200: must be < 167: there are 500 images, pairs=3 a batch"),
+        ({"batch": 200}, "batch=200: must be < 167, 3 of the held-out digits each"),
         ({"weights": "none", "method": "decoder_engine"}, "none.*missing; `harness train`"),
         ({"images": "none"}, "images=none: a folder with PNG files is needed"),
     ],
@@ -125,5 +141,7 @@ def test_a_users_own_images_are_taken_apart(tmp_path):
         rows = measure(cell(method=method, images=str(tmp_path)), 0)
         assert [row["file"] for row in rows] == ["a.png", "b.png"]
         assert all(np.isfinite(float(row["fit_psnr"])) for row in rows)
+    with pytest.raises(ValueError, match="batch=1: must be 0, which has all images"):
+        cell(batch=1, images=str(tmp_path))
     with pytest.raises(ValueError, match="method=dcgan_projection: needs the truth"):
         cell(method="dcgan_projection", images=str(tmp_path))

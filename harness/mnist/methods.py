@@ -37,7 +37,10 @@ Kind = Literal["dcgan", "decoder"]
 
 @dataclass(frozen=True)
 class Effort:
-    """Of Algorithm 1.  starts : of each image.  steps : on DCGANs.  kappa, max_steps : on networks."""
+    """starts : of each image.  steps : of Algorithm 1 on DCGANs.
+
+    kappa, max_steps : of Algorithm 1 on networks.
+    """
 
     starts: int
     steps: int
