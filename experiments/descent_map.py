@@ -174,7 +174,7 @@ class DescentMap(Experiment):
         where = f"epsilon = {self.epsilon:g}, {spread(wide, ('n', 'd', 'ell'))}"
         fits = f"generic points, {spread(own, ('n', 'd', 'ell'))}"
         level = simultaneous(len(growing))
-        resolved, left_out = unsaturated(own, "epsilon_expected", ("d", "ell"))
+        resolved, left_out = unsaturated(own, "epsilon_expected", "d", "ell")
         depths = [group for _, group in resolved.groupby("d")]
         return [
             below(

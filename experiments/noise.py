@@ -26,7 +26,7 @@ LINEAR = Claim(
 )
 RATE = Claim(
     "noise.rate",
-    "At a fixed relative noise it falls like ell^(-1/2)",
+    "At a fixed relative noise it falls about like ell^(-1/2)",
     "not in the paper; n + p unknowns, ell measurements",
 )
 EFFICIENT = Claim(
@@ -159,6 +159,7 @@ class Noise(Experiment):
         ends = np.array([table["ell"].min(), table["ell"].max()], dtype=float)
         slope = noisy["error"].quantile(0.98) * (ends / ends[0]) ** -0.5
         by_ell.plot(ends, slope, color="black", linestyle=":", label="slope -1/2")
+        figures.headroom(by_ell, 0.2)
         for index, (noise, group) in enumerate(noisy.groupby("noise")):
             style: Any = {"label": f"{noise:g}", "index": index, "shift": 1.02**index}
             figures.curve(share, group, "ell", "good", proportion, **style)
@@ -168,7 +169,7 @@ class Noise(Experiment):
         by_noise.set(xscale="log", xlabel="noise ||e|| / ||y0||", title="(a) against the noise")
         by_ell.set_title("(b) against ell")
         share.set(ylabel="share of trials", title="(c) as good as least squares")
-        share.set(ylim=(-0.03, 1.35), yticks=np.linspace(0, 1, 6))
+        share.set(ylim=(-0.03, 1.6), yticks=np.linspace(0, 1, 6))
         for ax, title in ((by_noise, "ell"), (by_ell, "noise"), (share, "noise")):
             figures.legend(ax, title=title, ncols=3, loc="upper left", columnspacing=1)
         return figure

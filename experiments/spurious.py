@@ -24,7 +24,7 @@ from harness.descent import Stopping, alternating_descent, step_size
 from harness.ensemble import Ensemble, Size
 from harness.landscape import hunt
 from harness.problem import BRANCHES, Branch
-from harness.stats import Estimate, mean, power_law, proportion, quantile, simultaneous
+from harness.stats import mean, power_law, proportion, quantile, simultaneous
 from harness.status import Status
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ FEWEST = 5
 
 EXIST = Claim(
     "spurious.exist",
-    "For n, p > 2, too, there are local minima beside the truth at the widest ell",
+    "For n, p > 2, too, a hunt finds local minima beside the truth at the widest ell",
     "expected landscape",
 )
 DISTANCE = Claim(
@@ -127,7 +127,9 @@ class Spurious(Experiment):
         level = simultaneous(len(cells))
         largest = spread(widest, ("n", "d", "ell"))
         with_some = table[table["spurious"] > 0]
-        fitted, left_out = unsaturated(with_some, "epsilon", ("n", "ell"))
+        enough = with_some.groupby(["n", "ell"])["epsilon"].transform("size") >= FEWEST
+        fitted, left_out = unsaturated(with_some[enough], "epsilon", "n", "ell")
+        sizes = [group for _, group in fitted.groupby("n")]
         return [
             above(
                 EXIST,
@@ -138,7 +140,10 @@ class Spurious(Experiment):
             ),
             below(
                 DISTANCE,
-                [_exponent(group, level) for _, group in fitted.groupby("n")],
+                [
+                    power_law(group["ell"], group["epsilon"], level=simultaneous(len(sizes)))
+                    for group in sizes
+                ],
                 limits.power,
                 statistic="exponent in ell of the median worst epsilon, at the worst n",
                 tested=f"{spread(fitted, ('n', 'd', 'ell'))}; {len(with_some)} of {len(table)} "
@@ -224,9 +229,3 @@ class Spurious(Experiment):
 def _escapes(table: pd.DataFrame) -> pd.Series:
     """Whether every spurious minimum of a network is escaped."""
     return table["escapes"] == table["spurious"]
-
-
-def _exponent(networks: pd.DataFrame, level: float) -> Estimate:
-    """Of the median worst epsilon in ell, over those ell at which enough networks have one."""
-    enough = networks.groupby("ell")["epsilon"].transform("size") >= FEWEST
-    return power_law(networks.loc[enough, "ell"], networks.loc[enough, "epsilon"], level=level)

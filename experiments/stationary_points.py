@@ -149,9 +149,7 @@ class StationaryPoints(Experiment):
         wide = networks[networks["ell"] == networks.groupby("d")["ell"].transform("max")]
         cells = [group for _, group in wide.groupby("d")]
         level = simultaneous(len(cells))
-        spurious, left_out = unsaturated(
-            networks[networks["spurious"] > 0], "epsilon", ("d", "ell")
-        )
+        spurious, left_out = unsaturated(networks[networks["spurious"] > 0], "epsilon", "d", "ell")
         depths = [group for _, group in spurious.groupby("d")]
         clean = networks[~networks["plateau"] & (networks["degenerate"] == 0)]
         largest = spread(wide, ("d", "ell"))

@@ -288,17 +288,19 @@ def unmeasured(table: pd.DataFrame) -> str:
 
 
 def unsaturated(
-    table: pd.DataFrame, column: str, cells: Sequence[str], limit: float = 0.9
+    table: pd.DataFrame, column: str, group: str, along: str, limit: float = 0.9
 ) -> tuple[pd.DataFrame, str]:
-    """Rows of the cells in which a column's median is at most `limit`; in words, how many are not.
+    """Rows of the cells that can show a power law along a coordinate; in words, how many cannot.
 
-    An epsilon cannot exceed 1: where it is next to that, no power law can be seen, nor be refuted.
+    They are those in which a column's median is at most `limit`, in groups where two or more are
+    left.  An epsilon cannot exceed 1: next to that, no power law can be seen, nor be refuted.
     """
-    medians = table.groupby(list(cells))[column].median()
-    above = int((medians > limit).sum())
-    rows = table[table.groupby(list(cells))[column].transform("median") <= limit]
-    words = f"; {above} of {len(medians)} cells have a median above {limit:g} and are left out"
-    return rows, words if above else ""
+    cells = table.groupby([group, along])[column]
+    rows = table[cells.transform("median") <= limit]
+    rows = rows[rows.groupby(group)[along].transform("nunique") >= 2]
+    left_out = cells.ngroups - rows.groupby([group, along]).ngroups
+    words = f"; {left_out} of {cells.ngroups} cells left out, with medians above {limit:g} or alone"
+    return rows, words if left_out else ""
 
 
 def spread(table: pd.DataFrame, names: Sequence[str]) -> str:

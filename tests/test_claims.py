@@ -323,11 +323,11 @@ def test_spread_says_in_words_what_varied():
 
 
 def test_cells_next_to_the_bound_are_left_out_and_counted():
-    table = grid().assign(epsilon=[0.95, 0.99, 0.2, 0.99, 0.5, 0.5, 0.5, 0.5])
-    rows, words = unsaturated(table, "epsilon", ("n",))
-    assert words == "; 1 of 2 cells have a median above 0.9 and are left out"
-    assert set(rows["n"]) == set(table["n"].iloc[4:])
-    rows, words = unsaturated(table, "epsilon", ("n",), limit=1.0)
+    table = grid().assign(epsilon=[0.95, 0.99, 0.2, 0.5, 0.5, 0.99, 0.5, 0.99])
+    rows, words = unsaturated(table, "epsilon", "n", "kappa")
+    assert words == "; 2 of 4 cells left out, with medians above 0.9 or alone"
+    assert set(rows["n"]) == {3}
+    rows, words = unsaturated(table, "epsilon", "n", "kappa", limit=1.0)
     assert (len(rows), words) == (8, "")
 
 
