@@ -71,8 +71,8 @@ class Figure1(Experiment):
         "Black lines are the four hyperbolas of Theorem 2: solid the true one, h m = 1, dashed the "
         "spurious ones, h m = -rho_2, -rho_2, rho_2^2. (c) Valley positions h m of many "
         "networks against the expansivity e (widths 1-e-e^2): medians with 95% order-statistic "
-        "intervals, pale bands the central 90%, cut at -0.9 and 2, dashed lines the prediction. (d) "
-        "Median distance of a network's valley from the prediction; the grey line has slope "
+        "intervals, pale bands the central 90% (cut at -0.9 and 2), dashed lines the prediction. "
+        "(d) Median distance of a network's valley from the prediction; the grey line has slope "
         "-1/2. The true valley lies at h m = 1 in every network."
     )
 
