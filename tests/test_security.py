@@ -391,7 +391,10 @@ CALLS = [
     f"+hydra.hydra_logging.formatters.x={{class:{TOUCH},args:[touch,{PWNED}]}}",
     f"+hydra.job_logging.handlers.x={{class:logging.os.system,command:'touch {PWNED}'}}",
     "+hydra.job_logging.handlers.x={class:logging.StreamHandler,stream:ext://os.environ}",
+    f"+hydra.job_logging.handlers.x={{class:logging.FileHandler,filename:{PWNED}}}",
+    "+hydra.job_logging.formatters.line.class=logging.FileHandler",
     "hydra.job_logging.handlers.console.class=${nowhere}",
+    "hydra/sweeper=basic",
 ]
 
 
@@ -455,22 +458,43 @@ def test_an_axis_is_no_setting_of_hydra(harness, private, tmp_path, axis):
     assert f"{axis.lstrip('+')}: an axis must be a setting of the experiment" in line
 
 
-@pytest.mark.parametrize("launcher", ["basic", "joblib"])
-def test_a_coordinate_does_not_reach_what_a_job_calls(private, tmp_path, launcher):
-    """The class depends on a coordinate; a job is given its cells, not their coordinates."""
+@pytest.mark.parametrize("mode", [(), ("-m",)], ids=["run", "sweep"])
+@pytest.mark.parametrize("key", ["method", "oc.select:hydra.job.id,plain"])
+def test_a_reference_is_not_followed_to_what_a_job_calls(harness, private, tmp_path, mode, key):
+    """It is plain logging when the configuration is looked through, and another class in a job."""
     text = (
         "hydra:\n"
-        "  job: {env_set: {plain: logging.StreamHandler, fancy: builtins.open}}\n"
-        "  job_logging: {handlers: {x: {class: '${hydra.job.env_set.${method}}'}}}\n"
+        "  job_logging:\n"
+        "    names: {plain: logging.StreamHandler, '0': builtins.open}\n"
+        f"    handlers: {{x: {{class: '${{hydra.job_logging.names.${{{key}}}}}'}}}}\n"
     )
-    arguments = ["-m", *yaml_of(private, tmp_path, text), f"hydra/launcher={launcher}"]
-    done = private.run(tmp_path, *arguments)
-    assert done.code == 0, done
-    arguments = [*yaml_of(private, tmp_path, text), "method=fancy"]
-    assert (
-        "hydra.job_logging.handlers.x.class=builtins.open: must be one of"
-        in private.run(tmp_path, *arguments).refusal
-    )
+    line = harness(*mode, *yaml_of(private, tmp_path, text)).refusal
+    assert "hydra.job_logging.handlers.x.class=${hydra.job_logging.names." in line
+
+
+@pytest.mark.parametrize("mode", [(), ("-m",)], ids=["run", "sweep"])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("job: {env_set: {NUMBA_CACHE_DIR: PWNED}}", r"job\.env_set={'NUMBA_.*: must be {}"),
+        ("job: {env_copy: [PATH]}", r"job\.env_set={'PATH'.*: must be {}"),
+        (f"run: {{dir: {PWNED}}}", r"run\.dir=PWNED: must be \."),
+        ("run: {dir: '${oc.select:hydra.runtime.output_dir,.}'}", r"run\.dir=\$.*: must be \."),
+        (f"sweep: {{dir: {PWNED}}}", r"sweep\.dir=PWNED: must be \."),
+        (f"sweep: {{subdir: {PWNED}}}", r"sweep\.subdir=PWNED: must be \."),
+        (f"output_subdir: {PWNED}", r"output_subdir=PWNED: must be null"),
+    ],
+)
+def test_a_job_s_variables_and_hydra_s_folders_are_not_chosen(
+    harness, private, tmp_path, mode, text, message
+):
+    line = harness(*mode, *yaml_of(private, tmp_path, f"hydra: {{{text}}}")).refusal
+    assert re.match(rf"error: hydra\.{message}$", line), line
+
+
+def test_a_reference_in_place_of_hydra_s_folders_is_refused(harness):
+    line = harness("experiment=toy", "hydra.run=${hydra.sweep}").refusal
+    assert line == "error: hydra.run.dir=${hydra.sweep}: must be ."
 
 
 @pytest.mark.parametrize(
