@@ -23,6 +23,7 @@ from typing import Any
 import hydra
 import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
@@ -90,6 +91,7 @@ def _run(arguments: Sequence[str]) -> int:
             return _train(arguments[1:])
         if not HELP.intersection(arguments):
             _check_choice(arguments)
+        targets.check_command(get_args_parser().parse_args(arguments))
         sys.argv = [sys.argv[0], *arguments]
         _hydra_main()
     except CellsFailedError as failed:

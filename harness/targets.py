@@ -7,6 +7,7 @@ looked through before either sees it.  Nor may it choose where Hydra writes, or 
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import reduce
 from typing import Any
@@ -23,6 +24,8 @@ FIXED: Mapping[str, Any] = {
     "output_subdir": None,
 }
 """Settings of Hydra that stay as conf/ has them: a variable can name code, a folder any place."""
+OPTIONS = {"config_name": "config", "config_path": None, "experimental_rerun": None}
+"""Options of Hydra that would put another configuration in place of ours, one of them unpickled."""
 LOGGING = ("hydra_logging", "job_logging")
 CALLED = ("_target_", "class", "()")
 CLASSES = (
@@ -64,6 +67,22 @@ def check(hydra: Mapping[str, Any], written: Any, launchers: Collection[str]) ->
                 _allow(path, value, STREAMS)
             elif isinstance(value, str) and "${" in value:
                 _allow(path, value, ())
+
+
+def check_command(given: Namespace) -> None:
+    """Refuse options and overrides of Hydra by which it runs code while it composes."""
+    for option, own in OPTIONS.items():
+        if (value := getattr(given, option)) not in (None, own):
+            raise ConfigError(
+                f"--{option.replace('_', '-')}={shown(value)}: is not allowed; "
+                "--config-dir=FOLDER adds configurations of your own"
+            )
+    for override in given.overrides:
+        key, _, value = override.partition("=")
+        if key.lstrip("+~") == "hydra.searchpath" and "pkg://" in value.replace("\\", ""):
+            raise ConfigError(f"{shown(override)}: must be of folders, not of packages")
+    if given.hydra_help and given.overrides:
+        raise ConfigError(f"{shown(given.overrides[0])}: --hydra-help takes no settings")
 
 
 def check_axis(key: str) -> None:

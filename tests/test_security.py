@@ -439,6 +439,48 @@ def test_a_call_in_a_file_is_refused_in_the_same_way(harness, private, tmp_path,
     assert re.search(r"hydra\..*: is not allowed|hydra\..*: must be one of", line)
 
 
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A package with configurations, which does something when it is imported."""
+    name = "stranger"
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "__init__.py").write_text(f"open({PWNED!r}, 'w')")
+    (tmp_path / name / "s.yaml").write_text(f"hydra: {{searchpath: ['pkg://{name}']}}")
+    (tmp_path / name / "config.yaml").write_text(f"hydra: {{searchpath: ['pkg://{name}']}}")
+    (tmp_path / "s.pickle").write_bytes(pickle.dumps(Bomb()))
+    monkeypatch.syspath_prepend(tmp_path)
+    return name
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "-cp {folder} -cn s",
+        "-cp {folder}",
+        "-cp pkg://stranger",
+        "--config-path={folder} --cfg hydra",
+        "--config-n=s",
+        "--experimental-rerun s.pickle",
+        "hydra.searchpath=[pkg://stranger]",
+        "+hydra.searchpath=[/nowhere,pkg\\://stranger]",
+        "--hydra-help +hydra.hydra_logging.handlers.x.class=stranger",
+    ],
+)
+@pytest.mark.parametrize("mode", [(), ("-m",)], ids=["run", "sweep"])
+def test_nothing_is_imported_while_a_configuration_is_composed(
+    harness, package, tmp_path, mode, command
+):
+    words = command.format(folder=tmp_path / package).split()
+    line = harness(*mode, *words, "experiment=toy").refusal
+    assert re.search(r"is not allowed; --config-dir=|must be of folders|takes no settings", line)
+
+
+def test_a_folder_of_configurations_and_hydra_s_help_are_fine(harness, toy):
+    assert harness("experiment=toy", f"hydra.searchpath=[{toy.conf}]").code == 0
+    assert harness("--config-name=config", "experiment=toy").code == 0
+    assert harness("--hydra-help").code == 0
+
+
 def test_a_target_in_an_experiment_s_own_settings_is_an_unknown_key(harness, private, tmp_path):
     text = f"inner: {{_target_: builtins.open, file: {PWNED}, size: 1, sizes: null}}"
     arguments = yaml_of(private, tmp_path, "")
