@@ -1,4 +1,4 @@
-"""A Slurm array of submitit's jobs: its queue, the wait for its end, what it returned.
+"""A Slurm array of submitit's jobs: its folder, its queue, the wait for its end, what it returned.
 
 The queue itself is asked (`squeue`, which every cluster has), not the accounting database, and
 every wait has an end.
@@ -7,11 +7,13 @@ every wait has an end.
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 from annotated_types import Ge, Gt
@@ -19,6 +21,9 @@ from pydantic import StringConstraints
 
 from harness.claims import Settings
 from harness.failures import Failure
+from harness.files import make_private_folder
+from harness.folder import Folder
+from harness.schema import ConfigError, shown
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +62,33 @@ class Limits(Settings):
     grace_s: Annotated[float, Ge(0)]
     silence_min: Annotated[float, Gt(0)]
     wait_min: Annotated[float, Gt(0)]
+
+
+def check_place(results: str, folder: str) -> None:
+    """Refuse a folder for the files of arrays that is outside the results, or no name for Slurm."""
+    root, place = Path(results).absolute(), Path(folder).absolute()
+    for key, path in (("results", root), ("hydra.launcher.submitit_folder", place)):
+        if "%" in str(path) or not str(path).isprintable():
+            raise ConfigError(
+                f"{key}={shown(path)}: must have neither % nor line breaks in its path, "
+                "which mean something else to Slurm"
+            )
+    if not place.is_relative_to(root):
+        raise ConfigError(f"hydra.launcher.submitit_folder={folder}: must be in results={results}")
+
+
+def new_folder(results: str, folder: str) -> Path:
+    """A new folder in `folder` for the files of one array, all of which are of this user.
+
+    Jobs are sent and return as pickles in it, so that nobody else may have put any there.
+
+    Raises
+    ------
+    StoreError
+        If `folder` leads out of the results, is of another user or cannot be made.
+    """
+    place = Folder(Path(results).absolute()).inside(Path(folder).absolute())
+    return make_private_folder(place / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
 
 
 class QueueError(Exception):

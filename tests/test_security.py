@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import report, schema, targets
+from harness import report, schema, slurm, targets
 from harness.folder import RECORD_BYTES, StoreError
 from harness.matrices import Matrix, load_matrix
 from harness.mnist import weights
@@ -254,6 +254,31 @@ def test_a_figure_behind_a_link_is_not_shown(given, tmp_path):
     outside(tmp_path, given / "toy" / "figure.png")
     with pytest.raises(StoreError, match="leads out of the folder"):
         Store(given).read_figure("toy")
+
+
+@pytest.mark.parametrize("part", ["cells", "cells/.submitit"])
+def test_the_files_of_slurm_s_jobs_are_not_behind_a_link(swept, tmp_path, part):
+    (swept / "cells" / ".submitit").mkdir()
+    elsewhere = outside(tmp_path, swept / part)
+    before = set(elsewhere.rglob("*"))
+    with pytest.raises(StoreError, match="leads out of the folder"):
+        slurm.new_folder("results", "results/cells/.submitit")
+    assert set(elsewhere.rglob("*")) == before
+
+
+def test_the_files_of_slurm_s_jobs_are_of_this_user_alone(swept, monkeypatch):
+    folder = slurm.new_folder("results", "results/cells/.submitit")
+    assert folder.parent == swept / "cells" / ".submitit"
+    assert [path.stat().st_mode & 0o777 for path in (folder, folder.parent)] == [0o700, 0o700]
+    monkeypatch.setattr(os, "geteuid", lambda: folder.stat().st_uid + 1)
+    with pytest.raises(StoreError, match="must be a folder of the user who runs this"):
+        slurm.new_folder("results", "results/cells/.submitit")
+
+
+def test_a_line_break_in_a_path_is_no_line_of_a_job_s_script(tmp_path):
+    with pytest.raises(ConfigError, match="must have neither % nor line breaks") as refusal:
+        slurm.check_place(f"x\ntouch {PWNED}", f"x\ntouch {PWNED}/cells/.submitit")
+    assert "\n" not in str(refusal.value)
 
 
 def test_a_link_that_leads_to_itself_is_refused(harness, given):
