@@ -114,9 +114,14 @@ class SlurmLauncher(Launcher):
             "mem": f"{1024 * limits.mem_gb:.0f}MB" if limits.mem_gb else None,
         }
         known = slurm.queue("--me", f"--name={limits.name}")
-        if earlier := {task.partition("_")[0] for task in slurm.active(known)}:
-            log.warning("jobs of an earlier run are in the queue; these begin when they have ended")
-            own["dependency"] = ":".join(["afterany", *sorted(earlier)])
+        if earlier := slurm.arrays(slurm.active(known)):
+            log.warning(
+                "jobs of an earlier run are in the queue; these begin when they have ended; "
+                "`scancel %s` removes them",
+                " ".join(earlier),
+            )
+            slurm.warn_of_stuck(known)
+            own["dependency"] = ":".join(["afterany", *earlier])
         return {key: value for key, value in (self.others | own).items() if value is not None}
 
 
