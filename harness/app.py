@@ -23,11 +23,11 @@ from typing import Any
 import hydra
 import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
-from hydra.plugins.sweeper import Sweeper
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -91,6 +91,7 @@ def _run(arguments: Sequence[str]) -> int:
             return _train(arguments[1:])
         if not HELP.intersection(arguments):
             _check_choice(arguments)
+        targets.check_command(get_args_parser().parse_args(arguments))
         sys.argv = [sys.argv[0], *arguments]
         _hydra_main()
     except CellsFailedError as failed:
@@ -111,8 +112,10 @@ def _checked(load: Callable[..., DictConfig]) -> Callable[..., DictConfig]:
     @functools.wraps(load)
     def checked(*args: Any, **kwargs: Any) -> DictConfig:
         config = load(*args, **kwargs)
-        known = [*Plugins.instance().discover(Launcher), *Plugins.instance().discover(Sweeper)]
-        targets.check(config.hydra, [f"{kind.__module__}.{kind.__name__}" for kind in known])
+        known = Plugins.instance().discover(Launcher)
+        launchers = [f"{kind.__module__}.{kind.__name__}" for kind in known]
+        if config.hydra.job.config_name is not None:  # None: of Hydra alone, for --hydra-help
+            targets.check(config.hydra, OmegaConf.to_container(config.hydra), launchers)
         return config
 
     return checked

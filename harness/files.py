@@ -113,6 +113,24 @@ def set_aside(path: Path) -> None:
         raise StoreError(f"{path}: is damaged and cannot be set aside ({reason(error)})") from error
 
 
+def make_private_folder(folder: Path) -> Path:
+    """Make a new folder for this user alone, in one that is likewise if it has to be made.
+
+    Raises
+    ------
+    StoreError
+        If it is there, or what it is in belongs to another user, who could replace it.
+    """
+    try:
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if folder.parent.stat().st_uid != os.geteuid():
+            raise StoreError(f"{folder.parent}: must be a folder of the user who runs this")
+        folder.mkdir(mode=0o700)
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot be made ({reason(error)})") from error
+    return folder
+
+
 def remove_folder(folder: Path) -> None:
     """Remove a folder of working files with all that it holds, if it is there."""
     shutil.rmtree(folder, ignore_errors=True)

@@ -95,8 +95,8 @@ def _adapter(name: str) -> TypeAdapter[Experiment]:
 
 def _one_line(owner: str, error: ValidationError) -> str:
     first = error.errors()[0]
-    key = _shown(".".join(str(part) for part in first["loc"])) or owner
-    given = _shown(first["input"])
+    key = shown(".".join(str(part) for part in first["loc"])) or owner
+    given = shown(first["input"])
     match first["type"]:
         case "missing":
             return f"{key}: missing; a value is needed"
@@ -108,7 +108,7 @@ def _one_line(owner: str, error: ValidationError) -> str:
             return f"{key}={given}: {first['msg'][0].lower()}{first['msg'][1:]}"
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """A value for one line of a terminal, whatever it holds."""
     text = "".join(c if c.isprintable() else " " for c in str(value))
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."

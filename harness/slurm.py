@@ -1,4 +1,4 @@
-"""A Slurm array of submitit's jobs: its queue, the wait for its end, what it returned.
+"""A Slurm array of submitit's jobs: its folder, its queue, the wait for its end, what it returned.
 
 The queue itself is asked (`squeue`, which every cluster has), not the accounting database, and
 every wait has an end.
@@ -7,18 +7,23 @@ every wait has an end.
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
 
 from annotated_types import Ge, Gt
 from pydantic import StringConstraints
 
 from harness.claims import Settings
 from harness.failures import Failure
+from harness.files import make_private_folder
+from harness.folder import Folder
+from harness.schema import ConfigError, shown
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +44,8 @@ ACTIVE = {
     "SPECIAL_EXIT",
 }
 """States of a job that may yet begin or go on; PREEMPTED is none: a requeued job is PENDING."""
+TURNS = {"None", "Resources", "Priority", "BeginTime", "Cleaning", "JobArrayTaskLimit"}
+"""Reasons of a pending job whose turn will come by itself."""
 ASK_SECONDS = 60
 """After which a command of Slurm is taken to hang."""
 
@@ -59,14 +66,49 @@ class Limits(Settings):
     wait_min: Annotated[float, Gt(0)]
 
 
+def check_place(results: str, folder: str) -> None:
+    """Refuse a folder for the files of arrays that is outside the results, or no name for Slurm."""
+    root, place = Path(results).absolute(), Path(folder).absolute()
+    for key, path in (("results", root), ("hydra.launcher.submitit_folder", place)):
+        if "%" in str(path) or not str(path).isprintable():
+            raise ConfigError(
+                f"{key}={shown(path)}: must have neither % nor line breaks in its path, "
+                "which mean something else to Slurm"
+            )
+    if not place.is_relative_to(root):
+        raise ConfigError(f"hydra.launcher.submitit_folder={folder}: must be in results={results}")
+
+
+def new_folder(results: str, folder: str) -> Path:
+    """A new folder in `folder` for the files of one array, all of which are of this user.
+
+    Jobs are sent and return as pickles in it, so that nobody else may have put any there.
+
+    Raises
+    ------
+    StoreError
+        If `folder` leads out of the results, is of another user or cannot be made.
+    """
+    place = Folder(Path(results).absolute()).inside(Path(folder).absolute())
+    return make_private_folder(place / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
+
+
 class QueueError(Exception):
     """Slurm did not answer."""
+
+
+class Task(NamedTuple):
+    """What the queue says of a job: its state, and why it is pending."""
+
+    state: str
+    reason: str
 
 
 def ends(jobs: Sequence[Any], limits: Limits) -> list[str]:
     """How each job ended, as far as the queue says it."""
     begun = heard = now = time.monotonic()
-    states: dict[str, str] = {}
+    tasks: dict[str, Task] = {}
+    warned = False
     while waiting := [job for job in jobs if not job.paths.result_pickle.exists()]:
         try:
             asked = queue(f"--jobs={array(jobs)}")
@@ -76,7 +118,8 @@ def ends(jobs: Sequence[Any], limits: Limits) -> list[str]:
             now = time.monotonic()
         else:
             heard = now = time.monotonic()
-            states |= asked
+            tasks |= asked
+            warned = warned or warn_of_stuck(asked)
             if not any(job.job_id in active(asked) for job in waiting):
                 _wait_for_files(waiting, limits.grace_s)
                 break
@@ -84,13 +127,13 @@ def ends(jobs: Sequence[Any], limits: Limits) -> list[str]:
             if now - since > 60 * getattr(limits, name):
                 return [f"not waited for after {name}={getattr(limits, name):g}"] * len(jobs)
         time.sleep(limits.poll_s)
-    ends = [states.get(job.job_id, "") for job in jobs]
-    return ["gone from the queue" if end in ACTIVE | {""} else end for end in ends]
+    ended = [tasks[job.job_id].state if job.job_id in tasks else "" for job in jobs]
+    return ["gone from the queue" if end in ACTIVE | {""} else end for end in ended]
 
 
-def queue(*options: str) -> dict[str, str]:
-    """Jobs that the queue knows, the recently ended too: id, as <array>_<task> -> state."""
-    command = ["squeue", "--noheader", "--array", "--states=all", "--format=%i %T", *options]
+def queue(*options: str) -> dict[str, Task]:
+    """Jobs that the queue knows, the recently ended too; their ids as <array>_<task>."""
+    command = ["squeue", "--noheader", "--array", "--states=all", "--format=%i %T %r", *options]
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, check=True, timeout=ASK_SECONDS
@@ -99,16 +142,38 @@ def queue(*options: str) -> dict[str, str]:
         if "Invalid job id" in reason(error):  # ended, and forgotten
             return {}
         raise QueueError(f"the queue does not answer: {reason(error)}") from None
-    return dict(line.split() for line in done.stdout.splitlines())
+    lines = [(*line.split(maxsplit=2), "")[:3] for line in done.stdout.splitlines()]
+    return {job: Task(state, why) for job, state, why in lines}
 
 
-def active(states: Mapping[str, str]) -> set[str]:
+def active(tasks: Mapping[str, Task]) -> set[str]:
     """The jobs that may yet begin or go on."""
-    return {job for job, state in states.items() if state in ACTIVE}
+    return {job for job, task in tasks.items() if task.state in ACTIVE}
+
+
+def arrays(ids: Iterable[str]) -> list[str]:
+    """The numbers of the arrays that jobs are of."""
+    return sorted({job.partition("_")[0] for job in ids})
 
 
 def array(jobs: Sequence[Any]) -> str:
-    return jobs[0].job_id.partition("_")[0]
+    return arrays([jobs[0].job_id])[0]
+
+
+def warn_of_stuck(tasks: Mapping[str, Task]) -> bool:
+    """Say if nothing goes on and what there is waits for more than its turn; whether it was said.
+
+    Jobs that wait for others to end say nothing of these.
+    """
+    left = {job: tasks[job] for job in active(tasks) if tasks[job].reason != "Dependency"}
+    if not left or any(task.state != "PENDING" or task.reason in TURNS for task in left.values()):
+        return False
+    log.warning(
+        "nothing runs, and it may be that nothing ever will: %s; `scancel %s` removes the jobs",
+        ", ".join(sorted({task.reason for task in left.values()})),
+        " ".join(arrays(left)),
+    )
+    return True
 
 
 def _wait_for_files(jobs: Sequence[Any], seconds: float) -> None:

@@ -1,23 +1,35 @@
-"""What a configuration may have called: launchers and sweepers that Hydra knows, plain logging.
+"""What a configuration may have called: launchers that Hydra knows, our sweeper, plain logging.
 
 Hydra calls what it finds under `_target_`, and Python's logging what it finds under `class` and
 `()`.  Any importable function could stand there in a configuration from elsewhere, so that it is
-looked through before either sees it.
+looked through before either sees it.  Nor may it choose where Hydra writes, or a job's environment.
 """
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import reduce
 from typing import Any
 
-from harness.schema import ConfigError
+from harness.schema import ConfigError, shown
 
-PLUGINS = ("launcher", "sweeper")
+SWEEPER = "hydra_plugins.harness_sweeper.HarnessSweeper"
+FIXED: Mapping[str, Any] = {
+    "job.env_set": {},
+    "job.env_copy": [],
+    "run.dir": ".",
+    "sweep.dir": ".",
+    "sweep.subdir": ".",
+    "output_subdir": None,
+}
+"""Settings of Hydra that stay as conf/ has them: a variable can name code, a folder any place."""
+OPTIONS = {"config_name": "config", "config_path": None, "experimental_rerun": None}
+"""Options of Hydra that would put another configuration in place of ours, one of them unpickled."""
 LOGGING = ("hydra_logging", "job_logging")
 CALLED = ("_target_", "class", "()")
 CLASSES = (
     "logging.StreamHandler",
-    "logging.FileHandler",
     "logging.NullHandler",
     "logging.Formatter",
     "colorlog.ColoredFormatter",
@@ -27,27 +39,50 @@ UNRESOLVED = object()
 """Stands for a value that refers to what there is not yet."""
 
 
-def check(hydra: Mapping[str, Any], plugins: Collection[str]) -> None:
-    """Refuse the node `hydra` of a configuration if it names more than `plugins` and plain logging.
+def check(hydra: Mapping[str, Any], written: Any, launchers: Collection[str]) -> None:
+    """Refuse the node `hydra` of a configuration if it names more than may be called, or elsewhere.
+
+    `written` is the same as plain values, references not followed: what a job uses late must not
+    refer to anything, since that may say another thing by then.
 
     Raises
     ------
     ConfigError
         For the first such entry, before anything is called or imported.
     """
-    for section in (*PLUGINS, "callbacks"):
+    for key, own in FIXED.items():
+        value = reduce(_below, key.split("."), written)
+        if value != own:
+            wanted = "null" if own is None else own
+            raise ConfigError(f"hydra.{key}={shown(value)}: must be {wanted}")
+    for section, allowed in {"launcher": launchers, "sweeper": [SWEEPER], "callbacks": ()}.items():
         for path, value in _entries(hydra, section):
             if path[-1] == "_target_":
-                root = len(path) == 2 and section in PLUGINS
-                _allow(path, value, plugins if root else ())
+                _allow(path, value, allowed if len(path) == 2 else ())
     for section in LOGGING:
-        for path, value in _entries(hydra, section):
+        for path, value in _entries(written, section):
             if path[-1] in CALLED:
                 _allow(path, value, CLASSES)
-            elif value is UNRESOLVED and path[-1] != "filename":  # of a log: known when it is made
-                _allow(path, "an unresolved reference", ())
             elif isinstance(value, str) and value.startswith(("ext://", "cfg://")):
                 _allow(path, value, STREAMS)
+            elif isinstance(value, str) and "${" in value:
+                _allow(path, value, ())
+
+
+def check_command(given: Namespace) -> None:
+    """Refuse options and overrides of Hydra by which it runs code while it composes."""
+    for option, own in OPTIONS.items():
+        if (value := getattr(given, option)) not in (None, own):
+            raise ConfigError(
+                f"--{option.replace('_', '-')}={shown(value)}: is not allowed; "
+                "--config-dir=FOLDER adds configurations of your own"
+            )
+    for override in given.overrides:
+        key, _, value = override.partition("=")
+        if key.lstrip("+~") == "hydra.searchpath" and "pkg://" in value.replace("\\", ""):
+            raise ConfigError(f"{shown(override)}: must be of folders, not of packages")
+    if given.hydra_help and given.overrides:
+        raise ConfigError(f"{shown(given.overrides[0])}: --hydra-help takes no settings")
 
 
 def check_axis(key: str) -> None:
@@ -56,11 +91,16 @@ def check_axis(key: str) -> None:
         raise ConfigError(f"{key}: an axis must be a setting of the experiment, not of Hydra")
 
 
+def _below(node: Any, key: str) -> Any:
+    """An entry of a mapping; of anything else, a reference say, itself."""
+    return node.get(key) if isinstance(node, Mapping) else node
+
+
 def _allow(path: Sequence[str], value: Any, allowed: Collection[str]) -> None:
     if not (isinstance(value, str) and value in allowed):
-        shown = "an unresolved reference" if value is UNRESOLVED else value
+        given = "an unresolved reference" if value is UNRESOLVED else shown(value)
         reason = f"must be one of {', '.join(sorted(allowed))}" if allowed else "is not allowed"
-        raise ConfigError(f"hydra.{'.'.join(path)}={shown}: {reason}")
+        raise ConfigError(f"hydra.{'.'.join(path)}={given}: {reason}")
 
 
 def _entries(node: Any, key: Any, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -8,9 +8,7 @@ on the process that submitted them.
 from __future__ import annotations
 
 import logging
-import os
 import signal
-import time
 from collections.abc import Sequence
 from contextlib import redirect_stderr
 from dataclasses import fields
@@ -46,6 +44,8 @@ class SlurmLauncher(Launcher):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         self.limits = schema.validate(TypeAdapter(slurm.Limits), self.settings, "hydra.launcher")
+        self.results = str(config.results)
+        slurm.check_place(self.results, self.limits.submitit_folder)
         self.context = {
             "hydra_context": hydra_context,
             "task_function": task_function,
@@ -56,8 +56,7 @@ class SlurmLauncher(Launcher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         """The results of all jobs; a job that was lost returns a Failure."""
-        started = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
-        folder = Path(self.limits.submitit_folder) / started
+        folder = slurm.new_folder(self.results, self.limits.submitit_folder)
         jobs = self._submit(folder, job_overrides, initial_job_idx)
         array = slurm.array(jobs)
         log.warning(
@@ -115,9 +114,14 @@ class SlurmLauncher(Launcher):
             "mem": f"{1024 * limits.mem_gb:.0f}MB" if limits.mem_gb else None,
         }
         known = slurm.queue("--me", f"--name={limits.name}")
-        if earlier := {task.partition("_")[0] for task in slurm.active(known)}:
-            log.warning("jobs of an earlier run are in the queue; these begin when they have ended")
-            own["dependency"] = ":".join(["afterany", *sorted(earlier)])
+        if earlier := slurm.arrays(slurm.active(known)):
+            log.warning(
+                "jobs of an earlier run are in the queue; these begin when they have ended; "
+                "`scancel %s` removes them",
+                " ".join(earlier),
+            )
+            slurm.warn_of_stuck(known)
+            own["dependency"] = ":".join(["afterany", *earlier])
         return {key: value for key, value in (self.others | own).items() if value is not None}
 
 

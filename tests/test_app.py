@@ -100,6 +100,8 @@ BAD: list[tuple[str, str]] = [
     (f"-m {TOY} hydra/launcher=slurm hydra.launcher.poll_s=soon", "poll_s=soon: .*number"),
     (f"-m {TOY} hydra/launcher=slurm hydra.launcher.cpus_per_task=0", "cpus_per_task=0: .*than"),
     (f"-m {TOY} hydra/launcher=slurm hydra.launcher.timeout_min=0.5", "timeout_min=0.5: .*integer"),
+    (f"-m {TOY} hydra/launcher=slurm results=a%j", "results=/.*/a%j: must have neither %"),
+    (f"-m {TOY} hydra/launcher=slurm hydra.launcher.submitit_folder=x", "=x: must be in results="),
     (f"-m {TOY} hydra/launcher=joblib hydra.launcher.n_jobs=two", "n_jobs=two"),
     # Hydra's own language
     (f"{TOY} scale", "'scale'"),

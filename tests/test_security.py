@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import report, schema, targets
+from harness import report, schema, slurm, targets
 from harness.folder import RECORD_BYTES, StoreError
 from harness.matrices import Matrix, load_matrix
 from harness.mnist import weights
@@ -256,6 +256,31 @@ def test_a_figure_behind_a_link_is_not_shown(given, tmp_path):
         Store(given).read_figure("toy")
 
 
+@pytest.mark.parametrize("part", ["cells", "cells/.submitit"])
+def test_the_files_of_slurm_s_jobs_are_not_behind_a_link(swept, tmp_path, part):
+    (swept / "cells" / ".submitit").mkdir()
+    elsewhere = outside(tmp_path, swept / part)
+    before = set(elsewhere.rglob("*"))
+    with pytest.raises(StoreError, match="leads out of the folder"):
+        slurm.new_folder("results", "results/cells/.submitit")
+    assert set(elsewhere.rglob("*")) == before
+
+
+def test_the_files_of_slurm_s_jobs_are_of_this_user_alone(swept, monkeypatch):
+    folder = slurm.new_folder("results", "results/cells/.submitit")
+    assert folder.parent == swept / "cells" / ".submitit"
+    assert [path.stat().st_mode & 0o777 for path in (folder, folder.parent)] == [0o700, 0o700]
+    monkeypatch.setattr(os, "geteuid", lambda: folder.stat().st_uid + 1)
+    with pytest.raises(StoreError, match="must be a folder of the user who runs this"):
+        slurm.new_folder("results", "results/cells/.submitit")
+
+
+def test_a_line_break_in_a_path_is_no_line_of_a_job_s_script(tmp_path):
+    with pytest.raises(ConfigError, match="must have neither % nor line breaks") as refusal:
+        slurm.check_place(f"x\ntouch {PWNED}", f"x\ntouch {PWNED}/cells/.submitit")
+    assert "\n" not in str(refusal.value)
+
+
 def test_a_link_that_leads_to_itself_is_refused(harness, given):
     (given / "toy" / "table.csv").unlink()
     (given / "toy" / "table.csv").symlink_to("table.csv")
@@ -391,7 +416,10 @@ CALLS = [
     f"+hydra.hydra_logging.formatters.x={{class:{TOUCH},args:[touch,{PWNED}]}}",
     f"+hydra.job_logging.handlers.x={{class:logging.os.system,command:'touch {PWNED}'}}",
     "+hydra.job_logging.handlers.x={class:logging.StreamHandler,stream:ext://os.environ}",
+    f"+hydra.job_logging.handlers.x={{class:logging.FileHandler,filename:{PWNED}}}",
+    "+hydra.job_logging.formatters.line.class=logging.FileHandler",
     "hydra.job_logging.handlers.console.class=${nowhere}",
+    "hydra/sweeper=basic",
 ]
 
 
@@ -436,6 +464,48 @@ def test_a_call_in_a_file_is_refused_in_the_same_way(harness, private, tmp_path,
     assert re.search(r"hydra\..*: is not allowed|hydra\..*: must be one of", line)
 
 
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A package with configurations, which does something when it is imported."""
+    name = "stranger"
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "__init__.py").write_text(f"open({PWNED!r}, 'w')")
+    (tmp_path / name / "s.yaml").write_text(f"hydra: {{searchpath: ['pkg://{name}']}}")
+    (tmp_path / name / "config.yaml").write_text(f"hydra: {{searchpath: ['pkg://{name}']}}")
+    (tmp_path / "s.pickle").write_bytes(pickle.dumps(Bomb()))
+    monkeypatch.syspath_prepend(tmp_path)
+    return name
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "-cp {folder} -cn s",
+        "-cp {folder}",
+        "-cp pkg://stranger",
+        "--config-path={folder} --cfg hydra",
+        "--config-n=s",
+        "--experimental-rerun s.pickle",
+        "hydra.searchpath=[pkg://stranger]",
+        "+hydra.searchpath=[/nowhere,pkg\\://stranger]",
+        "--hydra-help +hydra.hydra_logging.handlers.x.class=stranger",
+    ],
+)
+@pytest.mark.parametrize("mode", [(), ("-m",)], ids=["run", "sweep"])
+def test_nothing_is_imported_while_a_configuration_is_composed(
+    harness, package, tmp_path, mode, command
+):
+    words = command.format(folder=tmp_path / package).split()
+    line = harness(*mode, *words, "experiment=toy").refusal
+    assert re.search(r"is not allowed; --config-dir=|must be of folders|takes no settings", line)
+
+
+def test_a_folder_of_configurations_and_hydra_s_help_are_fine(harness, toy):
+    assert harness("experiment=toy", f"hydra.searchpath=[{toy.conf}]").code == 0
+    assert harness("--config-name=config", "experiment=toy").code == 0
+    assert harness("--hydra-help").code == 0
+
+
 def test_a_target_in_an_experiment_s_own_settings_is_an_unknown_key(harness, private, tmp_path):
     text = f"inner: {{_target_: builtins.open, file: {PWNED}, size: 1, sizes: null}}"
     arguments = yaml_of(private, tmp_path, "")
@@ -455,22 +525,43 @@ def test_an_axis_is_no_setting_of_hydra(harness, private, tmp_path, axis):
     assert f"{axis.lstrip('+')}: an axis must be a setting of the experiment" in line
 
 
-@pytest.mark.parametrize("launcher", ["basic", "joblib"])
-def test_a_coordinate_does_not_reach_what_a_job_calls(private, tmp_path, launcher):
-    """The class depends on a coordinate; a job is given its cells, not their coordinates."""
+@pytest.mark.parametrize("mode", [(), ("-m",)], ids=["run", "sweep"])
+@pytest.mark.parametrize("key", ["method", "oc.select:hydra.job.id,plain"])
+def test_a_reference_is_not_followed_to_what_a_job_calls(harness, private, tmp_path, mode, key):
+    """It is plain logging when the configuration is looked through, and another class in a job."""
     text = (
         "hydra:\n"
-        "  job: {env_set: {plain: logging.StreamHandler, fancy: builtins.open}}\n"
-        "  job_logging: {handlers: {x: {class: '${hydra.job.env_set.${method}}'}}}\n"
+        "  job_logging:\n"
+        "    names: {plain: logging.StreamHandler, '0': builtins.open}\n"
+        f"    handlers: {{x: {{class: '${{hydra.job_logging.names.${{{key}}}}}'}}}}\n"
     )
-    arguments = ["-m", *yaml_of(private, tmp_path, text), f"hydra/launcher={launcher}"]
-    done = private.run(tmp_path, *arguments)
-    assert done.code == 0, done
-    arguments = [*yaml_of(private, tmp_path, text), "method=fancy"]
-    assert (
-        "hydra.job_logging.handlers.x.class=builtins.open: must be one of"
-        in private.run(tmp_path, *arguments).refusal
-    )
+    line = harness(*mode, *yaml_of(private, tmp_path, text)).refusal
+    assert "hydra.job_logging.handlers.x.class=${hydra.job_logging.names." in line
+
+
+@pytest.mark.parametrize("mode", [(), ("-m",)], ids=["run", "sweep"])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("job: {env_set: {NUMBA_CACHE_DIR: PWNED}}", r"job\.env_set={'NUMBA_.*: must be {}"),
+        ("job: {env_copy: [PATH]}", r"job\.env_set={'PATH'.*: must be {}"),
+        (f"run: {{dir: {PWNED}}}", r"run\.dir=PWNED: must be \."),
+        ("run: {dir: '${oc.select:hydra.runtime.output_dir,.}'}", r"run\.dir=\$.*: must be \."),
+        (f"sweep: {{dir: {PWNED}}}", r"sweep\.dir=PWNED: must be \."),
+        (f"sweep: {{subdir: {PWNED}}}", r"sweep\.subdir=PWNED: must be \."),
+        (f"output_subdir: {PWNED}", r"output_subdir=PWNED: must be null"),
+    ],
+)
+def test_a_job_s_variables_and_hydra_s_folders_are_not_chosen(
+    harness, private, tmp_path, mode, text, message
+):
+    line = harness(*mode, *yaml_of(private, tmp_path, f"hydra: {{{text}}}")).refusal
+    assert re.match(rf"error: hydra\.{message}$", line), line
+
+
+def test_a_reference_in_place_of_hydra_s_folders_is_refused(harness):
+    line = harness("experiment=toy", "hydra.run=${hydra.sweep}").refusal
+    assert line == "error: hydra.run.dir=${hydra.sweep}: must be ."
 
 
 @pytest.mark.parametrize(

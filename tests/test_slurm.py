@@ -236,6 +236,27 @@ def test_jobs_outlive_the_command_and_the_same_command_collects(private, basic, 
     measured_once(results, stored, 3 * CELLS)
 
 
+def test_jobs_that_can_never_begin_are_told_and_how_to_remove_them(private, basic, tmp_path):
+    """They ask for more cores than there are; the corrected command waits behind them."""
+    with running(private, tmp_path, *GRID, *SLURM, "hydra.launcher.cpus_per_task=999") as process:
+        pending = ["squeue", "--noheader", "--format=%r"]
+        wait_until(lambda: called(pending).strip() == "PartitionConfig", "the reason", process)
+        stuck = array()
+        time.sleep(2)
+        process.send_signal(signal.SIGINT)
+        done = ended(process)
+    told = f"nothing ever will: PartitionConfig; `scancel {stuck}` removes the jobs"
+    assert done.err.count(told) == 1, done.err
+    with running(private, tmp_path, *GRID, *SLURM) as process:
+        wait_until(lambda: "Dependency" in called(pending), "the next array waits", process)
+        called(["scancel", stuck])
+        done = ended(process)
+    assert done.code == 0, done.err
+    assert f"these begin when they have ended; `scancel {stuck}` removes them" in done.err
+    assert done.err.count(told) == 1, done.err
+    assert table(tmp_path / "results") == basic
+
+
 def test_cells_that_raise_are_told_by_kind(private, tmp_path):
     done = private.run(tmp_path, *GRID, *SLURM, "cells_per_job=10", TOY_BROKEN="3")
     assert done.code == 1
@@ -261,6 +282,16 @@ def test_what_slurm_refuses_is_told_in_one_line(harness, tmp_path, setting, patt
     assert re.search(f"^error: {pattern}", done.err, re.MULTILINE), done.err
     assert segments(tmp_path / "results") == {}
     assert list((tmp_path / "results" / "cells" / ".submitit").glob("*")) == []
+
+
+def test_a_link_in_place_of_the_jobs_files_is_refused(harness, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "results" / "cells").mkdir(parents=True)
+    (tmp_path / "results" / "cells" / ".submitit").symlink_to(tmp_path / "elsewhere")
+    done = harness(*GRID, *SLURM)
+    assert done.code == 2
+    assert done.err.endswith("cells/.submitit is a link that leads out of the folder\n")
+    assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
 def test_a_queue_that_is_silent_is_waited_for_so_long_and_no_longer(private, tmp_path):
