@@ -267,9 +267,11 @@ def _conclude(
     """Collect, judge, draw; raise CellsFailedError if trials are missing all the same."""
     failed = [cell for cell in cells if run.store.missing(cell, run.trials)]
     try:
-        report.update(run.store, run.name, wall_seconds=wall_seconds)
-        print(report.verdict_lines(run.store, run.name))
-        print(f"report: {report.write(run.store)}")
+        own = report.update(run.store, run.name, wall_seconds=wall_seconds)
+        written = report.write(run.store)
+        if own:  # not the verdicts of an earlier sweep
+            print(report.verdict_lines(run.store, run.name))
+        print(f"report: {written}")
     except StoreError as error:
         if not failed:
             raise

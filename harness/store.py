@@ -258,6 +258,10 @@ class Store(Folder):
             raise StoreError(f"results={self.root}: {name}/table.csv was changed by hand")
         return data, provenance
 
+    def has_table(self, name: str) -> bool:
+        """Whether there is a table, sound or not."""
+        return os.path.lexists(self.folder(name) / "table.csv")
+
     def read_figure(self, name: str) -> bytes | None:
         """The figure as PNG, None where there is none."""
         try:
