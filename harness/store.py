@@ -255,7 +255,10 @@ class Store(Folder):
         except FileNotFoundError:
             raise StoreError(f"results={self.root}: {name}/table.csv is missing") from None
         if hashlib.sha256(data).hexdigest() != provenance["table_sha256"]:
-            raise StoreError(f"results={self.root}: {name}/table.csv was changed by hand")
+            raise StoreError(
+                f"results={self.root}: {name}/table.csv does not belong to its provenance.json "
+                "(changed, or its writer was stopped)"
+            )
         return data, provenance
 
     def has_table(self, name: str) -> bool:
