@@ -92,8 +92,29 @@ def test_failures_are_grouped_by_kind_the_most_frequent_first(cells):
     ]
 
 
+@pytest.mark.parametrize(
+    "messages",
+    [
+        ["bad 0.123", "bad -4e-05", "bad nan", "bad 17."],
+        ["shapes (3,) and (4, 2)", "shapes (5,) and (61, 2)"],
+        ["<object at 0x7f7d981df060>", "<object at 0x7f7d9b3d5810>"],
+    ],
+)
+def test_failures_that_differ_in_numbers_are_of_one_kind_with_an_example_in_full(cells, messages):
+    failed = cells[: len(messages)]
+    why = {
+        cell.key: Failure(f"ValueError: {text}")
+        for cell, text in zip(failed, messages, strict=True)
+    }
+    lines = report(failed, cells, why, COMMAND).splitlines()
+    assert lines[1:-1] == [
+        f"  {len(messages)} x ValueError: {messages[0]} (the others with other numbers)",
+        "      such as size=1",
+    ]
+
+
 def test_many_kinds_are_counted_not_told(cells):
-    why = {cell.key: Failure(f"kind {i}") for i, cell in enumerate(cells)}
+    why = {cell.key: Failure("kind " + "o" * i) for i, cell in enumerate(cells)}
     lines = report(cells, cells, why, COMMAND).splitlines()
     assert lines[-2] == f"  {30 - KINDS} x {30 - KINDS} other kinds"
     assert len(lines) == 2 * KINDS + 3
