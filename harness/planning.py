@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,11 +62,13 @@ def distinct(run: Run, runs: Sequence[Run], template: Cell, cells: Sequence[Cell
     ConfigError
         For a sweep over what is no coordinate.
     """
-    for other, key in itertools.product(runs, schema.RUN_KEYS):
-        if (value := getattr(other, key)) != getattr(run, key):
-            raise schema.ConfigError(
-                f"{key}={getattr(run, key)},{value}: must be the same in all cells of a sweep"
-            )
+    for key in schema.RUN_KEYS:
+        values = dict.fromkeys(getattr(other, key) for other in runs)
+        if len(values) > 1:
+            given = ",".join(str(value) for value in values)
+            raise schema.ConfigError(f"{key}={given}: must be the same in all cells of a sweep")
+        if (value := next(iter(values))) != getattr(run, key):
+            raise schema.ConfigError(f"{key}={value}: is of the whole sweep, and no axis of it")
     if run.packed is not None:
         raise schema.ConfigError(f"packed={run.packed[:20]}: is set by a sweep itself")
     thresholds = [getattr(cell.experiment, "thresholds", None) for cell in (template, *cells)]
