@@ -39,7 +39,7 @@ from harness.files import StoreError
 from harness.jobs import grouped, run_job, unpack
 from harness.mnist.images import ImageError
 from harness.mnist.weights import WeightsError
-from harness.planning import Run
+from harness.planning import Run, Workers
 from harness.progress import progress
 from harness.result import in_one_line
 from harness.runner import run_cell
@@ -152,7 +152,7 @@ def _hydra_main(cfg: DictConfig) -> list[tuple[str, Failure]]:
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         return run_job(run.store, cells, run.trials, threads)
     if run.plan:
-        print(planning.plan(run, [cell], lambda _: 1 if cell.experiment.alone else threads))
+        print(planning.plan(run, [cell], Workers(1, 1 if cell.experiment.alone else threads)))
         return []
     measured = run_cell(run.store, cell, run.trials, threads)
     table, _ = run.store.collect([cell], run.trials)
@@ -183,22 +183,23 @@ def _threads() -> int:
             return 1
 
 
-def _workers(hydra: DictConfig, jobs: int, alone: bool) -> int | None:
-    """Trials that a sweep runs side by side; None for a launcher that is not known.
+def _workers(hydra: DictConfig, alone: bool) -> Workers:
+    """What a sweep's launcher measures with.
 
     `alone` is of an experiment that runs a cell's trials one after the other.
     """
     launcher = hydra.launcher
     match hydra.runtime.choices["hydra/launcher"]:
         case "basic":
-            return 1 if alone else _cores()
+            return Workers(1, 1 if alone else _cores())
         case "joblib":
-            workers = launcher.n_jobs
-            return min(jobs, workers if workers > 0 else max(1, _cores() + 1 + workers))
+            jobs = launcher.n_jobs
+            return Workers(jobs if jobs > 0 else max(1, _cores() + 1 + jobs))
         case "slurm":
-            return min(jobs, launcher.array_parallelism) * (1 if alone else launcher.cpus_per_task)
+            threads = 1 if alone else launcher.cpus_per_task
+            return Workers(launcher.array_parallelism, threads, launcher.timeout_min)
         case _:
-            return None
+            return Workers(None)
 
 
 def read(cfg: DictConfig) -> tuple[Run, Cell]:
@@ -239,11 +240,11 @@ def run_sweep(
     run, template = read(base)
     runs, all_cells = zip(*(read(config) for config in configs), strict=True)
     cells = planning.distinct(run, runs, template, all_cells)
+    workers = _workers(base.hydra, template.experiment.alone)
     store = run.store
     store.check()
     if run.plan:
-        alone = template.experiment.alone
-        print(planning.plan(run, cells, lambda jobs: _workers(base.hydra, jobs, alone)))
+        print(planning.plan(run, cells, workers))
         return
     store.write_sweep(run.name, planning.record(run, template, cells))
     todo = [cell for cell in cells if store.missing(cell, run.trials)]

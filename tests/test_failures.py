@@ -139,7 +139,7 @@ def test_the_command_is_quoted_for_a_shell(harness, monkeypatch):
 
 @pytest.mark.parametrize(("size", "lengths"), [(1, [1] * 5), (2, [2, 2, 1]), (9, [5])])
 def test_cells_are_grouped_in_order(size, lengths):
-    groups = grouped(list(range(5)), size)  # type: ignore[arg-type]
+    groups = grouped(list(range(5)), size)
     assert [len(group) for group in groups] == lengths
     assert [i for group in groups for i in group] == list(range(5))
 
