@@ -187,6 +187,11 @@ def _workers(hydra: DictConfig, alone: bool) -> Workers:
     """What a sweep's launcher measures with.
 
     `alone` is of an experiment that runs a cell's trials one after the other.
+
+    Raises
+    ------
+    ConfigError
+        If it has nothing to measure with.
     """
     launcher = hydra.launcher
     match hydra.runtime.choices["hydra/launcher"]:
@@ -194,6 +199,10 @@ def _workers(hydra: DictConfig, alone: bool) -> Workers:
             return Workers(1, 1 if alone else _cores())
         case "joblib":
             jobs = launcher.n_jobs
+            if jobs == 0:
+                raise schema.ConfigError(
+                    "hydra.launcher.n_jobs=0: must be a number of workers, or -1 for all cores"
+                )
             return Workers(jobs if jobs > 0 else max(1, _cores() + 1 + jobs))
         case "slurm":
             threads = 1 if alone else launcher.cpus_per_task

@@ -103,6 +103,8 @@ BAD: list[tuple[str, str]] = [
     (f"-m {TOY} hydra/launcher=slurm hydra.launcher.cpus_per_task=0", "cpus_per_task=0: .*than"),
     (f"-m {TOY} hydra/launcher=slurm hydra.launcher.timeout_min=0.5", "timeout_min=0.5: .*integer"),
     (f"-m {TOY} hydra/launcher=joblib hydra.launcher.n_jobs=two", "n_jobs=two"),
+    (f"-m {TOY} hydra/launcher=joblib hydra.launcher.n_jobs=0", "n_jobs=0: must be a number of w"),
+    (f"-m {TOY} plan=true hydra/launcher=joblib hydra.launcher.n_jobs=0", "n_jobs=0: must"),
     # Hydra's own language
     (f"{TOY} scale", "'scale'"),
     (f"{TOY} scale=[1", r"\[1"),
