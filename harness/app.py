@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
@@ -74,10 +75,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BaseException as error:
         if not (interrupts.seen() or isinstance(error, KeyboardInterrupt)):
             raise
-        print(
-            "interrupted: what is stored is kept; the same command goes on from there",
-            file=sys.stderr,
-        )
+        with contextlib.suppress(OSError):  # of a terminal that is closed
+            print(
+                "interrupted: what is stored is kept; the same command goes on from there",
+                file=sys.stderr,
+            )
         return interrupts.exit_code()
 
 

@@ -144,16 +144,17 @@ def test_ctrl_c_stops_keeps_finished_cells_and_says_how_to_go_on(
     assert not [name for name in leftovers(results) if name.endswith(".damaged")]
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_kill_stops_keeps_finished_trials_and_says_how_to_go_on(
-    private, undisturbed, tmp_path, harness
+    private, undisturbed, tmp_path, harness, number
 ):
-    """What a scheduler sends first, too."""
+    """What a scheduler sends first, too; and what a terminal sends that is closed."""
     results = tmp_path / "results"
     with running(private, tmp_path, *SWEEP, *BASIC, TOY_SLEEP="0.5") as process:
         stored = wait_for_a_cell(results, process)
-        process.terminate()
+        process.send_signal(number)
         _, err = process.communicate(timeout=30)
-    assert process.returncode == 128 + signal.SIGTERM
+    assert process.returncode == 128 + number
     assert err.splitlines()[-1].endswith(GO_ON)
     assert stored.items() <= segments(results).items()
     assert len(segments(results)) < TOY_CELLS
