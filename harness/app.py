@@ -140,8 +140,12 @@ def _check_choice(arguments: Sequence[str]) -> None:
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
-def _hydra_main(cfg: DictConfig) -> list[tuple[str, Failure]]:
-    """One Hydra job: one cell, or in a sweep those it is sent.  What fails there is returned."""
+def _hydra_main(cfg: DictConfig) -> list[tuple[str, Failure]] | Failure:
+    """One Hydra job: one cell, or in a sweep those it is sent.
+
+    What fails there is returned: cells by their keys, or why the job could not begin.
+    """
+    sweep = HydraConfig.get().mode == RunMode.MULTIRUN
     try:
         run, cell = read(cfg)
         cells = [cell] if run.packed is None else unpack(run.packed, run.experiment, run.seed)
@@ -149,9 +153,11 @@ def _hydra_main(cfg: DictConfig) -> list[tuple[str, Failure]]:
     except BAD_INPUT as error:  # Hydra prints lines of its own for anything but SystemExit
         if interrupts.seen():
             raise
+        if sweep:  # begun long ago, maybe: the other jobs go on
+            return failures.failure(error)
         raise SystemExit(_refuse(error)) from None
     threads = _threads()
-    if HydraConfig.get().mode == RunMode.MULTIRUN:
+    if sweep:
         return run_job(run.store, cells, run.trials, threads)
     if run.plan:
         print(planning.plan(run, [cell], Workers(1, 1 if cell.experiment.alone else threads)))

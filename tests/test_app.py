@@ -333,6 +333,31 @@ def test_a_sweep_whose_every_cell_raises_says_so(harness, tmp_path, monkeypatch)
     assert "No rows yet." in (tmp_path / "results" / "REPORT.md").read_text()
 
 
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_sweep_whose_later_jobs_cannot_begin_ends_like_one_whose_cells_fail(
+    harness, tmp_path, monkeypatch, size
+):
+    """The results folder is spoilt by the time the first cell is measured."""
+    harness(TOY, "results=elsewhere")  # makes the class known
+    toy = sys.modules["experiments.toy"].Toy
+    trial, mark = toy.trial, tmp_path / "results" / "cells" / "SCHEMA"
+
+    def spoil(self: object, rng: object) -> object:
+        mark.write_text("99\n")
+        return trial(self, rng)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(toy, "trial", spoil)
+        done = harness("-m", TOY, f"cells_per_job={size}")
+    lost = TOY_CELLS - size
+    assert done.code == 1
+    assert f"\n{lost} of {TOY_CELLS} cells failed:\n  {lost} x holds cells of schema" in done.err
+    assert done.err.splitlines()[-1].startswith(GO_ON)
+    assert "toy.small" in done.out
+    mark.unlink()
+    assert harness("-m", TOY).code == 0
+
+
 @pytest.mark.parametrize("method", ["judge", "summary", "figure"])
 def test_failed_cells_are_told_even_if_what_is_left_cannot_be_judged_or_drawn(
     harness, tmp_path, monkeypatch, method
