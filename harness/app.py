@@ -15,6 +15,7 @@ import logging
 import os
 import re
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -303,10 +304,20 @@ def _conclude(
 
 
 def _command() -> str:
-    """The command line as it was given, for a shell."""
-    program = Path(sys.argv[0]).name
-    start = ["python", "-m", "harness"] if program == "__main__.py" else [program]
+    """The command line as it was given, for a shell in this folder."""
+    as_module = Path(sys.argv[0]).name == "__main__.py"
+    start = [_program(sys.executable), "-m", "harness"] if as_module else [_program(sys.argv[0])]
     return shlex.join([*start, *sys.argv[1:]])
+
+
+def _program(path: str) -> str:
+    """A program by its name, if that is what a shell finds, else by its path."""
+    given = Path(path).absolute()
+    found = shutil.which(given.name)
+    if os.sep not in path or (found and Path(found).absolute() == given):
+        return given.name
+    here = Path.cwd()
+    return f"./{given.relative_to(here)}" if given.is_relative_to(here) else str(given)
 
 
 def _report(arguments: Sequence[str]) -> int:

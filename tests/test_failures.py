@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pickle
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
-from harness import schema
+from harness import app, schema
 from harness.failures import KINDS, LINES, UNKNOWN, Failure, failure, place, report
 from harness.jobs import grouped, pack, run_job, unpack
 from harness.store import Cell, Store
@@ -132,6 +133,30 @@ def test_the_command_is_quoted_for_a_shell(harness, monkeypatch):
     assert done.err.splitlines()[-1].endswith(
         "-m experiment=toy 'hydra.sweeper.grids=[{inner.size: [1, 2]}]'"
     )
+
+
+@pytest.mark.parametrize(
+    ("program", "path", "start"),
+    [
+        ("here/bin/harness", "here/bin", "harness"),
+        ("here/bin/harness", "bin", "./bin/harness"),
+        ("here/bin/harness", "", "./bin/harness"),
+        ("bin/harness", "here/bin", "{folder}/bin/harness"),
+        ("src/harness/__main__.py", "here/bin", "python -m harness"),
+        ("src/harness/__main__.py", "bin", "./bin/python -m harness"),
+    ],
+)
+def test_the_command_can_be_pasted(tmp_path, monkeypatch, program, path, start):
+    """Its program is told by its name only if a shell finds that very one."""
+    for folder in (tmp_path / "bin", tmp_path / "here" / "bin"):
+        folder.mkdir(parents=True)
+        for name in ("harness", "python"):
+            (folder / name).touch(0o755)
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("PATH", str(tmp_path / path) if path else "")
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "here" / "bin" / "python"))
+    monkeypatch.setattr(sys, "argv", [str(tmp_path / program), "-m", "experiment=toy"])
+    assert app._command() == f"{start.format(folder=tmp_path)} -m experiment=toy"
 
 
 # --- Jobs -----------------------------------------------------------------------------------
