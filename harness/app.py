@@ -16,6 +16,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -72,9 +73,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and we say it in one line
     try:
         with interrupts.remembered():
-            return _run(arguments)
+            code = _run(arguments)
+            sys.stdout.flush()
+            return code
     except BaseException as error:
         if not (interrupts.seen() or isinstance(error, KeyboardInterrupt)):
+            if isinstance(error, BrokenPipeError):
+                return _unread()
             raise
         with contextlib.suppress(OSError):  # of a terminal that is closed
             print(
@@ -82,6 +87,14 @@ def main(argv: Sequence[str] | None = None) -> int:
                 file=sys.stderr,
             )
         return interrupts.exit_code()
+
+
+def _unread() -> int:
+    """The exit code when the reader of the output, `head` say, has had enough."""
+    with Path(os.devnull).open("w") as nowhere:  # for what Python has yet to write when it ends
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(nowhere.fileno(), stream.fileno())
+    return 128 + signal.SIGPIPE
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -161,16 +174,24 @@ def _hydra_main(cfg: DictConfig) -> list[tuple[str, Failure]] | Failure:
     if sweep:
         return run_job(run.store, cells, run.trials, threads)
     if run.plan:
-        print(planning.plan(run, [cell], Workers(1, 1 if cell.experiment.alone else threads)))
+        _say(planning.plan(run, [cell], Workers(1, 1 if cell.experiment.alone else threads)))
         return []
     measured = run_cell(run.store, cell, run.trials, threads)
     table, _ = run.store.collect([cell], run.trials)
-    print(table.to_string(index=False, max_colwidth=40))
-    print(
+    _say(
+        table.to_string(index=False, max_colwidth=40),
         f"{run.trials} trials ({measured} measured now) of one cell; "
-        f"`harness -m experiment={run.experiment}` runs the sweep and judges it"
+        f"`harness -m experiment={run.experiment}` runs the sweep and judges it",
     )
     return []
+
+
+def _say(*lines: str) -> None:
+    """Print from within a Hydra job, of which Hydra tells all that it raises but SystemExit."""
+    try:
+        print(*lines, sep="\n", flush=True)
+    except BrokenPipeError:
+        raise SystemExit(_unread()) from None
 
 
 def _cores() -> int:
@@ -285,12 +306,11 @@ def _conclude(
 ) -> None:
     """Collect, judge, draw; raise CellsFailedError if trials are missing all the same."""
     failed = [cell for cell in cells if run.store.missing(cell, run.trials)]
+    lines: list[str] = []
     try:
-        own = report.update(run.store, run.name, wall_seconds=wall_seconds)
-        written = report.write(run.store)
-        if own:  # not the verdicts of an earlier sweep
-            print(report.verdict_lines(run.store, run.name))
-        print(f"report: {written}")
+        if report.update(run.store, run.name, wall_seconds=wall_seconds):
+            lines.append(report.verdict_lines(run.store, run.name))  # of no earlier sweep
+        lines.append(f"report: {report.write(run.store)}")
     except StoreError as error:
         if not failed:
             raise
@@ -299,6 +319,8 @@ def _conclude(
         if not failed or interrupts.seen():
             raise
         log.exception("%s cannot be judged or drawn with cells missing", run.name)
+    for line in lines:
+        print(line)
     if failed:
         raise CellsFailedError(failures.report(failed, cells, why, _command()))
 
@@ -335,17 +357,19 @@ def _report(arguments: Sequence[str]) -> int:
     if not store.names():
         raise StoreError(f"results={results}: holds no sweep")
     store.check()
+    verdicts: list[str] = []
     broken: list[ValueError] = []
     for name in store.names():
         try:
             with in_one_line(store, name):
                 report.update(store, name)
-                print(report.verdict_lines(store, name))
+                verdicts.append(report.verdict_lines(store, name))
         except StoreError as error:
             broken.append(error)
-    print(f"report: {report.write(store)}")
+    written = report.write(store)
     if given["readme"]:
         report.insert_claims(store, Path(given["readme"]))
+    print(*verdicts, f"report: {written}", sep="\n")
     for fault in broken:
         _refuse(fault)
     return BAD_INPUT_CODE if broken else 0
