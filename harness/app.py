@@ -9,11 +9,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
 import re
 import shlex
+import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -39,7 +42,7 @@ from harness.files import StoreError
 from harness.jobs import grouped, run_job, unpack
 from harness.mnist.images import ImageError
 from harness.mnist.weights import WeightsError
-from harness.planning import Run
+from harness.planning import Run, Workers
 from harness.progress import progress
 from harness.result import in_one_line
 from harness.runner import run_cell
@@ -70,15 +73,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and we say it in one line
     try:
         with interrupts.remembered():
-            return _run(arguments)
+            code = _run(arguments)
+            sys.stdout.flush()
+            return code
     except BaseException as error:
         if not (interrupts.seen() or isinstance(error, KeyboardInterrupt)):
+            if isinstance(error, BrokenPipeError):
+                return _unread()
             raise
-        print(
-            "interrupted: what is stored is kept; the same command goes on from there",
-            file=sys.stderr,
-        )
+        with contextlib.suppress(OSError):  # of a terminal that is closed
+            print(
+                "interrupted: what is stored is kept; the same command goes on from there",
+                file=sys.stderr,
+            )
         return interrupts.exit_code()
+
+
+def _unread() -> int:
+    """The exit code when the reader of the output, `head` say, has had enough."""
+    with Path(os.devnull).open("w") as nowhere:  # for what Python has yet to write when it ends
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(nowhere.fileno(), stream.fileno())
+    return 128 + signal.SIGPIPE
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -141,8 +157,12 @@ def _check_choice(arguments: Sequence[str]) -> None:
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
-def _hydra_main(cfg: DictConfig) -> list[tuple[str, Failure]]:
-    """One Hydra job: one cell, or in a sweep those it is sent.  What fails there is returned."""
+def _hydra_main(cfg: DictConfig) -> list[tuple[str, Failure]] | Failure:
+    """One Hydra job: one cell, or in a sweep those it is sent.
+
+    What fails there is returned: cells by their keys, or why the job could not begin.
+    """
+    sweep = HydraConfig.get().mode == RunMode.MULTIRUN
     try:
         run, cell = read(cfg)
         cells = [cell] if run.packed is None else unpack(run.packed, run.experiment, run.seed)
@@ -150,21 +170,31 @@ def _hydra_main(cfg: DictConfig) -> list[tuple[str, Failure]]:
     except BAD_INPUT as error:  # Hydra prints lines of its own for anything but SystemExit
         if interrupts.seen():
             raise
+        if sweep:  # begun long ago, maybe: the other jobs go on
+            return failures.failure(error)
         raise SystemExit(_refuse(error)) from None
     threads = _threads()
-    if HydraConfig.get().mode == RunMode.MULTIRUN:
+    if sweep:
         return run_job(run.store, cells, run.trials, threads)
     if run.plan:
-        print(planning.plan(run, [cell], lambda _: 1 if cell.experiment.alone else threads))
+        _say(planning.plan(run, [cell], Workers(1, 1 if cell.experiment.alone else threads)))
         return []
     measured = run_cell(run.store, cell, run.trials, threads)
     table, _ = run.store.collect([cell], run.trials)
-    print(table.to_string(index=False, max_colwidth=40))
-    print(
+    _say(
+        table.to_string(index=False, max_colwidth=40),
         f"{run.trials} trials ({measured} measured now) of one cell; "
-        f"`harness -m experiment={run.experiment}` runs the sweep and judges it"
+        f"`harness -m experiment={run.experiment}` runs the sweep and judges it",
     )
     return []
+
+
+def _say(*lines: str) -> None:
+    """Print from within a Hydra job, of which Hydra tells all that it raises but SystemExit."""
+    try:
+        print(*lines, sep="\n", flush=True)
+    except BrokenPipeError:
+        raise SystemExit(_unread()) from None
 
 
 def _cores() -> int:
@@ -186,22 +216,32 @@ def _threads() -> int:
             return 1
 
 
-def _workers(hydra: DictConfig, jobs: int, alone: bool) -> int | None:
-    """Trials that a sweep runs side by side; None for a launcher that is not known.
+def _workers(hydra: DictConfig, alone: bool) -> Workers:
+    """What a sweep's launcher measures with.
 
     `alone` is of an experiment that runs a cell's trials one after the other.
+
+    Raises
+    ------
+    ConfigError
+        If it has nothing to measure with.
     """
     launcher = hydra.launcher
     match hydra.runtime.choices["hydra/launcher"]:
         case "basic":
-            return 1 if alone else _cores()
+            return Workers(1, 1 if alone else _cores())
         case "joblib":
-            workers = launcher.n_jobs
-            return min(jobs, workers if workers > 0 else max(1, _cores() + 1 + workers))
+            jobs = launcher.n_jobs
+            if jobs == 0:
+                raise schema.ConfigError(
+                    "hydra.launcher.n_jobs=0: must be a number of workers, or -1 for all cores"
+                )
+            return Workers(jobs if jobs > 0 else max(1, _cores() + 1 + jobs))
         case "slurm":
-            return min(jobs, launcher.array_parallelism) * (1 if alone else launcher.cpus_per_task)
+            threads = 1 if alone else launcher.cpus_per_task
+            return Workers(launcher.array_parallelism, threads, launcher.timeout_min)
         case _:
-            return None
+            return Workers(None)
 
 
 def read(cfg: DictConfig) -> tuple[Run, Cell]:
@@ -242,11 +282,11 @@ def run_sweep(
     run, template = read(base)
     runs, all_cells = zip(*(read(config) for config in configs), strict=True)
     cells = planning.distinct(run, runs, template, all_cells)
+    workers = _workers(base.hydra, template.experiment.alone)
     store = run.store
     store.check()
     if run.plan:
-        alone = template.experiment.alone
-        print(planning.plan(run, cells, lambda jobs: _workers(base.hydra, jobs, alone)))
+        print(planning.plan(run, cells, workers))
         return
     store.write_sweep(run.name, planning.record(run, template, cells))
     todo = [cell for cell in cells if store.missing(cell, run.trials)]
@@ -269,10 +309,11 @@ def _conclude(
 ) -> None:
     """Collect, judge, draw; raise CellsFailedError if trials are missing all the same."""
     failed = [cell for cell in cells if run.store.missing(cell, run.trials)]
+    lines: list[str] = []
     try:
-        report.update(run.store, run.name, wall_seconds=wall_seconds)
-        print(report.verdict_lines(run.store, run.name))
-        print(f"report: {report.write(run.store)}")
+        if report.update(run.store, run.name, wall_seconds=wall_seconds):
+            lines.append(report.verdict_lines(run.store, run.name))  # of no earlier sweep
+        lines.append(f"report: {report.write(run.store)}")
     except StoreError as error:
         if not failed:
             raise
@@ -281,15 +322,27 @@ def _conclude(
         if not failed or interrupts.seen():
             raise
         log.exception("%s cannot be judged or drawn with cells missing", run.name)
+    for line in lines:
+        print(line)
     if failed:
         raise CellsFailedError(failures.report(failed, cells, why, _command()))
 
 
 def _command() -> str:
-    """The command line as it was given, for a shell."""
-    program = Path(sys.argv[0]).name
-    start = ["python", "-m", "harness"] if program == "__main__.py" else [program]
+    """The command line as it was given, for a shell in this folder."""
+    as_module = Path(sys.argv[0]).name == "__main__.py"
+    start = [_program(sys.executable), "-m", "harness"] if as_module else [_program(sys.argv[0])]
     return shlex.join([*start, *sys.argv[1:]])
+
+
+def _program(path: str) -> str:
+    """A program by its name, if that is what a shell finds, else by its path."""
+    given = Path(path).absolute()
+    found = shutil.which(given.name)
+    if os.sep not in path or (found and Path(found).absolute() == given):
+        return given.name
+    here = Path.cwd()
+    return f"./{given.relative_to(here)}" if given.is_relative_to(here) else str(given)
 
 
 def _report(arguments: Sequence[str]) -> int:
@@ -307,17 +360,19 @@ def _report(arguments: Sequence[str]) -> int:
     if not store.names():
         raise StoreError(f"results={results}: holds no sweep")
     store.check()
+    verdicts: list[str] = []
     broken: list[ValueError] = []
     for name in store.names():
         try:
             with in_one_line(store, name):
                 report.update(store, name)
-                print(report.verdict_lines(store, name))
+                verdicts.append(report.verdict_lines(store, name))
         except StoreError as error:
             broken.append(error)
-    print(f"report: {report.write(store)}")
+    written = report.write(store)
     if given["readme"]:
         report.insert_claims(store, Path(given["readme"]))
+    print(*verdicts, f"report: {written}", sep="\n")
     for fault in broken:
         _refuse(fault)
     return BAD_INPUT_CODE if broken else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ KINDS = 10
 """Kinds of failure that are told; more are counted."""
 LINES = 12
 """Lines of a traceback that are shown."""
+NUMBER = re.compile(r"[-+]?(\d[\w.+-]*|\b(nan|inf)\b)")
+"""What may differ between the messages of one kind of failure."""
 INNER = {Path(__file__).with_name(f"{name}.py") for name in ("jobs", "runner")}
 """What stands between a job and a trial: its frames say nothing of the failure."""
 
@@ -27,7 +30,8 @@ class CellsFailedError(Exception):
 class Failure:
     """Why a cell failed.
 
-    kind : type and first line of the exception, or how the job ended; alike failures share it.
+    kind : type and first line of the exception, or how the job ended; alike failures share it, but
+        for the numbers in it.
     trace : first lines of the traceback, or where the job's log is.
     """
 
@@ -62,17 +66,17 @@ def report(
     """
     kinds: dict[str, list[Cell]] = {}
     for cell in failed:
-        kinds.setdefault(why.get(cell.key, UNKNOWN).kind, []).append(cell)
-    told = sorted(kinds.items(), key=lambda item: (-len(item[1]), item[0]))
+        kinds.setdefault(NUMBER.sub("#", why.get(cell.key, UNKNOWN).kind), []).append(cell)
+    told = [alike for _, alike in sorted(kinds.items(), key=lambda item: (-len(item[1]), item[0]))]
     lines = [f"{len(failed)} of {len(cells)} cells failed:"]
-    for kind, alike in told[:KINDS]:
-        example = alike[0]
-        trace = why.get(example.key, UNKNOWN).trace
-        lines.append(f"  {len(alike)} x {kind}")
-        lines.append(f"      such as {place(example, cells)}")
-        lines += [f"      | {line}" for line in trace.splitlines()]
+    for alike in told[:KINDS]:
+        reasons = [why.get(cell.key, UNKNOWN) for cell in alike]
+        varied = " (the others with other numbers)" if len({r.kind for r in reasons}) > 1 else ""
+        lines.append(f"  {len(alike)} x {reasons[0].kind}{varied}")
+        lines.append(f"      such as {place(alike[0], cells)}")
+        lines += [f"      | {line}" for line in reasons[0].trace.splitlines()]
     if more := told[KINDS:]:
-        lines.append(f"  {sum(len(alike) for _, alike in more)} x {len(more)} other kinds")
+        lines.append(f"  {sum(map(len, more))} x {len(more)} other kinds")
     return "\n".join([*lines, f"the same command runs only what is missing: {command}"])
 
 

@@ -1,8 +1,8 @@
-"""Ctrl-C and `kill`, remembered: a library may turn a KeyboardInterrupt into an error of its own.
+"""Ctrl-C, `kill` and a closed terminal, remembered.
 
-OmegaConf does when it meets a copy of a configuration: its `finally` raises that None has no
-attribute.  The memory stands in a module of its own, since functions that are sent to workers
-cannot carry it.
+A library may turn a KeyboardInterrupt into an error of its own.  OmegaConf does when it meets a
+copy of a configuration: its `finally` raises that None has no attribute.  The memory stands in a
+module of its own, since functions that are sent to workers cannot carry it.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-"""Ctrl-C; and what `kill`, a scheduler's cancellation and its time limit send first."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C; what `kill`, a scheduler's cancellation and its time limit send first; and what a
+terminal that is closed, or a lost connection, sends."""
 
 REPEAT_SECONDS = 5.0
-"""SIGTERM again within this time is the same request: Slurm sends it to a job and by its srun."""
+"""All but Ctrl-C again within this time is the same request: Slurm sends SIGTERM to a job and by
+its srun, a terminal SIGHUP and by its shell."""
 
 _received: list[tuple[int, float]] = []
 """Numbers of signals that came, and when."""
@@ -40,7 +42,7 @@ def remembered() -> Iterator[None]:
         now = time.monotonic()
         again = any(old == number and now - then < REPEAT_SECONDS for old, then in _received)
         _received.append((number, now))
-        if number == signal.SIGTERM and again:  # would cut short what the first one made be stored
+        if number != signal.SIGINT and again:  # would cut short what the first one made be stored
             return
         raise KeyboardInterrupt
 

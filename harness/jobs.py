@@ -7,16 +7,18 @@ import json
 import logging
 import zlib
 from collections.abc import Sequence
+from typing import TypeVar
 
 from harness import interrupts, schema
 from harness.failures import Failure, failure
 from harness.runner import run_cell
 from harness.store import Cell, Store
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-def grouped(cells: Sequence[Cell], size: int) -> list[list[Cell]]:
+def grouped(cells: Sequence[T], size: int) -> list[list[T]]:
     """The cells in order, `size` a job, the last job with what is left."""
     return [list(cells[i : i + size]) for i in range(0, len(cells), size)]
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +15,7 @@ from harness.claims import Settings
 from harness.failures import place
 from harness.files import StoreError
 from harness.folder import NAME, RESERVED
+from harness.jobs import grouped
 from harness.store import Cell, Store
 
 COMMITTED = Path(__file__).resolve().parent.parent / "results"
@@ -63,11 +63,13 @@ def distinct(run: Run, runs: Sequence[Run], template: Cell, cells: Sequence[Cell
     ConfigError
         For a sweep over what is no coordinate.
     """
-    for other, key in itertools.product(runs, schema.RUN_KEYS):
-        if (value := getattr(other, key)) != getattr(run, key):
-            raise schema.ConfigError(
-                f"{key}={getattr(run, key)},{value}: must be the same in all cells of a sweep"
-            )
+    for key in schema.RUN_KEYS:
+        values = dict.fromkeys(getattr(other, key) for other in runs)
+        if len(values) > 1:
+            given = ",".join(str(value) for value in values)
+            raise schema.ConfigError(f"{key}={given}: must be the same in all cells of a sweep")
+        if (value := next(iter(values))) != getattr(run, key):
+            raise schema.ConfigError(f"{key}={value}: is of the whole sweep, and no axis of it")
     if run.packed is not None:
         raise schema.ConfigError(f"packed={run.packed[:20]}: is set by a sweep itself")
     thresholds = [getattr(cell.experiment, "thresholds", None) for cell in (template, *cells)]
@@ -106,6 +108,24 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class Workers:
+    """What a launcher measures with.
+
+    jobs : that run at the same time; None for a launcher that is not known.
+    threads : trials that a job runs side by side.
+    timeout_min : time limit of a job, None where there is none.
+    """
+
+    jobs: int | None
+    threads: int = 1
+    timeout_min: int | None = None
+
+    def beside(self, jobs: int) -> int | None:
+        """Trials that a number of jobs run side by side; None if that is unknown."""
+        return None if self.jobs is None else min(jobs, self.jobs) * self.threads
+
+
+@dataclass(frozen=True)
 class Costs:
     """Seconds and bytes of a trial that is not measured yet, None where nothing is known."""
 
@@ -114,23 +134,24 @@ class Costs:
     source: str
 
 
-def plan(run: Run, cells: Sequence[Cell], workers: Callable[[int], int | None]) -> str:
-    """What the command would do; computes and writes nothing.
-
-    `workers` tells how many trials run side by side in a number of jobs, None if that is unknown.
-    """
+def plan(run: Run, cells: Sequence[Cell], workers: Workers) -> str:
+    """What the command would do; computes and writes nothing."""
     looks = [look(run.store, cell, run.trials) for cell in cells]
     todo = [found for found in looks if found.missing]
     trials = sum(found.missing for found in todo)
-    jobs = -(-len(todo) // run.cells_per_job)
+    jobs = grouped(todo, run.cells_per_job)
     lines = [
         f"cells   {len(cells)} with {run.trials} trials each: {len(cells) - len(todo)} done, "
-        f"{len(todo)} to do" + (f" in {jobs} jobs of the launcher" if jobs < len(todo) else ""),
+        f"{len(todo)} to do"
+        + (f" in {len(jobs)} jobs of the launcher" if len(jobs) < len(todo) else ""),
         f"trials  {trials} to do",
     ]
     if todo:
         known = costs(run, looks)
-        lines += [_time(todo, known, workers(jobs)), _disk(todo, known)]
+        lines.append(_time(todo, known, workers.beside(len(jobs))))
+        if workers.timeout_min and known.seconds is not None:
+            lines.append(_longest_job(jobs, known.seconds, workers.threads, workers.timeout_min))
+        lines.append(_disk(todo, known))
         lines += [f"  {f.missing} trials of {place(f.cell, cells)}" for f in todo[:LISTED]]
         if more := todo[LISTED:]:
             lines.append(f"  and {sum(f.missing for f in more)} trials of {len(more)} more cells")
@@ -151,23 +172,26 @@ def costs(run: Run, looks: Sequence[Measured]) -> Costs:
         return Costs(
             sum(found.seconds for found in measured) / trials,
             sum(found.bytes for found in measured) / trials,
-            f"{len(measured)} measured cells of this sweep",
+            f"by {len(measured)} measured cells of this sweep",
         )
     for store in (run.store, Store(COMMITTED, look=True)):
         for name in dict.fromkeys((run.name, run.experiment)):
-            if found := _earlier(store, name, run.experiment):
+            if found := _earlier(store, name, run):
                 return found
     return Costs(None, None, "nothing like it was measured yet")
 
 
-def _earlier(store: Store, name: str, experiment: str) -> Costs | None:
+def _earlier(store: Store, name: str, run: Run) -> Costs | None:
     """A trial's mean cost in a stored sweep; its table is smaller than its cells were."""
     try:
         origin = store.read_provenance(name)
         trials = origin["cells_complete"] * origin["trials"]
-        if origin["experiment"] != experiment or not trials:
+        if origin["experiment"] != run.experiment or not trials:
             return None
-        source = f"{store.folder(name) / 'provenance.json'}, profile {origin['profile']}"
+        path = store.folder(name) / "provenance.json"
+        source = f"rough: by {path}, cells of profile {origin['profile']}"
+        if origin["profile"] != run.profile:
+            source += ", which may be cheaper or dearer"
         return Costs(origin["trial_seconds"] / trials, None, source)
     except (StoreError, KeyError):
         return None
@@ -176,18 +200,37 @@ def _earlier(store: Store, name: str, experiment: str) -> Costs | None:
 def _time(todo: Sequence[Measured], known: Costs, workers: int | None) -> str:
     if known.seconds is None:
         return f"time    unknown: {known.source}"
-    work = sum(
-        f.missing * (f.seconds / f.trials if f.trials else known.seconds) for f in todo
-    )  # a cell that is begun goes by its own trials
+    work = sum(f.missing * _seconds(f, known.seconds) for f in todo)
     beside = f", {in_unit(work / workers, TIMES)} with {workers} side by side" if workers else ""
-    return f"time    {in_unit(work, TIMES)} of one core{beside} (by {known.source})"
+    return f"time    {in_unit(work, TIMES)} of one core{beside} ({known.source})"
+
+
+def _longest_job(
+    jobs: Sequence[Sequence[Measured]], known: float, threads: int, timeout_min: int
+) -> str:
+    """The job that takes longest: its cells one after the other, the trials of each in threads."""
+    longest = max(
+        sum(-(-f.missing // threads) * _seconds(f, known) for f in cells) for cells in jobs
+    )
+    told = f"job     {in_unit(longest, TIMES)} the longest"
+    if longest <= 60 * timeout_min:
+        return f"{told}, less than timeout_min={timeout_min}"
+    return (
+        f"{told}, MORE than timeout_min={timeout_min}: "
+        "raise hydra.launcher.timeout_min or lower cells_per_job"
+    )
+
+
+def _seconds(found: Measured, otherwise: float) -> float:
+    """Of a trial of a cell; one that is begun goes by its own trials."""
+    return found.seconds / found.trials if found.trials else otherwise
 
 
 def _disk(todo: Sequence[Measured], known: Costs) -> str:
     if known.bytes is None:
         return "disk    unknown: no cell of this sweep is measured yet"
     size = sum(f.missing * (f.bytes / f.trials if f.trials else known.bytes) for f in todo)
-    return f"disk    {in_unit(size, SIZES)} (by {known.source})"
+    return f"disk    {in_unit(size, SIZES)} ({known.source})"
 
 
 def in_unit(value: float, units: Mapping[str, float]) -> str:

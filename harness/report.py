@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,11 +21,13 @@ from harness.files import StoreError
 from harness.provenance import provenance
 from harness.result import (
     INTRODUCTION,
+    Origin,
     Result,
     count_verdicts,
     interval,
     load,
     load_judged,
+    load_origin,
     number,
     rebuilt,
     typed,
@@ -48,28 +50,51 @@ class Sweep:
 
 
 SWEEP = TypeAdapter(Sweep)
+MADE = {"claims.csv", "claims.tex", "summary.csv", "summary.tex", "figure.png", "figure.pdf"}
+"""What there is of a table with findings; of another it would contradict the table."""
 
 
-def update(store: Store, name: str, wall_seconds: float | None = None) -> None:
-    """Collect a sweep's cells where they are kept; then judge and draw from the stored table."""
+def update(store: Store, name: str, wall_seconds: float | None = None) -> bool:
+    """Collect a sweep's cells where they are kept; then judge and draw from the stored table.
+
+    Returns whether the stored table is one of the recorded sweep, not an earlier one that is kept.
+    """
     record = store.read_sweep(name)
+    own = True
     if record is not None:
         sweep = typed(SWEEP, record, f"results={store.root}: the sweep {name}")
-        _collect(store, name, sweep, wall_seconds)
-    result = load(store, name)
-    folder = store.folder(name)
+        own = _collect(store, name, sweep, wall_seconds)
+    _replace(store.folder(name), MADE, _files(load(store, name)))
+    return own
+
+
+def _replace(folder: Path, names: Iterable[str], files: Iterable[tuple[str, bytes]]) -> None:
+    """Write files into a folder; those of the names that are not among them are removed."""
+    left = set(names)
+    for name, data in files:
+        write_atomically(folder / name, data)
+        left.discard(name)
+    for name in left:
+        (folder / name).unlink(missing_ok=True)
+
+
+def _files(result: Result) -> Iterator[tuple[str, bytes]]:
+    """What is made of a stored table: names and contents."""
     verdicts = [_plain(asdict(finding)) for finding in result.findings]
-    write_atomically(folder / "verdict.json", (json.dumps(verdicts, indent=1) + "\n").encode())
+    yield "verdict.json", (json.dumps(verdicts, indent=1) + "\n").encode()
     if result.findings:
-        _write_table(folder / "claims", _claims_table(result.findings))
+        yield from _texts("claims", _claims_table(result.findings))
         if result.summary is not None:
-            _write_table(folder / "summary", result.summary)
+            yield from _texts("summary", result.summary)
         for suffix, data in figures.render(result.experiment, result.table).items():
-            write_atomically(folder / f"figure.{suffix}", data)
+            yield f"figure.{suffix}", data
 
 
-def _collect(store: Store, name: str, sweep: Sweep, wall_seconds: float | None) -> None:
-    """Write table.csv and provenance.json, unless the table on the disk is the same already."""
+def _collect(store: Store, name: str, sweep: Sweep, wall_seconds: float | None) -> bool:
+    """Write table.csv and provenance.json, unless the table on the disk is to stay.
+
+    Returns whether the table on the disk is then one of this sweep.
+    """
     cells = [
         Cell(sweep.experiment, rebuilt(store, name, sweep.experiment, config), sweep.seed)
         for config in sweep.cells
@@ -84,17 +109,52 @@ def _collect(store: Store, name: str, sweep: Sweep, wall_seconds: float | None) 
         "cells_complete": gathered.complete,
         "rows": len(table),
     }
+    old = _stored(store, name)
+    if old is None and not len(table) and store.has_table(name):
+        return False  # `load` says what is wrong with it
+    same_sweep = old is not None and all(getattr(old, key) == asked[key] for key in asked)
+    if old is not None and _stays(old, facts, table):
+        if same_sweep:
+            log.warning("%s: cells are missing; its table, which has them, is kept", name)
+        else:
+            log.warning("%s", _kept(store, name, old, facts))
+        return same_sweep
+    facts |= {"trial_seconds": round(gathered.seconds, 1), "wall_seconds": wall_seconds}
+    facts |= {"segments_by_blas_kernel": dict(sorted(gathered.kernels.items()))}
+    store.write_table(name, table, {**facts, **provenance()}, keep=same_sweep)
+    return True
+
+
+def _stored(store: Store, name: str) -> Origin | None:
+    """Where the stored table came from; None without one that can be judged."""
     try:
-        old = store.read_provenance(name)
+        return load_origin(store, name)
     except StoreError:
-        old = {}
-    same_sweep = all(old.get(key) == value for key, value in asked.items())
-    if same_sweep and old["rows"] > len(table):
-        log.warning("%s: cells are missing; its table, which has them, is kept", name)
-    else:
-        facts |= {"trial_seconds": round(gathered.seconds, 1), "wall_seconds": wall_seconds}
-        facts |= {"segments_by_blas_kernel": dict(sorted(gathered.kernels.items()))}
-        store.write_table(name, table, {**facts, **provenance()}, keep=same_sweep)
+        return None
+
+
+def _stays(old: Origin, new: Mapping[str, Any], table: pd.DataFrame) -> bool:
+    """Whether a stored table stays when the `table` of a sweep is collected.
+
+    A complete sweep takes its place.  One that is not, of the same cells, takes it if no row is
+    lost; one of other cells, if it has rows and the stored one is not complete either.
+    """
+    if new["cells_complete"] == new["cells"]:
+        return False
+    if new["cells_sha256"] == old.cells_sha256:
+        found = int((table["trial"] < old.trials).sum()) if len(table) else 0
+        return found < old.rows
+    return old.rows > 0 and (old.cells_complete == old.cells or not len(table))
+
+
+def _kept(store: Store, name: str, old: Origin, new: Mapping[str, Any]) -> str:
+    """One line on a table that stays though another sweep was begun."""
+    return (
+        f"{store.folder(name)} keeps its table, {old.cells_complete} of {old.cells} cells of "
+        f"profile {old.profile} with {old.trials} trials: only {new['cells_complete']} of "
+        f"{new['cells']} cells of profile {new['profile']} with {new['trials']} trials are done "
+        f"(name=NAME shows them apart)"
+    )
 
 
 def verdict_lines(store: Store, name: str) -> str:
@@ -122,8 +182,8 @@ def write(store: Store) -> Path:
     drawn = {result.name: store.read_figure(result.name) for result in results}
     write_atomically(store.root / "report.html", page.render(results, drawn).encode())
     every = [finding for result in results for finding in result.findings]
-    if every:
-        _write_table(store.root / "claims", _claims_table(every))
+    texts = _texts("claims", _claims_table(every)) if every else ()
+    _replace(store.root, ("claims.csv", "claims.tex"), texts)
     return path
 
 
@@ -238,13 +298,13 @@ def _claims_table(findings: Sequence[Finding]) -> pd.DataFrame:
     )
 
 
-def _write_table(stem: Path, table: pd.DataFrame) -> None:
+def _texts(stem: str, table: pd.DataFrame) -> Iterator[tuple[str, bytes]]:
     """A table as CSV and as LaTeX (booktabs)."""
-    write_atomically(stem.with_suffix(".csv"), table.to_csv(index=False).encode())
+    yield f"{stem}.csv", table.to_csv(index=False).encode()
     text = table.to_latex(index=False, escape=True, float_format="%.4g")
     for sign, command in (("<=", r"$\le$"), (">=", r"$\ge$"), ("|", r"\textbar{}")):
         text = text.replace(sign, command)  # LaTeX's plain fonts have other glyphs in their places
-    write_atomically(stem.with_suffix(".tex"), text.encode())
+    yield f"{stem}.tex", text.encode()
 
 
 def _markdown(table: pd.DataFrame) -> list[str]:

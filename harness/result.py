@@ -47,6 +47,7 @@ class Origin:
     rows: int
     trial_seconds: float
     table_sha256: str
+    cells_sha256: str | None = None
     commit: str | None = None
     dirty: bool = False
     python: str | None = None
@@ -94,6 +95,18 @@ def load(store: Store, name: str) -> Result:
         this one need not know how to judge.
     """
     table, facts = store.read_table(name)
+    origin, experiment = _origin(store, name, facts)
+    if len(table) and (missing := {"trial", "seed", "status"} - set(table.columns)):
+        raise StoreError(f"results={store.root}: {name}/table.csv has no column {min(missing)}")
+    return Result(name, experiment, table, origin)
+
+
+def load_origin(store: Store, name: str) -> Origin:
+    """Where the table of the stored sweep `name` came from; StoreError as of `load`."""
+    return _origin(store, name, store.read_provenance(name))[0]
+
+
+def _origin(store: Store, name: str, facts: dict[str, Any]) -> tuple[Origin, Experiment]:
     origin = typed(ORIGIN, facts, f"results={store.root}: {name}/provenance.json")
     experiment = rebuilt(store, name, origin.experiment, origin.config)
     if origin.version != experiment.version:
@@ -101,9 +114,7 @@ def load(store: Store, name: str) -> Result:
             f"results={store.root}: {name} was measured by version {origin.version} of "
             f"{origin.experiment}; this is version {experiment.version}: run it again"
         )
-    if len(table) and (missing := {"trial", "seed", "status"} - set(table.columns)):
-        raise StoreError(f"results={store.root}: {name}/table.csv has no column {min(missing)}")
-    return Result(name, experiment, table, origin)
+    return origin, experiment
 
 
 def rebuilt(store: Store, name: str, experiment: str, config: Mapping[str, Any]) -> Experiment:

@@ -255,8 +255,15 @@ class Store(Folder):
         except FileNotFoundError:
             raise StoreError(f"results={self.root}: {name}/table.csv is missing") from None
         if hashlib.sha256(data).hexdigest() != provenance["table_sha256"]:
-            raise StoreError(f"results={self.root}: {name}/table.csv was changed by hand")
+            raise StoreError(
+                f"results={self.root}: {name}/table.csv does not belong to its provenance.json "
+                "(changed, or its writer was stopped)"
+            )
         return data, provenance
+
+    def has_table(self, name: str) -> bool:
+        """Whether there is a table, sound or not."""
+        return os.path.lexists(self.folder(name) / "table.csv")
 
     def read_figure(self, name: str) -> bytes | None:
         """The figure as PNG, None where there is none."""

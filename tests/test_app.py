@@ -65,7 +65,7 @@ BAD: list[tuple[str, str]] = [
     (f"{TOY} cells_per_job=0", "cells_per_job=0: .*greater than or equal to 1"),
     (f"-m {TOY} cells_per_job=0", "cells_per_job=0: .*greater than or equal to 1"),
     (f"-m {TOY} cells_per_job=many", "cells_per_job=many: .*integer"),
-    (f"-m {TOY} cells_per_job=1,2", "cells_per_job=.*: must be the same in all cells"),
+    (f"-m {TOY} cells_per_job=1,2", "cells_per_job=1,2: must be the same in all cells"),
     (f"{TOY} plan=maybe", "plan=maybe: .*boolean"),
     (f"-m {TOY} plan=maybe", "plan=maybe: .*boolean"),
     (f"{TOY} packed=bogus", "packed=bogus: is set by a sweep itself"),
@@ -90,8 +90,10 @@ BAD: list[tuple[str, str]] = [
     (f"-m {TOY} scale=1,2,-3,4", "scale=-3: .*greater than 0"),
     (f"-m {TOY} inner.size=1,two,3", "inner.size=two: .*integer"),
     (f"-m {TOY} scale=interval(0,1)", "(?i)interval"),
-    (f"-m {TOY} profile=quick,paper", "profile=.*: must be the same in all cells"),
-    (f"-m {TOY} trials=1,2", "trials=.*: must be the same in all cells"),
+    (f"-m {TOY} profile=quick,paper", "profile=quick,paper: must be the same in all cells"),
+    (f"-m {TOY} trials=1,2", "trials=1,2: must be the same in all cells"),
+    (f"-m {TOY} seed=1,2", "seed=1,2: must be the same in all cells"),
+    (f"-m {TOY} hydra.sweeper.grids=[{{seed:[5]}}]", "seed=5: is of the whole sweep"),
     (f"-m {TOY} hydra.sweeper.grids=5", r"grids=5: "),
     (f"-m {TOY} hydra.sweeper.grids=[5]", r"grids=.*5"),
     (f"{TOY} scale=1,2", "scale=1,2.*--multirun"),
@@ -103,6 +105,8 @@ BAD: list[tuple[str, str]] = [
     (f"-m {TOY} hydra/launcher=slurm results=a%j", "results=/.*/a%j: must have neither %"),
     (f"-m {TOY} hydra/launcher=slurm hydra.launcher.submitit_folder=x", "=x: must be in results="),
     (f"-m {TOY} hydra/launcher=joblib hydra.launcher.n_jobs=two", "n_jobs=two"),
+    (f"-m {TOY} hydra/launcher=joblib hydra.launcher.n_jobs=0", "n_jobs=0: must be a number of w"),
+    (f"-m {TOY} plan=true hydra/launcher=joblib hydra.launcher.n_jobs=0", "n_jobs=0: must"),
     # Hydra's own language
     (f"{TOY} scale", "'scale'"),
     (f"{TOY} scale=[1", r"\[1"),
@@ -329,6 +333,31 @@ def test_a_sweep_whose_every_cell_raises_says_so(harness, tmp_path, monkeypatch)
     assert "1 of 1 cells failed:" in done.err
     assert "no rows yet" in done.out
     assert "No rows yet." in (tmp_path / "results" / "REPORT.md").read_text()
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_sweep_whose_later_jobs_cannot_begin_ends_like_one_whose_cells_fail(
+    harness, tmp_path, monkeypatch, size
+):
+    """The results folder is spoilt by the time the first cell is measured."""
+    harness(TOY, "results=elsewhere")  # makes the class known
+    toy = sys.modules["experiments.toy"].Toy
+    trial, mark = toy.trial, tmp_path / "results" / "cells" / "SCHEMA"
+
+    def spoil(self: object, rng: object) -> object:
+        mark.write_text("99\n")
+        return trial(self, rng)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(toy, "trial", spoil)
+        done = harness("-m", TOY, f"cells_per_job={size}")
+    lost = TOY_CELLS - size
+    assert done.code == 1
+    assert f"\n{lost} of {TOY_CELLS} cells failed:\n  {lost} x holds cells of schema" in done.err
+    assert done.err.splitlines()[-1].startswith(GO_ON)
+    assert "toy.small" in done.out
+    mark.unlink()
+    assert harness("-m", TOY).code == 0
 
 
 @pytest.mark.parametrize("method", ["judge", "summary", "figure"])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pickle
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
-from harness import schema
+from harness import app, schema
 from harness.failures import KINDS, LINES, UNKNOWN, Failure, failure, place, report
 from harness.jobs import grouped, pack, run_job, unpack
 from harness.store import Cell, Store
@@ -92,8 +93,29 @@ def test_failures_are_grouped_by_kind_the_most_frequent_first(cells):
     ]
 
 
+@pytest.mark.parametrize(
+    "messages",
+    [
+        ["bad 0.123", "bad -4e-05", "bad nan", "bad 17."],
+        ["shapes (3,) and (4, 2)", "shapes (5,) and (61, 2)"],
+        ["<object at 0x7f7d981df060>", "<object at 0x7f7d9b3d5810>"],
+    ],
+)
+def test_failures_that_differ_in_numbers_are_of_one_kind_with_an_example_in_full(cells, messages):
+    failed = cells[: len(messages)]
+    why = {
+        cell.key: Failure(f"ValueError: {text}")
+        for cell, text in zip(failed, messages, strict=True)
+    }
+    lines = report(failed, cells, why, COMMAND).splitlines()
+    assert lines[1:-1] == [
+        f"  {len(messages)} x ValueError: {messages[0]} (the others with other numbers)",
+        "      such as size=1",
+    ]
+
+
 def test_many_kinds_are_counted_not_told(cells):
-    why = {cell.key: Failure(f"kind {i}") for i, cell in enumerate(cells)}
+    why = {cell.key: Failure("kind " + "o" * i) for i, cell in enumerate(cells)}
     lines = report(cells, cells, why, COMMAND).splitlines()
     assert lines[-2] == f"  {30 - KINDS} x {30 - KINDS} other kinds"
     assert len(lines) == 2 * KINDS + 3
@@ -113,12 +135,36 @@ def test_the_command_is_quoted_for_a_shell(harness, monkeypatch):
     )
 
 
+@pytest.mark.parametrize(
+    ("program", "path", "start"),
+    [
+        ("here/bin/harness", "here/bin", "harness"),
+        ("here/bin/harness", "bin", "./bin/harness"),
+        ("here/bin/harness", "", "./bin/harness"),
+        ("bin/harness", "here/bin", "{folder}/bin/harness"),
+        ("src/harness/__main__.py", "here/bin", "python -m harness"),
+        ("src/harness/__main__.py", "bin", "./bin/python -m harness"),
+    ],
+)
+def test_the_command_can_be_pasted(tmp_path, monkeypatch, program, path, start):
+    """Its program is told by its name only if a shell finds that very one."""
+    for folder in (tmp_path / "bin", tmp_path / "here" / "bin"):
+        folder.mkdir(parents=True)
+        for name in ("harness", "python"):
+            (folder / name).touch(0o755)
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("PATH", str(tmp_path / path) if path else "")
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "here" / "bin" / "python"))
+    monkeypatch.setattr(sys, "argv", [str(tmp_path / program), "-m", "experiment=toy"])
+    assert app._command() == f"{start.format(folder=tmp_path)} -m experiment=toy"
+
+
 # --- Jobs -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("size", "lengths"), [(1, [1] * 5), (2, [2, 2, 1]), (9, [5])])
 def test_cells_are_grouped_in_order(size, lengths):
-    groups = grouped(list(range(5)), size)  # type: ignore[arg-type]
+    groups = grouped(list(range(5)), size)
     assert [len(group) for group in groups] == lengths
     assert [i for group in groups for i in group] == list(range(5))
 

@@ -115,9 +115,34 @@ def test_without_measured_cells_an_earlier_sweep_of_the_experiment_tells_the_tim
     for results in ("results", "elsewhere"):
         plan = harness("-m", TOY, PLAN, f"results={results}").out
         assert said(plan, "time").startswith("2.0 min of one core")
-        assert "provenance.json, profile quick)" in said(plan, "time")
+        assert re.search(r"\(rough: by .*provenance.json, cells of profile quick\)", plan)
         assert said(plan, "disk").startswith("unknown")
     assert said(harness("-m", TOY, PLAN, "name=mine").out, "time").startswith("2.0 min")
+
+
+def test_a_time_by_another_profile_says_that_its_cells_may_cost_other(harness):
+    harness("-m", TOY)
+    plan = harness("-m", TOY, PLAN, "profile=full", "seed=1").out
+    assert said(plan, "time").endswith("cells of profile quick, which may be cheaper or dearer)")
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ("timeout_min=60", "20 min the longest, less than timeout_min=60"),
+        ("timeout_min=19", "20 min the longest, MORE than timeout_min=19: raise hydra.launcher."),
+        ("timeout_min=19 hydra.launcher.cpus_per_task=2", "13 min the longest, less than"),
+        ("timeout_min=19 cells_per_job=1", "10 min the longest, less than timeout_min=19"),
+    ],
+)
+def test_with_slurm_the_longest_job_is_told_beside_its_limit(harness, tmp_path, settings, told):
+    """4 cells of 3 trials of 200 s each, two cells a job."""
+    harness("-m", TOY)
+    path = tmp_path / "results" / "toy" / "provenance.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"trial_seconds": 2400.0}))
+    launcher = ["hydra/launcher=slurm", "cells_per_job=2", f"hydra.launcher.{settings}"]
+    plan = harness("-m", TOY, PLAN, "seed=1", *" ".join(launcher).split()).out
+    assert said(plan, "job").startswith(told)
 
 
 @pytest.mark.parametrize(

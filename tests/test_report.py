@@ -188,6 +188,98 @@ def test_a_stopped_sweep_without_a_cell_is_reported_without_rows(harness, swept)
     assert "No rows yet." in (swept / "REPORT.md").read_text()
 
 
+@pytest.fixture
+def clone(swept: Path) -> Path:
+    """The results without the cells, as they are committed."""
+    shutil.rmtree(swept / "cells")
+    return swept
+
+
+@pytest.mark.parametrize(("sizes", "cells"), [("1,2", "1 of 2"), ("2", "0 of 1")])
+def test_a_complete_table_stays_while_another_sweep_is_not_complete(
+    harness, clone, monkeypatch, sizes, cells
+):
+    """The user is told, at the end of the sweep and by every report."""
+    before = committed(clone)
+    other = [*SWEEP, "profile=paper", f"inner.size={sizes}"]
+    told = (
+        f"results/toy keeps its table, {TOY_CELLS} of {TOY_CELLS} cells of profile quick with 3 "
+        f"trials: only {cells} cells of profile paper with 5 trials are done"
+    )
+    monkeypatch.setenv("TOY_BROKEN", "2")
+    done = harness(*other)
+    assert done.code == 1
+    assert "toy.small" not in done.out
+    assert told in done.err
+    assert told in harness("report").err
+    assert committed(clone) == before
+    harness(*other, "name=apart")
+    assert f'"cells_complete": {cells[0]}' in (clone / "apart" / "provenance.json").read_text()
+    monkeypatch.delenv("TOY_BROKEN")
+    assert harness(*other).code == 0
+    assert json.loads((clone / "toy" / "provenance.json").read_text())["profile"] == "paper"
+
+
+def test_more_trials_replace_a_complete_table_as_soon_as_it_loses_no_row(
+    harness, swept, monkeypatch
+):
+    before = set((swept / "toy" / "table.csv").read_text().splitlines())
+    monkeypatch.setenv("TOY_BROKEN", "2")
+    assert harness(*SWEEP, "trials=5").code == 1
+    assert set((swept / "toy" / "table.csv").read_text().splitlines()) > before
+
+
+def test_more_trials_of_some_cells_do_not_replace_a_complete_table(harness, clone, monkeypatch):
+    before = committed(clone)
+    monkeypatch.setenv("TOY_BROKEN", "2")
+    done = harness(*SWEEP, "trials=50")
+    assert done.code == 1
+    assert "with 3 trials: only 3 of 4 cells of profile quick with 50 trials" in done.err
+    assert committed(clone) == before
+
+
+def test_a_table_that_is_not_complete_gives_way_to_rows_but_not_to_none(
+    harness, swept, monkeypatch
+):
+    shutil.rmtree(swept)
+    monkeypatch.setenv("TOY_BROKEN", "2")
+    harness(*SWEEP)
+    before = committed(swept)
+    harness(*SWEEP, "inner.size=2", "seed=1")
+    assert committed(swept) == before
+    harness(*SWEEP, "inner.size=1,2", "seed=1")
+    facts = json.loads((swept / "toy" / "provenance.json").read_text())
+    assert (facts["seed"], facts["cells_complete"]) == (1, 2)
+
+
+def test_a_table_that_cannot_be_judged_gives_way_to_rows_but_not_to_none(
+    harness, clone, monkeypatch
+):
+    store = Store(clone)
+    table, origin = store.read_table("toy")
+    store.write_table("toy", table, origin | {"version": 7})
+    before = (clone / "toy" / "table.csv").read_bytes()
+    monkeypatch.setenv("TOY_BROKEN", "2")
+    done = harness(*SWEEP, "inner.size=2")
+    assert "toy was measured by version 7" in done.err
+    assert (clone / "toy" / "table.csv").read_bytes() == before
+    assert harness(*SWEEP).code == 1
+    assert store.read_provenance("toy")["cells_complete"] == TOY_CELLS - 1
+
+
+def test_without_findings_nothing_is_left_that_contradicts_the_table(harness, swept, monkeypatch):
+    for path in (swept / "toy" / "table.csv", *(swept / "cells" / "toy").iterdir()):
+        path.unlink() if path.is_file() else shutil.rmtree(path)
+    assert harness("report").code == 0
+    assert set(committed(swept)) == {
+        "toy/table.csv",
+        "toy/provenance.json",
+        "toy/verdict.json",
+        "REPORT.md",
+        "report.html",
+    }
+
+
 def test_one_broken_table_is_named_and_the_others_are_reported(harness, swept):
     assert harness(*SWEEP, "hydra.sweeper.grids=[{}]", "name=broken").code == 0
     shutil.rmtree(swept / "cells")
@@ -196,7 +288,10 @@ def test_one_broken_table_is_named_and_the_others_are_reported(harness, swept):
     (swept / "REPORT.md").unlink()
     done = harness("report")
     assert done.code != 0
-    assert "broken/table.csv was changed" in done.err.splitlines()[-1]
+    assert (
+        "broken/table.csv does not belong to its provenance.json (changed, or"
+        in done.err.splitlines()[-1]
+    )
     assert "## toy" in (swept / "REPORT.md").read_text()
 
 

@@ -37,7 +37,7 @@ SLURM = (
     "cells_per_job=5",
 )
 JOBS = 4
-GO_ON = "the same command runs only what is missing: python -m harness"
+GO_ON = "the same command runs only what is missing: "
 
 pytestmark = [
     pytest.mark.skipif(not SCRIPTS.is_dir(), reason=f"no Slurm: there is no {SCRIPTS}"),

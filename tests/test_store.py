@@ -470,7 +470,7 @@ def test_a_table_that_was_changed_is_noticed(store):
     store.write_table("example", store.collect([CELL], 1)[0], {})
     path = store.root / "example" / "table.csv"
     path.write_bytes(path.read_bytes().replace(b"0.5", b"0.6", 1))
-    with pytest.raises(StoreError, match=r"example/table\.csv was changed"):
+    with pytest.raises(StoreError, match=r"example/table\.csv does not belong to its prov"):
         store.read_table("example")
 
 

@@ -144,21 +144,65 @@ def test_ctrl_c_stops_keeps_finished_cells_and_says_how_to_go_on(
     assert not [name for name in leftovers(results) if name.endswith(".damaged")]
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_kill_stops_keeps_finished_trials_and_says_how_to_go_on(
-    private, undisturbed, tmp_path, harness
+    private, undisturbed, tmp_path, harness, number
 ):
-    """What a scheduler sends first, too."""
+    """What a scheduler sends first, too; and what a terminal sends that is closed."""
     results = tmp_path / "results"
     with running(private, tmp_path, *SWEEP, *BASIC, TOY_SLEEP="0.5") as process:
         stored = wait_for_a_cell(results, process)
-        process.terminate()
+        process.send_signal(number)
         _, err = process.communicate(timeout=30)
-    assert process.returncode == 128 + signal.SIGTERM
+    assert process.returncode == 128 + number
     assert err.splitlines()[-1].endswith(GO_ON)
     assert stored.items() <= segments(results).items()
     assert len(segments(results)) < TOY_CELLS
     assert harness(*SWEEP).code == 0
     assert table(results) == table(undisturbed)
+
+
+# --- A reader that has had enough -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        SWEEP,
+        ("report",),
+        (*SWEEP, "plan=true", "trials=5"),
+        ("experiment=toy", "plan=true"),
+        ("experiment=toy",),
+        ("experiment=toy", "--help"),
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_output_that_nobody_reads_ends_the_command_quietly(
+    private, undisturbed, tmp_path, arguments, unbuffered
+):
+    """As with `| head`, which leaves when it has its lines; what is to be written is written."""
+    shutil.copytree(undisturbed, tmp_path / "results")
+    (tmp_path / "results" / "REPORT.md").unlink()
+    own = arguments == ("report",)
+    command = [*(private.command()[:3] if own else private.command()), *arguments]
+    out, into = os.pipe()
+    os.close(out)
+    try:
+        done = subprocess.run(
+            command,
+            cwd=tmp_path,
+            env=private.environment(PYTHONUNBUFFERED=unbuffered),
+            stdout=into,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=TIMEOUT,
+            check=False,
+        )
+    finally:
+        os.close(into)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
+    assert (tmp_path / "results" / "REPORT.md").exists() == (arguments in (SWEEP, ("report",)))
 
 
 # --- Cells in groups ------------------------------------------------------------------------
