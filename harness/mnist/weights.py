@@ -44,13 +44,35 @@ def checksum(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def listed(folder: Path) -> dict[str, str]:
+    """The checksums of a folder by the names of its files; {} without a list.
+
+    Raises
+    ------
+    WeightsError
+        If it cannot be read or is no such list.
+    """
+    path = folder / CHECKSUMS
+    try:
+        sums = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise WeightsError(f"weights={path}: cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError):
+        sums = None
+    if not isinstance(sums, dict) or not all(isinstance(value, str) for value in sums.values()):
+        raise WeightsError(f"weights={path}: damaged; must be checksums by the names of files")
+    return sums
+
+
 def load(name: str, folder: Path = FOLDER) -> Tensors:
     """The tensors of folder/<name>.safetensors, in double precision.
 
     Raises
     ------
     WeightsError
-        If the file or the list of checksums is missing, or the file is not the one listed.
+        If the file is missing, cannot be read or is not the one that is listed.
     """
     data = _read(name, folder)
     try:
@@ -116,15 +138,13 @@ def _read(name: str, folder: Path) -> bytes:
     path = folder / f"{name}.safetensors"
     if not path.exists():
         raise WeightsError(f"weights={path}: missing; `harness train` makes it")
-    data = path.read_bytes()
-    if _listed(folder).get(path.name) != checksum(data):
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"weights={path}: cannot be read ({error.strerror})") from None
+    sums = listed(folder)
+    if path.name not in sums:
+        raise WeightsError(f"weights={path}: has no checksum in {CHECKSUMS}")
+    if sums[path.name] != checksum(data):
         raise WeightsError(f"weights={path}: damaged, its checksum is not that of {CHECKSUMS}")
     return data
-
-
-def _listed(folder: Path) -> dict[str, str]:
-    try:
-        listed = json.loads((folder / CHECKSUMS).read_text())
-    except (FileNotFoundError, ValueError):
-        raise WeightsError(f"weights={folder / CHECKSUMS}: missing or damaged") from None
-    return listed if isinstance(listed, dict) else {}
