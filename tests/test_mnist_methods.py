@@ -72,6 +72,20 @@ def test_algorithm_1_on_networks_takes_apart_what_they_draw():
     assert (psnr(found.x, x0) > 60).sum() >= 3
 
 
+def test_a_black_image_has_black_factors_and_leaves_those_beside_it_as_they_are():
+    G1, G2 = networks()
+    y = np.random.default_rng(5).random((3, 12, 12))
+    black = y * np.array([1, 0, 1])[:, None, None]
+    limits = recover.Limits(2, 0.25, 20)
+    plain, found = (
+        recover.by_networks(G1, G2, batch, np.random.default_rng(6), limits) for batch in (y, black)
+    )
+    for name in ("x", "w", "losses"):
+        one, other = getattr(found, name), getattr(plain, name)
+        assert not one[1].any()
+        np.testing.assert_array_equal(one[[0, 2]], other[[0, 2]])
+
+
 def test_projection_on_a_network_finds_what_it_draws_and_is_never_farther_than_zero():
     G, _ = networks()
     rng = np.random.default_rng(6)
