@@ -167,17 +167,32 @@ def load(tensors: Mapping[str, Array]) -> nn.Sequential:
     Raises
     ------
     ValueError
-        If they are not those of a DCGAN's generator.
+        If they are not those of a DCGAN's generator, or not finite.
     """
     first = np.asarray(tensors.get("1.weight", np.empty(0)))
-    if first.ndim != 4 or first.shape[1] % 8 or not first.shape[1]:
+    if first.ndim != 4 or first.shape[1] % 8 or not first.size:
         raise ValueError("weights: are not those of a DCGAN's generator")
     G = generator(first.shape[0], first.shape[1] // 8)
+    _check(tensors, G)
     state = {name: torch.tensor(value) for name, value in tensors.items()}
-    missing = G.load_state_dict(state, strict=False).missing_keys
-    if any(not name.endswith("num_batches_tracked") for name in missing):
-        raise ValueError(f"weights: {missing[0]} is missing")
+    G.load_state_dict(state, strict=False)  # all but counts of batches, which are not used
     return G.double().eval()
+
+
+def _check(given: Mapping[str, Array], G: nn.Sequential) -> None:
+    """Raise ValueError unless the tensors are those of G by name and shape, and finite."""
+    wanted = tensors(G)
+    for name in sorted(wanted.keys() | given.keys()):
+        if name not in given:
+            raise ValueError(f"weights: {name} is missing")
+        if name not in wanted:
+            raise ValueError(f"weights: {name} is not part of a DCGAN's generator")
+        if given[name].shape != wanted[name].shape:
+            raise ValueError(
+                f"weights: {name} has shape {given[name].shape}; must be {wanted[name].shape}"
+            )
+        if not np.isfinite(given[name]).all():
+            raise ValueError(f"weights: {name} has entries that are not finite")
 
 
 def latent_size(G: nn.Sequential) -> int:
