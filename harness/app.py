@@ -5,6 +5,7 @@
 ``harness report``           collects, judges and draws again what is stored, measures nothing
 ``harness compare``          whether two results folders say the same, to a tolerance
 ``harness train``            trains the generators of the MNIST part
+``harness pictures name=X``  writes the images of a sweep of the MNIST part as PNG files
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from harness import compare, failures, interrupts, planning, report, schema, tar
 from harness.failures import CellsFailedError, Failure
 from harness.files import StoreError
 from harness.jobs import grouped, run_job, unpack
+from harness.mnist import pictures
 from harness.mnist.images import ImageError
 from harness.mnist.weights import WeightsError
 from harness.planning import Run, Workers
@@ -105,6 +107,8 @@ def _run(arguments: Sequence[str]) -> int:
             return _compare(arguments[1:])
         if arguments[:1] == ["train"]:
             return _train(arguments[1:])
+        if arguments[:1] == ["pictures"]:
+            return _pictures(arguments[1:])
         if not HELP.intersection(arguments):
             _check_choice(arguments)
         targets.check_command(get_args_parser().parse_args(arguments))
@@ -416,6 +420,27 @@ def _train(arguments: Sequence[str]) -> int:
     settings = schema.validate(TypeAdapter(training.Training), own, "train")
     for path in training.train(settings):
         print(f"weights: {path}")
+    return 0
+
+
+def _pictures(arguments: Sequence[str]) -> int:
+    """`harness pictures name=NAME [results=FOLDER] [to=FOLDER]`."""
+    given = {"name": "", "results": "results", "to": ""}
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if key not in given or not value:
+            raise schema.ConfigError(
+                f"{argument}: `harness pictures` takes name=NAME, results=FOLDER "
+                "and to=FOLDER alone"
+            )
+        given[key] = value
+    name, store = given["name"], Store(Path(given["results"]), look=True)
+    if not store.names():
+        raise StoreError(f"results={store.root}: holds no sweep")
+    if name not in store.names():
+        raise StoreError(f"name={name}: must be one of {', '.join(store.names())}")
+    folder = Path(given["to"] or f"{name}_pictures")
+    print(f"pictures: {pictures.write(store, name, folder)} in {folder}")
     return 0
 
 

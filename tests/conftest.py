@@ -236,7 +236,7 @@ def harness(
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
 
     def run(*arguments: str) -> Outcome:
-        commands = (("report",), ("compare",), ("train",))
+        commands = (("report",), ("compare",), ("train",), ("pictures",))
         own = [] if arguments[:1] in commands else ["--config-dir", str(toy.conf)]
         capsys.readouterr()
         code = main([*own, *arguments])

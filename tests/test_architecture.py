@@ -51,6 +51,7 @@ ROWS: dict[str, int] = {
     "harness.planning": 3,
     "harness.slurm": 3,
     "harness.training": 3,
+    "harness.mnist.pictures": 3,
     "harness.result": 4,
     "harness.page": 4,
     "harness.report": 4,

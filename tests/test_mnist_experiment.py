@@ -130,6 +130,21 @@ def test_bad_input_is_one_line(changes, message):
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.parametrize("method", ["gaussian_fit", "dcgan_printed", "decoder_engine"])
+def test_a_black_image_among_a_users_own_is_a_row_as_others(tmp_path, method):
+    skip_without_extra("mnist")
+    from PIL import Image
+
+    pixels = np.random.default_rng(1).integers(0, 256, (64, 64), dtype=np.uint8)
+    for name, one in (("a.png", 0 * pixels), ("b.png", pixels)):
+        Image.fromarray(one).save(tmp_path / name)
+    store, own = Store(tmp_path / "results"), cell(method=method, images=str(tmp_path))
+    run_cell(store, own, 1)
+    table, _ = store.collect([own], 1)
+    assert list(table["file"]) == ["a.png", "b.png"]
+    assert np.isfinite(table["fit_psnr"][1])
+
+
 def test_a_users_own_images_are_taken_apart(tmp_path):
     skip_without_extra("mnist")
     from PIL import Image

