@@ -49,6 +49,7 @@ from harness.progress import progress
 from harness.result import in_one_line
 from harness.runner import run_cell
 from harness.store import Cell, Store
+from harness.tables import without_images
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 log = logging.getLogger(__name__)
@@ -186,7 +187,7 @@ def _hydra_main(cfg: DictConfig) -> list[tuple[str, Failure]] | Failure:
     measured = run_cell(run.store, cell, run.trials, threads)
     table, _ = run.store.collect([cell], run.trials)
     _say(
-        table.to_string(index=False, max_colwidth=40),
+        without_images(table).to_string(index=False, max_colwidth=40),
         f"{run.trials} trials ({measured} measured now) of one cell; "
         f"`harness -m experiment={run.experiment}` runs the sweep and judges it",
     )

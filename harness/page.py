@@ -21,6 +21,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from harness.result import INTRODUCTION, Result, count_verdicts, interval, number
+from harness.tables import without_images
 
 SUMMARY_ROWS = 200
 TABLE_ROWS = 50
@@ -114,9 +115,9 @@ def text(value: Any) -> str:
 
 def excerpt(table: pd.DataFrame, limit: int, *, fold: bool = False) -> Excerpt:
     """The first rows of a table, without images; `fold` sets aside columns of a single value."""
-    kept = [name for name in table.columns if not str(name).endswith("_png")]
-    single = [name for name in kept if fold and table[name].nunique(dropna=False) == 1]
-    shown = table[[name for name in kept if name not in single]]
+    kept = without_images(table)
+    single = [name for name in kept if fold and kept[name].nunique(dropna=False) == 1]
+    shown = kept.drop(columns=single)
     return Excerpt(
         columns=[text(name) for name in shown.columns],
         rows=[

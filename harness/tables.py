@@ -74,6 +74,11 @@ def _join(chunks: Sequence[np.ndarray]) -> np.ndarray | list[Scalar]:
     return [value for chunk in chunks for value in chunk.tolist()]
 
 
+def without_images(table: pd.DataFrame) -> pd.DataFrame:
+    """A table to look at: columns of images, which are text in base 64, are left out."""
+    return table[[name for name in table.columns if not str(name).endswith("_png")]]
+
+
 def to_csv(table: pd.DataFrame) -> memoryview:
     """A table as text."""
     stream = io.BytesIO()
