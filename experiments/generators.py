@@ -135,12 +135,13 @@ class Generators(Experiment):
         for index, (kind, group) in enumerate(table.groupby("kind", sort=False)):
             ax = axes[0, index]
             ax.imshow(images.from_png(group["sheet_png"].iloc[0]), cmap="gray", vmin=0, vmax=1)
-            ax.set_title({"dcgan": "DCGAN", "decoder": "ReLU network"}[str(kind)])
+            name = {"dcgan": "DCGAN", "decoder": "ReLU network"}[str(kind)]
+            ax.set_title(name)
             drawn = int(group["samples"].sum())
             columns = [*(f"class_{c}" for c in CLASSES), "unlike"]
             shares = [proportion(np.arange(drawn) < group[name].sum()) for name in columns]
             at = [place + 0.2 * (index - 0.5) for place in range(len(columns))]
-            label = f"{kind}, {drawn} samples"
+            label = f"{name}, {drawn} samples"
             figures.estimates(axes[0, 2], at, shares, label=label, index=index, line=False)
         axes[0, 2].axhline(0.1, color="black", linestyle=":", linewidth=1)
         axes[0, 2].set(xlabel="nearest class", ylabel="share of samples")

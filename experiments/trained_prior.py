@@ -335,6 +335,7 @@ class TrainedPrior(Experiment):
         for ax in (constants, found, minima):
             figures.legend(ax, loc="upper left", ncols=1 if ax is minima else 2)
         figures.headroom(constants, 0.15)
+        figures.headroom(minima, 0.45)
         return figure
 
 
