@@ -369,7 +369,8 @@ class Benchmark(Experiment):
         figures.plain_log(ax)
         ax.set(xscale="log", title=f"{unit} per second", xlabel="widths")
         ax.yaxis.set_major_formatter("{x:.3g}")
-        ax.set_xticks(list(names), labels=list(names.values()))
+        turned: Any = {"rotation": 30, "ha": "right"} if len(names) > 3 else {}
+        ax.set_xticks(list(names), labels=list(names.values()), **turned)
         ax.minorticks_off()
         figures.headroom(ax, 0.5)
         figures.legend(ax, loc="upper left", ncols=2)
