@@ -105,7 +105,7 @@ class Mnist(Experiment):
     batch : which `pairs` of the held-out digits, in an order that is fixed; a user's own images
         are all in batch 0.
     starts : random starts, of which that of least loss is taken.
-    steps : of Algorithm 1 on DCGANs, at rate 1 with momentum 0.9.
+    steps : of Algorithm 1 on DCGANs, at rate 1 with momentum 0.9; projections have four times.
     kappa, max_steps : of Algorithm 1 on ReLU networks.
     weights : a folder of `harness train`; by default the weights that come with the project.
     images : a folder of 64 x 64 grey PNG files to take apart, in place of the digits.

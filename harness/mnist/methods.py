@@ -31,6 +31,8 @@ Method = Literal[
 METHODS: tuple[Method, ...] = get_args(Method)
 PROJECTIONS = ("dcgan_projection", "decoder_projection")
 """Methods that are shown the truth: what the generators can draw at best."""
+PROJECTION = 4
+"""Steps of a projection on DCGANs for each of Algorithm 1's."""
 
 Kind = Literal["dcgan", "decoder"]
 
@@ -147,7 +149,10 @@ def _by_dcgans(
     G1, G2 = _dcgans(folder)
     h, m = (rng.standard_normal((len(y), effort.starts, dcgan.latent_size(G))) for G in (G1, G2))
     if truth is not None and method == "dcgan_projection":
-        x, w = (sgd.project(G, part, z) for G, part, z in zip((G1, G2), truth, (h, m), strict=True))
+        x, w = (
+            sgd.project(G, part, z, PROJECTION * effort.steps)
+            for G, part, z in zip((G1, G2), truth, (h, m), strict=True)
+        )
         return Recovered(x, w)
     variant = sgd.PRINTED if method == "dcgan_printed" else sgd.RELEASED
     return sgd.demodulate(G1, G2, y, (h, m), variant, steps=effort.steps)

@@ -126,7 +126,7 @@ def own_statistics(G: Generator) -> Generator:
     return G
 
 
-def project(G: Generator, images: Array, latents: Array, steps: int = 2000) -> Array:
+def project(G: Generator, images: Array, latents: Array, steps: int) -> Array:
     """Images of G closest to (N, s, s) up to scale, as far as a search finds them.
 
     Adam from starts (N, R, latent), minimising ||x||^2 - <G, x>^2 / ||G||^2; of each the best of R.
