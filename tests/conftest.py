@@ -174,6 +174,14 @@ class Private:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def a_terminal_that_can_close() -> Iterator[None]:
+    """Under `nohup` the commands of the tests would ignore what they are to be told of."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _ctrl_c_is_heard() -> Iterator[None]:
     """A shell starts what it puts in the background deaf to Ctrl-C, and so are its children."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)

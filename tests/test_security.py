@@ -373,12 +373,14 @@ def test_a_stored_cell_opens_no_file_until_it_is_measured(tmp_path):
 def test_a_malicious_checkpoint_is_not_unpickled(tmp_path):
     torch = pytest.importorskip("torch")
     from harness import training
+    from harness.mnist.dcgan import CheckpointError
 
     torch.save({"step": Bomb()}, tmp_path / "a.pt")
     (tmp_path / "b.pt").write_bytes(pickle.dumps(Bomb()))
     (tmp_path / "c.pt").write_bytes(b"")
     for name in ("a.pt", "b.pt", "c.pt"):
-        assert training._read(tmp_path / name) is None
+        with pytest.raises(CheckpointError, match="is damaged"):
+            training._read(tmp_path / name)
 
 
 @pytest.mark.parametrize(
