@@ -299,7 +299,10 @@ def unsaturated(
     rows = table[cells.transform("median") <= limit]
     rows = rows[rows.groupby(group)[along].transform("nunique") >= 2]
     left_out = cells.ngroups - rows.groupby([group, along]).ngroups
-    words = f"; {left_out} of {cells.ngroups} cells left out, with medians above {limit:g} or alone"
+    words = (
+        f"; {left_out} of {cells.ngroups} cells left out, with medians above {limit:g} or alone, "
+        "by a rule made after a look at data"
+    )
     return rows, words if left_out else ""
 
 
