@@ -1,4 +1,4 @@
-"""One file per claim; see `harness.claims.Experiment` for what a file must provide."""
+"""One file per claim; see `harness.experiment.Experiment` for what a file must provide."""
 
 import pkgutil
 

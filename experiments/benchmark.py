@@ -15,14 +15,16 @@ import numpy as np
 from annotated_types import Ge, Gt, MinLen
 
 from harness import peers
-from harness.claims import Claim, Experiment, Finding, Row, Settings, above, spread
+from harness.claims import Claim, Finding, above
 from harness.conditions.residual import Residual, residual_numpy
 from harness.descent import Engine, Stopping, alternating_descent, step_size
 from harness.ensemble import Size, unit_vectors
+from harness.experiment import Experiment, Row, Settings
 from harness.landscape import product_grid, stationary_points
 from harness.landscape.arcs import direction, linear_arcs
 from harness.network import gaussian_network
 from harness.problem import Demodulation
+from harness.selection import spread
 from harness.stats import Estimate, quantile, simultaneous
 
 if TYPE_CHECKING:

@@ -8,21 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 from annotated_types import Ge, Gt
 
-from harness.claims import (
-    Claim,
-    Experiment,
-    Finding,
-    Row,
-    Settings,
-    above,
-    at_baseline,
-    below,
-    spread,
-    varying,
-)
+from harness.claims import Claim, Finding, above, below
 from harness.descent import SignCheck, alternating_descent, local_rate, step_size
 from harness.ensemble import Ensemble, unit_vectors
+from harness.experiment import Experiment, Row, Settings
 from harness.problem import BRANCHES
+from harness.selection import at_baseline, spread, varying
 from harness.stats import Estimate, proportion, quantile, simultaneous, undetermined
 
 if TYPE_CHECKING:

@@ -8,19 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 from annotated_types import Ge, Gt
 
-from harness.claims import (
-    Claim,
-    Experiment,
-    Finding,
-    Row,
-    Settings,
-    above,
-    below,
-    spread,
-    unmeasured,
-)
+from harness.claims import Claim, Finding, above, below
 from harness.descent import alternating_descent, step_size
 from harness.ensemble import Ensemble, unit_vectors
+from harness.experiment import Experiment, Row, Settings
+from harness.selection import spread, unmeasured
 from harness.stats import Estimate, proportion, quantile, simultaneous
 from harness.status import Status
 

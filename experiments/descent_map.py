@@ -10,22 +10,13 @@ import numpy as np
 from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
 
-from harness.claims import (
-    Claim,
-    Experiment,
-    Finding,
-    Row,
-    Settings,
-    at_baseline,
-    below,
-    spread,
-    unmeasured,
-    unsaturated,
-)
+from harness.claims import Claim, Finding, below
 from harness.ensemble import Ensemble
+from harness.experiment import Experiment, Row, Settings
 from harness.landscape import ProductGrid, product_grid
 from harness.landscape.axes import PlaneKinks, plane_kinks, polar_plane
 from harness.problem import BRANCHES, Demodulation
+from harness.selection import at_baseline, spread, unmeasured, unsaturated
 from harness.stats import Estimate, power_law, proportion, quantile, simultaneous
 
 if TYPE_CHECKING:

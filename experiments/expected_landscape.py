@@ -7,18 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from harness.claims import (
-    Claim,
-    Experiment,
-    Finding,
-    Row,
-    Settings,
-    at_baseline,
-    below,
-    spread,
-    within,
-)
+from harness.claims import Claim, Finding, below, within
 from harness.ensemble import Ensemble, Size, unit_vectors
+from harness.experiment import Experiment, Row, Settings
+from harness.selection import at_baseline, spread
 from harness.stats import power_law, quantile, simultaneous
 from harness.theory import expected_gradients, expected_loss, landscape_scale
 

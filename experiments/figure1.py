@@ -8,19 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 from annotated_types import Ge
 
-from harness.claims import (
-    Claim,
-    Experiment,
-    Finding,
-    Row,
-    Settings,
-    UnmeasurableError,
-    spread,
-    within,
-)
+from harness.claims import Claim, Finding, within
+from harness.experiment import Experiment, Row, Settings, UnmeasurableError
 from harness.landscape import product_grid
 from harness.network import LastLayer, gaussian_network
 from harness.problem import BRANCHES, Demodulation
+from harness.selection import spread
 from harness.stats import power_law, quantile, simultaneous
 from harness.status import Status
 from harness.theory import rho

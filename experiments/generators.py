@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.claims import Claim, Experiment, Finding, Row, Settings, above
+from harness.claims import Claim, Finding, above
 from harness.ensemble import Size
+from harness.experiment import Experiment, Row, Settings
 from harness.mnist import images, methods, quality, weights
 from harness.stats import proportion, quantile, simultaneous
 

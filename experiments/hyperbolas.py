@@ -8,19 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from harness.claims import (
-    Claim,
-    Experiment,
-    Finding,
-    Row,
-    Settings,
-    above,
-    at_baseline,
-    spread,
-    within,
-)
+from harness.claims import Claim, Finding, above, within
 from harness.ensemble import Ensemble
+from harness.experiment import Experiment, Row, Settings
 from harness.problem import BRANCHES
+from harness.selection import at_baseline, spread
 from harness.stats import power_law, proportion, quantile, simultaneous
 from harness.theory import rho
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from harness.claims import Claim, Experiment, Finding, Row, Settings, above, spread, within
+from harness.claims import Claim, Finding, above, within
 from harness.conditions import joint_wdc_bracket
 from harness.conditions.search import (
     joint_wdc_row_aligned,
@@ -16,8 +16,10 @@ from harness.conditions.search import (
     joint_wdc_search,
 )
 from harness.ensemble import Size
+from harness.experiment import Experiment, Row, Settings
 from harness.matrices import check_digest, load_matrix, matrix_digest
 from harness.network import LastLayer, gaussian_network
+from harness.selection import spread
 from harness.stats import Estimate, bootstrap, quantile
 from harness.theory import truncation_alpha
 

@@ -7,19 +7,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from harness.claims import (
-    Claim,
-    Experiment,
-    Finding,
-    Row,
-    Settings,
-    above,
-    at_baseline,
-    spread,
-    unmeasured,
-)
+from harness.claims import Claim, Finding, above
 from harness.ensemble import Ensemble, Size, unit_vectors
+from harness.experiment import Experiment, Row, Settings
 from harness.problem import Demodulation
+from harness.selection import at_baseline, spread, unmeasured
 from harness.stats import proportion, quantile
 from harness.theory import rho
 

@@ -10,20 +10,12 @@ import numpy as np
 from annotated_types import Ge, Gt
 from numpy.typing import NDArray
 
-from harness.claims import (
-    Claim,
-    Experiment,
-    Finding,
-    Row,
-    Settings,
-    above,
-    at_baseline,
-    spread,
-    within,
-)
+from harness.claims import Claim, Finding, above, within
 from harness.ensemble import Size
+from harness.experiment import Experiment, Row, Settings
 from harness.mnist import images, methods, quality, weights
 from harness.mnist.methods import METHODS, Method
+from harness.selection import at_baseline, spread
 from harness.stats import Estimate, proportion, quantile
 
 if TYPE_CHECKING:

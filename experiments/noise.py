@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 from annotated_types import Ge, Gt
 
-from harness.claims import Claim, Experiment, Finding, Row, Settings, at_baseline, spread, within
+from harness.claims import Claim, Finding, within
 from harness.descent import alternating_descent, step_size
 from harness.ensemble import Ensemble, unit_vectors
+from harness.experiment import Experiment, Row, Settings
 from harness.problem import Demodulation
+from harness.selection import at_baseline, spread
 from harness.stats import power_law, proportion, quantile, simultaneous
 
 if TYPE_CHECKING:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from harness.claims import Claim, Experiment, Finding, Row, Settings, below, spread
+from harness.claims import Claim, Finding, below
 from harness.conditions import wdc_bracket
 from harness.ensemble import Size
+from harness.experiment import Experiment, Row, Settings
 from harness.network import LastLayer, gaussian_network
+from harness.selection import spread
 from harness.stats import Estimate, power_law, proportion, quantile, undetermined
 from harness.theory import premise_epsilon, truncation_alpha
 

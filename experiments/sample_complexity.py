@@ -8,22 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import numpy as np
 from annotated_types import Ge, Gt
 
-from harness.claims import (
-    Claim,
-    Experiment,
-    Finding,
-    Row,
-    Settings,
-    UnmeasurableError,
-    at_baseline,
-    below,
-    spread,
-    within,
-)
+from harness.claims import Claim, Finding, below, within
 from harness.descent import alternating_descent, step_size
 from harness.ensemble import Ensemble, unit_vectors
+from harness.experiment import Experiment, Row, Settings, UnmeasurableError
 from harness.network import ReluNetwork
 from harness.problem import Demodulation
+from harness.selection import at_baseline, spread
 from harness.stats import Estimate, threshold, threshold_exponent, threshold_ratio
 from harness.status import Status
 

@@ -8,22 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 from annotated_types import Gt, Lt
 
-from harness.claims import (
-    Claim,
-    Experiment,
-    Finding,
-    Row,
-    Settings,
-    above,
-    at_baseline,
-    below,
-    spread,
-    unsaturated,
-)
+from harness.claims import Claim, Finding, above, below
 from harness.descent import Stopping, alternating_descent, step_size
 from harness.ensemble import Ensemble, Size
+from harness.experiment import Experiment, Row, Settings
 from harness.landscape import hunt
 from harness.problem import BRANCHES, Branch
+from harness.selection import at_baseline, spread, unsaturated
 from harness.stats import mean, power_law, proportion, quantile, simultaneous
 from harness.status import Status
 

@@ -8,24 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 from annotated_types import Gt
 
-from harness.claims import (
-    Claim,
-    Experiment,
-    Finding,
-    Row,
-    Settings,
-    above,
-    at_baseline,
-    spread,
-    unsaturated,
-)
+from harness.claims import Claim, Finding, above
 from harness.conditions import wdc_bracket
 from harness.descent import Stopping, alternating_descent, step_size
 from harness.ensemble import Ensemble, Size
+from harness.experiment import Experiment, Row, Settings
 from harness.landscape import stationary_points, torus_index, torus_profile
 from harness.landscape.arcs import direction, linear_arcs
 from harness.landscape.census import MAXIMA, MINIMA, SADDLES
 from harness.problem import BRANCHES, Demodulation
+from harness.selection import at_baseline, spread, unsaturated
 from harness.stats import Estimate, power_law, proportion, quantile, simultaneous
 from harness.status import Status
 

@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 from annotated_types import Ge
 
-from harness.claims import Claim, Experiment, Finding, Row, Settings, above, below, spread
+from harness.claims import Claim, Finding, above, below
+from harness.experiment import Experiment, Row, Settings
+from harness.selection import spread
 from harness.stats import power_law, quantile, simultaneous
-from harness.store import Cell, Store
+from harness.storage.cell import Cell
+from harness.storage.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd

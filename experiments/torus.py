@@ -8,21 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 from annotated_types import Ge
 
-from harness.claims import (
-    Claim,
-    Experiment,
-    Finding,
-    Row,
-    Settings,
-    above,
-    at_baseline,
-    below,
-    spread,
-)
+from harness.claims import Claim, Finding, above, below
 from harness.ensemble import Ensemble
+from harness.experiment import Experiment, Row, Settings
 from harness.landscape import expected_profile, section, stationary_points, torus_profile
 from harness.landscape.arcs import plane_through
 from harness.problem import Demodulation
+from harness.selection import at_baseline, spread
 from harness.stats import power_law, quantile, simultaneous
 
 if TYPE_CHECKING:

@@ -9,24 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import numpy as np
 from annotated_types import Ge, Gt
 
-from harness.claims import (
-    Claim,
-    Experiment,
-    Finding,
-    Row,
-    Settings,
-    above,
-    at_baseline,
-    below,
-    within,
-)
+from harness.claims import Claim, Finding, above, below, within
 from harness.conditions import joint_wdc_bracket, wdc_bracket
 from harness.descent import Stopping, alternating_descent, step_size
 from harness.ensemble import Size, unit_vectors
+from harness.experiment import Experiment, Row, Settings
 from harness.landscape import hunt
 from harness.mnist import images, recover, weights
 from harness.network import ReluNetwork, gaussian_network
 from harness.problem import Demodulation
+from harness.selection import at_baseline
 from harness.stats import contrast, mean, proportion, quantile, simultaneous
 from harness.theory import expected_gradients
 

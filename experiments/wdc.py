@@ -7,21 +7,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from harness.claims import (
-    Claim,
-    Experiment,
-    Finding,
-    Row,
-    Settings,
-    above,
-    at_baseline,
-    below,
-    spread,
-    within,
-)
+from harness.claims import Claim, Finding, above, below, within
 from harness.conditions import wdc_bracket
 from harness.conditions.search import wdc_sampled, wdc_search
+from harness.experiment import Experiment, Row, Settings
 from harness.matrices import Matrix, Size
+from harness.selection import at_baseline, spread
 from harness.stats import power_law, quantile, simultaneous
 
 if TYPE_CHECKING:

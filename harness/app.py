@@ -11,63 +11,46 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import logging
 import os
 import re
-import shlex
-import shutil
 import signal
 import sys
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import hydra
 import yaml
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
-from hydra.plugins.launcher import Launcher
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import TypeAdapter
 
-from harness import compare, failures, interrupts, planning, report, schema, targets, training
-from harness.failures import CellsFailedError, Failure
-from harness.files import StoreError
-from harness.jobs import grouped, run_job, unpack
-from harness.mnist import pictures
-from harness.mnist.images import ImageError
-from harness.mnist.weights import WeightsError
-from harness.planning import Run, Workers
-from harness.progress import progress
-from harness.result import in_one_line
-from harness.runner import run_cell
-from harness.store import Cell, Store
-from harness.tables import without_images
+from harness import schema
+from harness.errors import InputError
+from harness.mnist import pictures, training
+from harness.report import write as report
+from harness.report.result import in_one_line
+from harness.schema import ConfigError, Run
+from harness.storage import compare
+from harness.storage.cell import Cell
+from harness.storage.files import StoreError
+from harness.storage.store import Store
+from harness.storage.tables import without_images
+from harness.sweep import allowed, failures, interrupts, planning, sweep
+from harness.sweep.failures import CellsFailedError, Failure
+from harness.sweep.jobs import run_job, unpack
+from harness.sweep.planning import Workers
+from harness.sweep.runner import run_cell
+from hydra_plugins.harness_config import PROFILES, plain
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
-log = logging.getLogger(__name__)
 
-BAD_INPUT = (
-    schema.ConfigError,
-    StoreError,
-    ImageError,
-    WeightsError,
-    HydraException,
-    OmegaConfBaseException,
-    yaml.YAMLError,
-)
+BAD_INPUT = (InputError, HydraException, OmegaConfBaseException, yaml.YAMLError)
 BAD_INPUT_CODE = 2
 HELP = {"--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--info", "-i"}
-RUN = TypeAdapter(Run)
-PROFILES = "profiles"
-"""Node of an experiment's YAML with the values that depend on the profile."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -112,7 +95,7 @@ def _run(arguments: Sequence[str]) -> int:
             return _pictures(arguments[1:])
         if not HELP.intersection(arguments):
             _check_choice(arguments)
-        targets.check_command(get_args_parser().parse_args(arguments))
+        allowed.check_command(get_args_parser().parse_args(arguments))
         sys.argv = [sys.argv[0], *arguments]
         _hydra_main()
     except CellsFailedError as failed:
@@ -127,38 +110,16 @@ def _run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _checked(load: Callable[..., DictConfig]) -> Callable[..., DictConfig]:
-    """Hydra's loader of configurations, which refuses what must not be called."""
-
-    @functools.wraps(load)
-    def checked(*args: Any, **kwargs: Any) -> DictConfig:
-        config = load(*args, **kwargs)
-        known = Plugins.instance().discover(Launcher)
-        launchers = [f"{kind.__module__}.{kind.__name__}" for kind in known]
-        if config.hydra.job.config_name is not None:  # None: of Hydra alone, for --hydra-help
-            targets.check(config.hydra, OmegaConf.to_container(config.hydra), launchers)
-        return config
-
-    return checked
-
-
-# Hydra has no hook between loading a configuration and calling what it names.  Done on import, so
-# that a launcher's worker processes, which import this module for the job, are covered as well.
-ConfigLoaderImpl.load_configuration = _checked(  # type: ignore[method-assign]
-    ConfigLoaderImpl.load_configuration
-)
-
-
 def _check_choice(arguments: Sequence[str]) -> None:
     """Refuse anything but one experiment, before Hydra composes what depends on it."""
     chosen = [a.partition("=")[2] for a in arguments if a.startswith("experiment=")]
     if any(re.search(r"[,(]", choice) for choice in chosen):
-        raise schema.ConfigError(f"experiment={chosen[-1]}: one experiment at a time")
+        raise ConfigError(f"experiment={chosen[-1]}: one experiment at a time")
     pairs = zip(["", *arguments], arguments, strict=False)
     words = [a for before, a in pairs if not before.startswith("--config") and a[:1] != "-"]
     if not chosen and all("=" in word for word in words) and "--config-name" not in arguments:
         names = ", ".join(schema.experiment_names())
-        raise schema.ConfigError(f"experiment: missing; must be one of {names}")
+        raise ConfigError(f"experiment: missing; must be one of {names}")
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
@@ -167,20 +128,27 @@ def _hydra_main(cfg: DictConfig) -> list[tuple[str, Failure]] | Failure:
 
     What fails there is returned: cells by their keys, or why the job could not begin.
     """
-    sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+    settings = HydraConfig.get()
+    in_sweep = settings.mode == RunMode.MULTIRUN
     try:
-        run, cell = read(cfg)
+        run, cell = sweep.read(plain(cfg))
         cells = [cell] if run.packed is None else unpack(run.packed, run.experiment, run.seed)
         run.store.check()
     except BAD_INPUT as error:  # Hydra prints lines of its own for anything but SystemExit
         if interrupts.seen():
             raise
-        if sweep:  # begun long ago, maybe: the other jobs go on
+        if in_sweep:  # begun long ago, maybe: the other jobs go on
             return failures.failure(error)
         raise SystemExit(_refuse(error)) from None
-    threads = _threads()
-    if sweep:
+    if in_sweep:
+        threads = sweep.threads(settings.runtime.choices["hydra/launcher"])
         return run_job(run.store, cells, run.trials, threads)
+    return _one_cell(run, cell)
+
+
+def _one_cell(run: Run, cell: Cell) -> list[tuple[str, Failure]]:
+    """Measure one cell and print its rows, or its plan."""
+    threads = sweep.cores()
     if run.plan:
         _say(planning.plan(run, [cell], Workers(1, 1 if cell.experiment.alone else threads)))
         return []
@@ -202,164 +170,21 @@ def _say(*lines: str) -> None:
         raise SystemExit(_unread()) from None
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-
-
-def _threads() -> int:
-    """Trials that this process runs side by side: on all cores, unless other cells run beside it.
-
-    A Slurm job has the cores that it asked for.
-    """
-    hydra = HydraConfig.get()
-    match hydra.runtime.choices["hydra/launcher"] if hydra.mode == RunMode.MULTIRUN else "basic":
-        case "basic":
-            return _cores()
-        case "slurm":
-            return int(os.environ.get("SLURM_CPUS_PER_TASK", 1))
-        case _:
-            return 1
-
-
-def _workers(hydra: DictConfig, alone: bool) -> Workers:
-    """What a sweep's launcher measures with.
-
-    `alone` is of an experiment that runs a cell's trials one after the other.
-
-    Raises
-    ------
-    ConfigError
-        If it has nothing to measure with.
-    """
-    launcher = hydra.launcher
-    match hydra.runtime.choices["hydra/launcher"]:
-        case "basic":
-            return Workers(1, 1 if alone else _cores())
-        case "joblib":
-            jobs = launcher.n_jobs
-            if jobs == 0:
-                raise schema.ConfigError(
-                    "hydra.launcher.n_jobs=0: must be a number of workers, or -1 for all cores"
-                )
-            return Workers(jobs if jobs > 0 else max(1, _cores() + 1 + jobs))
-        case "slurm":
-            threads = 1 if alone else launcher.cpus_per_task
-            return Workers(launcher.array_parallelism, threads, launcher.timeout_min)
-        case _:
-            return Workers(None)
-
-
-def read(cfg: DictConfig) -> tuple[Run, Cell]:
-    """A composed configuration as typed values; ConfigError in one line if it cannot be."""
-    values = {  # key by key: the profiles hold all grids, and would be copied for every cell
-        str(key): OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
-        if OmegaConf.is_config(value)
-        else value
-        for key, value in cfg.items()
-        if key not in ("hydra", PROFILES)
-    }
-    settings = {key: values.get(key) for key in schema.RUN_KEYS}
-    own = {key: value for key, value in values.items() if key not in schema.RUN_KEYS}
-    experiment = schema.prepare(schema.build(str(settings["experiment"]), own))
-    run = schema.validate(RUN, settings, "run")
-    return run, Cell(run.experiment, experiment, run.seed)
-
-
-def run_sweep(
-    base: DictConfig,
-    configs: Iterable[DictConfig],
-    launch: Callable[[Sequence[Sequence[Cell]]], Mapping[str, Failure]],
-) -> None:
-    """Validate all cells, launch those with trials missing, then collect, judge and draw.
-
-    Parameters
-    ----------
-    base : the configuration without the swept values; its experiment judges and draws.
-    configs : one configuration a cell.
-    launch : runs jobs of some cells each by Hydra's launcher; returns why cells failed, by key.
-
-    Raises
-    ------
-    CellsFailedError
-        At the end, if cells are not finished.
-    """
-    start = time.monotonic()
-    run, template = read(base)
-    runs, all_cells = zip(*(read(config) for config in configs), strict=True)
-    cells = planning.distinct(run, runs, template, all_cells)
-    workers = _workers(base.hydra, template.experiment.alone)
-    store = run.store
-    store.check()
-    if run.plan:
-        print(planning.plan(run, cells, workers))
-        return
-    store.write_sweep(run.name, planning.record(run, template, cells))
-    todo = [cell for cell in cells if store.missing(cell, run.trials)]
-    why: Mapping[str, Failure] = {}
-    if todo:
-        with progress(store, run.name, cells, run.trials):
-            try:
-                why = launch(grouped(todo, run.cells_per_job))
-            except BAD_INPUT:
-                raise
-            except Exception as error:  # of the launcher: a worker was killed, say
-                if interrupts.seen():
-                    raise
-                why = dict.fromkeys((cell.key for cell in todo), failures.failure(error))
-    _conclude(run, cells, why, time.monotonic() - start)
-
-
-def _conclude(
-    run: Run, cells: Sequence[Cell], why: Mapping[str, Failure], wall_seconds: float
-) -> None:
-    """Collect, judge, draw; raise CellsFailedError if trials are missing all the same."""
-    failed = [cell for cell in cells if run.store.missing(cell, run.trials)]
-    lines: list[str] = []
-    try:
-        if report.update(run.store, run.name, wall_seconds=wall_seconds):
-            lines.append(report.verdict_lines(run.store, run.name))  # of no earlier sweep
-        lines.append(f"report: {report.write(run.store)}")
-    except StoreError as error:
-        if not failed:
-            raise
-        log.error("%s cannot be judged or drawn: %s", run.name, error)
-    except Exception:
-        if not failed or interrupts.seen():
-            raise
-        log.exception("%s cannot be judged or drawn with cells missing", run.name)
-    for line in lines:
-        print(line)
-    if failed:
-        raise CellsFailedError(failures.report(failed, cells, why, _command()))
-
-
-def _command() -> str:
-    """The command line as it was given, for a shell in this folder."""
-    as_module = Path(sys.argv[0]).name == "__main__.py"
-    start = [_program(sys.executable), "-m", "harness"] if as_module else [_program(sys.argv[0])]
-    return shlex.join([*start, *sys.argv[1:]])
-
-
-def _program(path: str) -> str:
-    """A program by its name, if that is what a shell finds, else by its path."""
-    given = Path(path).absolute()
-    found = shutil.which(given.name)
-    if os.sep not in path or (found and Path(found).absolute() == given):
-        return given.name
-    here = Path.cwd()
-    return f"./{given.relative_to(here)}" if given.is_relative_to(here) else str(given)
+def _settings(arguments: Sequence[str], defaults: Mapping[str, str], usage: str) -> dict[str, str]:
+    """Settings of a command from its key=value arguments; ConfigError for any other argument."""
+    given = dict(defaults)
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if key not in given or not value:
+            raise ConfigError(f"{argument}: {usage} alone")
+        given[key] = value
+    return given
 
 
 def _report(arguments: Sequence[str]) -> int:
     """`harness report [results=FOLDER] [readme=PAGE]`."""
-    given = {"results": "results", "readme": ""}
-    for argument in arguments:
-        key, _, value = argument.partition("=")
-        if key not in given or not value:
-            raise schema.ConfigError(
-                f"{argument}: `harness report` takes results=FOLDER and readme=PAGE alone"
-            )
-        given[key] = value
+    usage = "`harness report` takes results=FOLDER and readme=PAGE"
+    given = _settings(arguments, {"results": "results", "readme": ""}, usage)
     results = Path(given["results"])
     store = Store(results)
     if not store.names():
@@ -392,9 +217,9 @@ def _compare(arguments: Sequence[str]) -> int:
     except ValueError:
         rtol = -1.0
     if not rtol >= 0:
-        raise schema.ConfigError(f"rtol={tolerances[-1]}: must be a number, 0 or more")
+        raise ConfigError(f"rtol={tolerances[-1]}: must be a number, 0 or more")
     if len(folders) != 2:
-        raise schema.ConfigError("`harness compare` takes two results folders and rtol=NUMBER")
+        raise ConfigError("`harness compare` takes two results folders and rtol=NUMBER")
     one, other = (Store(Path(folder)) for folder in folders)
     for store in (one, other):
         if not store.names():
@@ -407,13 +232,13 @@ def _compare(arguments: Sequence[str]) -> int:
 def _train(arguments: Sequence[str]) -> int:
     """`harness train [key=value ...]`, with the keys of conf/train.yaml."""
     if bad := [text for text in arguments if not re.match(r"[\w.]+=", text)]:
-        raise schema.ConfigError(f"{bad[0]}: `harness train` takes key=value")
+        raise ConfigError(f"{bad[0]}: `harness train` takes key=value")
     base = OmegaConf.to_container(OmegaConf.load(CONF / "train.yaml"))
     assert isinstance(base, dict)
     given = OmegaConf.from_dotlist(list(arguments))
     profile, profiles = given.get("profile", base["profile"]), base.pop(PROFILES)
     if profile not in profiles:
-        raise schema.ConfigError(f"profile={profile}: must be one of {', '.join(profiles)}")
+        raise ConfigError(f"profile={profile}: must be one of {', '.join(profiles)}")
     base["models"] = profiles[profile]
     values = OmegaConf.to_container(OmegaConf.merge(base, given), resolve=True)
     assert isinstance(values, dict)
@@ -426,15 +251,8 @@ def _train(arguments: Sequence[str]) -> int:
 
 def _pictures(arguments: Sequence[str]) -> int:
     """`harness pictures name=NAME [results=FOLDER] [to=FOLDER]`."""
-    given = {"name": "", "results": "results", "to": ""}
-    for argument in arguments:
-        key, _, value = argument.partition("=")
-        if key not in given or not value:
-            raise schema.ConfigError(
-                f"{argument}: `harness pictures` takes name=NAME, results=FOLDER "
-                "and to=FOLDER alone"
-            )
-        given[key] = value
+    usage = "`harness pictures` takes name=NAME, results=FOLDER and to=FOLDER"
+    given = _settings(arguments, {"name": "", "results": "results", "to": ""}, usage)
     name, store = given["name"], Store(Path(given["results"]), look=True)
     if not store.names():
         raise StoreError(f"results={store.root}: holds no sweep")
@@ -454,7 +272,7 @@ def _refuse(error: Exception) -> int:
 def _one_line(error: Exception) -> str:
     """The key, the value and what is allowed; Hydra spreads them over several lines."""
     text = str(error)
-    if isinstance(error, schema.ConfigError):  # one line already; its cause is a worker's traceback
+    if isinstance(error, ConfigError):  # one line already; its cause is a worker's traceback
         return text
     lines = [line.strip() for line in f"{text}\n{error.__cause__ or ''}".splitlines()]
     if "Available options" in text:

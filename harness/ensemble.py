@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Ge, Gt
 
-from harness.claims import Settings, UnmeasurableError
+from harness.experiment import Settings, UnmeasurableError
 from harness.network import LastLayer, ReluNetwork, gaussian_network
 from harness.problem import Demodulation
 from harness.status import Status

@@ -18,7 +18,7 @@ from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 from harness.stats import Estimate
 
 if TYPE_CHECKING:
-    from harness.claims import Experiment
+    from harness.experiment import Experiment
 
 # Okabe and Ito's palette, told apart with every kind of colour vision, without the yellow.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")

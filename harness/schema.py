@@ -5,35 +5,69 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from functools import cache
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from annotated_types import Ge
+from pydantic import StringConstraints, TypeAdapter, ValidationError
 
 import experiments
-from harness.claims import ROW_COLUMNS, Experiment, columns, coordinates, experiment_class
+from harness.errors import InputError
+from harness.experiment import (
+    ROW_COLUMNS,
+    Experiment,
+    Settings,
+    columns,
+    coordinates,
+    experiment_class,
+)
+from harness.storage.folder import NAME, RESERVED
+from harness.storage.store import Store
 
 T = TypeVar("T")
-
-RUN_KEYS = (
-    "experiment",
-    "name",
-    "profile",
-    "seed",
-    "trials",
-    "results",
-    "cells_per_job",
-    "plan",
-    "packed",
-)
-"""Settings of every run, which are no fields of an experiment."""
 
 LONGEST = 200
 """Characters of a value that a refusal shows."""
 
 
-class ConfigError(ValueError):
+class ConfigError(InputError):
     """A setting that cannot be used: one line with the key, the value and what is allowed."""
+
+
+@dataclass(frozen=True)
+class Run(Settings):
+    """What a run is apart from its experiment's own fields.
+
+    name : of the folder under results/ that the sweep's table and figure go to.
+    cells_per_job : cells that one job of a sweep measures in turn.
+    plan : whether to say what there is to do, and do nothing.
+    packed : the cells of one job of a sweep, as text.
+    """
+
+    experiment: str
+    name: Annotated[str, StringConstraints(pattern=NAME)]
+    profile: str
+    seed: Annotated[int, Ge(0)]
+    trials: Annotated[int, Ge(1)]
+    results: Annotated[str, StringConstraints(min_length=1)]
+    cells_per_job: Annotated[int, Ge(1)]
+    plan: bool
+    packed: str | None
+
+    def __post_init__(self) -> None:
+        if self.name.lower() in {name.lower() for name in RESERVED}:  # as some file systems see it
+            raise ValueError(f"name={self.name}: must not be one of {', '.join(RESERVED)}")
+
+    @property
+    def store(self) -> Store:
+        return Store(Path(self.results), look=self.plan)
+
+
+RUN = TypeAdapter(Run)
+RUN_KEYS = tuple(field.name for field in fields(Run))
+"""Settings of every run, which are no fields of an experiment."""
 
 
 def experiment_names() -> list[str]:

@@ -1,8 +1,8 @@
 """hydra/launcher=slurm: the jobs of a sweep as one Slurm array, by the submitit launcher.
 
 That launcher waits for one job after the other, stops at the first that was killed, and without
-an accounting database waits for ever.  This one waits as `harness.slurm` does.  Jobs do not depend
-on the process that submitted them.
+an accounting database waits for ever.  This one waits as `harness.sweep.slurm` does.  Jobs
+do not depend on the process that submitted them.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 from pydantic import TypeAdapter
 
-from harness import interrupts, schema, slurm
-from harness.failures import Failure
-from harness.files import remove_folder
+from harness import schema
 from harness.schema import ConfigError
+from harness.storage.files import remove_folder
+from harness.sweep import interrupts, slurm
+from harness.sweep.failures import Failure
 
 log = logging.getLogger(__name__)
 

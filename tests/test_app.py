@@ -14,8 +14,8 @@ import pytest
 from omegaconf.errors import OmegaConfBaseException
 
 import experiments
-from harness import app
 from harness.claims import Verdict
+from harness.sweep import sweep
 from tests.conftest import ROOT, TOY_CELLS, tree
 
 TOY = "experiment=toy"
@@ -417,7 +417,7 @@ def test_an_interrupt_that_a_library_turns_into_an_error_of_its_own_is_still_one
         finally:
             raise OmegaConfBaseException("'NoneType' object has no attribute")
 
-    monkeypatch.setattr(app, "read", masked)
+    monkeypatch.setattr(sweep, "read", masked)
     handler = signal.getsignal(signal.SIGINT)
     for mode in ([], ["-m"]):
         done = harness(*mode, TOY)

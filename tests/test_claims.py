@@ -13,25 +13,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.claims import (
-    Claim,
+from harness.claims import Claim, Finding, Verdict, above, below, within
+from harness.experiment import (
     Experiment,
-    Finding,
     Row,
     Settings,
-    Verdict,
-    above,
-    at_baseline,
-    below,
     canonical,
     columns,
     coordinates,
     experiment_class,
-    spread,
-    unmeasured,
-    unsaturated,
-    within,
 )
+from harness.selection import at_baseline, spread, unmeasured, unsaturated
 from harness.stats import Estimate, proportion, quantile, undetermined
 
 PROPERTY = settings(deadline=None, max_examples=200, derandomize=True, database=None)

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.compare import compare
-from harness.store import Store
+from harness.storage.compare import compare
+from harness.storage.store import Store
 from tests.conftest import tree
 
 INF, NAN = float("inf"), float("nan")

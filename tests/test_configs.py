@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -12,17 +12,21 @@ from typing import Any, get_type_hints
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 import experiments
 from harness import app, schema
-from harness.claims import Claim, Experiment, Settings, coordinates, experiment_class
-from harness.store import Cell
+from harness.claims import Claim
+from harness.experiment import Experiment, Settings, coordinates, experiment_class
+from harness.schema import Run
+from harness.storage.cell import Cell
+from harness.sweep import sweep
 from tests.conftest import ROOT, skip_without_extra
 
 CONF = ROOT / "conf"
 NAMES = experiments.names()
 PROFILES = ("quick", "paper", "full")
+Point = tuple[Run, Cell]
 every_experiment = pytest.mark.parametrize("name", NAMES)
 
 
@@ -30,7 +34,7 @@ every_experiment = pytest.mark.parametrize("name", NAMES)
 class Plan:
     """What a sweep would run."""
 
-    run: app.Run
+    run: Run
     template: Cell
     cells: list[Cell]
 
@@ -56,12 +60,12 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Any:
         skip_without_extra(name)
         planned: list[Plan] = []
 
-        def instead(base: DictConfig, configs: Sequence[DictConfig], launch: object) -> None:
-            run, template = app.read(base)
-            planned.append(Plan(run, template, [app.read(config)[1] for config in configs]))
+        def instead(base: Point, points: Iterable[Point], *_: object) -> sweep.Conclusion:
+            planned.append(Plan(*base, [cell for _, cell in points]))
+            return sweep.Conclusion("")
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(app, "run_sweep", instead)
+            patch.setattr(sweep, "run_sweep", instead)
             patch.setattr(sys, "argv", ["harness"])
             patch.setenv("HYDRA_FULL_ERROR", "0")
             arguments = ["-m", f"experiment={name}", f"profile={profile}", f"results={results}"]

@@ -11,10 +11,11 @@ import pytest
 from experiments.ablation import WORDS
 from experiments.noise import least_squares_error
 from experiments.sample_complexity import aligned
-from harness.claims import Verdict, columns
+from harness.claims import Verdict
+from harness.experiment import columns
 from harness.problem import Demodulation
-from harness.runner import measure
-from harness.store import Cell
+from harness.storage.cell import Cell
+from harness.sweep.runner import measure
 from tests.helpers import network
 from tests.test_experiments import _hydra, configured, noise, verdicts  # noqa: F401
 

@@ -15,7 +15,8 @@ from omegaconf import OmegaConf
 from experiments import descent_map
 from experiments.descent_map import DescentMap
 from harness.app import CONF, read
-from harness.claims import Verdict, columns
+from harness.claims import Verdict
+from harness.experiment import columns
 from harness.landscape.axes import plane_kinks
 from harness.problem import BRANCHES, Demodulation
 from harness.theory import expected_gradients

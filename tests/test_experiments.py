@@ -18,12 +18,14 @@ from experiments.benchmark import BARS
 from experiments.convergence import MARK_COLUMNS
 from harness import figures
 from harness.app import CONF, read
-from harness.claims import Experiment, Verdict
+from harness.claims import Verdict
+from harness.experiment import Experiment
 from harness.mnist.methods import METHODS
 from harness.network import gaussian_network
-from harness.runner import measure, run_cell
 from harness.schema import experiment_names
-from harness.store import Cell, Store
+from harness.storage.cell import Cell
+from harness.storage.store import Store
+from harness.sweep.runner import measure, run_cell
 from harness.theory import rho
 from tests.conftest import skip_without_extra, store_weights
 

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from harness import app, schema
-from harness.failures import KINDS, LINES, UNKNOWN, Failure, failure, place, report
-from harness.jobs import grouped, pack, run_job, unpack
-from harness.store import Cell, Store
+from harness import schema
+from harness.storage.cell import Cell, place
+from harness.storage.store import Store
+from harness.sweep import sweep
+from harness.sweep.failures import KINDS, LINES, UNKNOWN, Failure, failure, report
+from harness.sweep.jobs import grouped, pack, run_job, unpack
 
 COMMAND = "harness -m experiment=toy"
 
@@ -156,7 +158,7 @@ def test_the_command_can_be_pasted(tmp_path, monkeypatch, program, path, start):
     monkeypatch.setenv("PATH", str(tmp_path / path) if path else "")
     monkeypatch.setattr(sys, "executable", str(tmp_path / "here" / "bin" / "python"))
     monkeypatch.setattr(sys, "argv", [str(tmp_path / program), "-m", "experiment=toy"])
-    assert app._command() == f"{start.format(folder=tmp_path)} -m experiment=toy"
+    assert sweep._command() == f"{start.format(folder=tmp_path)} -m experiment=toy"
 
 
 # --- Jobs -----------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from harness import interrupts
+from harness.sweep import interrupts
 
 hung_up = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 

@@ -9,11 +9,13 @@ import pandas as pd
 import pytest
 
 from experiments.mnist import Mnist, Thresholds
-from harness import figures, report
+from harness import figures
 from harness.mnist.methods import METHODS
-from harness.runner import measure, run_cell, trial_seed
+from harness.report import write as report
 from harness.schema import dump
-from harness.store import Cell, Store
+from harness.storage.cell import Cell
+from harness.storage.store import Store
+from harness.sweep.runner import measure, run_cell, trial_seed
 from tests.conftest import skip_without_extra
 
 QUICK = Mnist(

@@ -7,9 +7,9 @@ import base64
 import pandas as pd
 import pytest
 
-from harness.files import StoreError
 from harness.mnist import pictures
-from harness.store import Store
+from harness.storage.files import StoreError
+from harness.storage.store import Store
 from tests.conftest import tree
 
 

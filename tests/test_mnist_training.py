@@ -203,7 +203,7 @@ def test_what_is_trained_already_is_not_trained_again(harness, tmp_path, monkeyp
     path.write_bytes(before[path.name][:-1])
     trained = []
     monkeypatch.setattr(
-        "harness.training._decoder",
+        "harness.mnist.training._decoder",
         lambda model, *rest: trained.append(model.images) or {"layers.0.weight": np.eye(2)},
     )
     assert harness("train", f"weights={folder}", *TINY).code == 0

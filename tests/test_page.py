@@ -14,11 +14,13 @@ from urllib.parse import unquote
 import pandas as pd
 import pytest
 
-from harness import page, report
-from harness.claims import Claim, Experiment, Finding, Verdict
-from harness.result import Origin, Result
+from harness.claims import Claim, Finding, Verdict
+from harness.experiment import Experiment
+from harness.report import page
+from harness.report import write as report
+from harness.report.result import Origin, Result
 from harness.stats import Estimate
-from harness.store import Store
+from harness.storage.store import Store
 
 EVIL = "<script>alert('x')</script>\"'&"
 WAIT = 5

@@ -8,8 +8,8 @@ import shutil
 
 import pytest
 
-from harness import planning
-from harness.planning import SIZES, TIMES, in_unit
+from harness.sweep import planning
+from harness.sweep.planning import SIZES, TIMES, in_unit
 from tests.conftest import TOY_CELLS, tree
 
 TOY = "experiment=toy"

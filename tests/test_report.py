@@ -12,10 +12,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from harness import figures, report
+from harness import figures
 from harness.claims import Claim, Finding, Verdict
+from harness.report import write as report
 from harness.stats import Estimate
-from harness.store import Store
+from harness.storage.store import Store
 from tests.conftest import TOY_CELLS, Outcome, Private, tree
 
 Harness = Callable[..., Outcome]

@@ -13,11 +13,13 @@ import pandas as pd
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from harness import runner
-from harness.claims import Experiment, Finding, Row, Settings, UnmeasurableError
-from harness.runner import measure, run_cell, trial_seed
+from harness.claims import Finding
+from harness.experiment import Experiment, Row, Settings, UnmeasurableError
 from harness.status import Status
-from harness.store import Cell, Store
+from harness.storage.cell import Cell
+from harness.storage.store import Store
+from harness.sweep import runner
+from harness.sweep.runner import measure, run_cell, trial_seed
 from tests.conftest import TIMEOUT
 
 INF, NAN = float("inf"), float("nan")

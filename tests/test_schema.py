@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from harness import schema
-from harness.claims import Experiment, coordinates
+from harness.experiment import Experiment, coordinates
 from harness.schema import ConfigError, build, dump
 from tests.conftest import Private
 

@@ -20,12 +20,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import report, schema, slurm, targets
-from harness.folder import RECORD_BYTES, StoreError
+from harness import schema
 from harness.matrices import Matrix, load_matrix
 from harness.mnist import weights
+from harness.report import write as report
 from harness.schema import ConfigError
-from harness.store import Store
+from harness.storage.folder import RECORD_BYTES, StoreError
+from harness.storage.store import Store
+from harness.sweep import allowed, slurm
 from tests.conftest import ROOT, Outcome, Private, tree
 
 Harness = Callable[..., Outcome]
@@ -372,7 +374,7 @@ def test_a_stored_cell_opens_no_file_until_it_is_measured(tmp_path):
 
 def test_a_malicious_checkpoint_is_not_unpickled(tmp_path):
     torch = pytest.importorskip("torch")
-    from harness import training
+    from harness.mnist import training
     from harness.mnist.dcgan import CheckpointError
 
     torch.save({"step": Bomb()}, tmp_path / "a.pt")
@@ -405,14 +407,14 @@ def test_weights_that_are_no_safetensors_are_refused_in_one_line(tmp_path, data)
 TOUCH = "subprocess.run"
 CALLS = [
     f"hydra.launcher._target_={TOUCH} +hydra.launcher.args=[touch,{PWNED}]",
-    "hydra.launcher._target_=hydra_plugins.harness_sweeper.app.os.system",
+    "hydra.launcher._target_=harness.app.os.system",
     f"hydra.sweeper._target_={TOUCH}",
     f"+hydra.sweeper.params={{a:{{_target_:builtins.open,file:{PWNED},mode:w}}}}",
     f"+hydra.launcher.extra={{_target_:builtins.open,file:{PWNED},mode:w}}",
     f"+hydra.launcher.extra=[{{_target_:builtins.open,file:{PWNED},mode:w}}]",
     f"+hydra.callbacks.x={{_target_:builtins.open,file:{PWNED},mode:w}}",
     f"+hydra.callbacks.x={{_target_:{TOUCH},args:[touch,{PWNED}]}}",
-    "+hydra.callbacks.x={_target_:hydra_plugins.harness_sweeper.app.Store,root:x}",
+    "+hydra.callbacks.x={_target_:harness.app.Store,root:x}",
     f"+hydra.job_logging.handlers.x={{class:builtins.open,file:{PWNED},mode:w}}",
     f"+hydra.hydra_logging.handlers.x={{class:{TOUCH},args:[touch,{PWNED}]}}",
     f"+hydra.hydra_logging.formatters.x={{class:{TOUCH},args:[touch,{PWNED}]}}",
@@ -521,7 +523,7 @@ def test_a_target_in_an_experiment_s_own_settings_is_an_unknown_key(harness, pri
 @pytest.mark.parametrize("axis", ["hydra.job.name", "+hydra.callbacks", "hydra/launcher"])
 def test_an_axis_is_no_setting_of_hydra(harness, private, tmp_path, axis):
     with pytest.raises(ConfigError, match="must be a setting of the experiment"):
-        targets.check_axis(axis)
+        allowed.check_axis(axis)
     grids = yaml_of(private, tmp_path, f"hydra: {{sweeper: {{grids: [{{{axis}: [1, 2]}}]}}}}")
     line = harness("-m", *grids).refusal
     assert f"{axis.lstrip('+')}: an axis must be a setting of the experiment" in line

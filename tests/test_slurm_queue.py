@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from harness import slurm
+from harness.sweep import slurm
 
 RUNS = ("RUNNING", "None")
 

@@ -18,11 +18,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness import files
-from harness import store as store_module
-from harness.claims import Experiment, Finding, Row, Settings
-from harness.segments import encode
-from harness.store import Cell, Store, StoreError, write_atomically
+from harness.claims import Finding
+from harness.experiment import Experiment, Row, Settings
+from harness.storage import files
+from harness.storage import store as store_module
+from harness.storage.cell import Cell
+from harness.storage.files import StoreError, write_atomically
+from harness.storage.segments import encode
+from harness.storage.store import Store
 from tests.conftest import tree
 
 INF, NAN = float("inf"), float("nan")

@@ -23,9 +23,12 @@ from pathlib import Path
 
 import pytest
 
-from harness import files, runner
-from harness.claims import Row
-from harness.store import Cell, Store, StoreError
+from harness.experiment import Row
+from harness.storage import files
+from harness.storage.cell import Cell
+from harness.storage.files import StoreError
+from harness.storage.store import Store
+from harness.sweep import runner
 from tests import target
 from tests.conftest import TIMEOUT, tree
 from tests.target import CELLS, TRIALS, sweep, table

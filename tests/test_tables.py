@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import tables
+from harness.storage import tables
 
 VALUES = st.one_of(
     st.floats(),

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.errors import InputError
+
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -36,7 +38,7 @@ KINDS = {
 INSTALL = "`make extra`, or pip install -e '.[mnist]'"
 
 
-class ImageError(ValueError):
+class ImageError(InputError):
     """Images that cannot be had or used, in one line."""
 
 

@@ -13,8 +13,8 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
-from harness.files import StoreError, write_atomically
-from harness.store import Store
+from harness.storage.files import StoreError, write_atomically
+from harness.storage.store import Store
 
 SUFFIX = "_png"
 """Ends the name of a column of images."""

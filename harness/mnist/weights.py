@@ -16,6 +16,7 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
+from harness.errors import InputError
 from harness.network import ReluNetwork
 
 FOLDER = Path(__file__).parent / "trained"
@@ -28,7 +29,7 @@ DCGANS = ("digits_dcgan", "distortions_dcgan")
 Tensors = dict[str, NDArray[np.float64]]
 
 
-class WeightsError(ValueError):
+class WeightsError(InputError):
     """Weights that are missing, damaged or do not fit, in one line."""
 
 

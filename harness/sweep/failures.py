@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.claims import Scalar, columns
-from harness.files import StoreError
-from harness.store import Cell
+from harness.storage.cell import Cell, place
+from harness.storage.files import StoreError
 
 KINDS = 10
 """Kinds of failure that are told; more are counted."""
@@ -78,14 +77,3 @@ def report(
     if more := told[KINDS:]:
         lines.append(f"  {sum(map(len, more))} x {len(more)} other kinds")
     return "\n".join([*lines, f"the same command runs only what is missing: {command}"])
-
-
-def place(cell: Cell, cells: Sequence[Cell]) -> str:
-    """The coordinates that tell a cell from the others of its sweep."""
-    values: dict[str, set[Scalar | None]] = {}
-    for other in cells:
-        for name, value in columns(other.experiment).items():
-            values.setdefault(name, set()).add(value)
-    own = columns(cell.experiment)
-    told = {name: own[name] for name, found in values.items() if len(found) > 1 and name in own}
-    return ", ".join(f"{name}={value}" for name, value in told.items()) or "the only cell"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.store import Store
+from harness.storage.store import Store
 
 RTOL = 1e-9
 """Largest |a - b| / max(|a|, |b|) of numbers that are taken for equal, unless told otherwise."""

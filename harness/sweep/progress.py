@@ -10,7 +10,8 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
-from harness.store import Cell, Store
+from harness.storage.cell import Cell
+from harness.storage.store import Store
 
 INTERVAL = 0.5
 """Seconds between looks at the store."""

@@ -19,11 +19,11 @@ from typing import Annotated, Any, NamedTuple
 from annotated_types import Ge, Gt
 from pydantic import StringConstraints
 
-from harness.claims import Settings
-from harness.failures import Failure
-from harness.files import make_private_folder
-from harness.folder import Folder
+from harness.experiment import Settings
 from harness.schema import ConfigError, shown
+from harness.storage.files import make_private_folder
+from harness.storage.folder import Folder
+from harness.sweep.failures import Failure
 
 log = logging.getLogger(__name__)
 

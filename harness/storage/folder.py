@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.files import StoreError
+from harness.storage.files import StoreError
 
 NAME = r"^[A-Za-z0-9][\w.-]*$"
 """What a sweep may be called: its folder."""

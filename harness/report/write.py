@@ -6,50 +6,33 @@ import json
 import logging
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import pandas as pd
-from annotated_types import MinLen
-from pydantic import TypeAdapter
 
-from harness import figures, page
+from harness import figures
 from harness.claims import Finding
-from harness.files import StoreError
-from harness.provenance import provenance
-from harness.result import (
+from harness.report import page
+from harness.report.collect import SWEEP, collect
+from harness.report.result import (
     INTRODUCTION,
-    Origin,
     Result,
     count_verdicts,
     interval,
     load,
     load_judged,
-    load_origin,
     number,
-    rebuilt,
     typed,
 )
-from harness.store import Cell, Store, digest, write_atomically
+from harness.storage.files import StoreError, write_atomically
+from harness.storage.store import Store
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Sweep:
-    """The record of a sweep: which cells it has."""
-
-    experiment: str
-    profile: str
-    seed: int
-    trials: int
-    config: dict[str, Any]
-    cells: Annotated[list[dict[str, Any]], MinLen(1)]
-
-
-SWEEP = TypeAdapter(Sweep)
 MADE = {"claims.csv", "claims.tex", "summary.csv", "summary.tex", "figure.png", "figure.pdf"}
 """What there is of a table with findings; of another it would contradict the table."""
 
@@ -63,7 +46,7 @@ def update(store: Store, name: str, wall_seconds: float | None = None) -> bool:
     own = True
     if record is not None:
         sweep = typed(SWEEP, record, f"results={store.root}: the sweep {name}")
-        own = _collect(store, name, sweep, wall_seconds)
+        own = collect(store, name, sweep, wall_seconds)
     _replace(store.folder(name), MADE, _files(load(store, name)))
     return own
 
@@ -88,73 +71,6 @@ def _files(result: Result) -> Iterator[tuple[str, bytes]]:
             yield from _texts("summary", result.summary)
         for suffix, data in figures.render(result.experiment, result.table).items():
             yield f"figure.{suffix}", data
-
-
-def _collect(store: Store, name: str, sweep: Sweep, wall_seconds: float | None) -> bool:
-    """Write table.csv and provenance.json, unless the table on the disk is to stay.
-
-    Returns whether the table on the disk is then one of this sweep.
-    """
-    cells = [
-        Cell(sweep.experiment, rebuilt(store, name, sweep.experiment, config), sweep.seed)
-        for config in sweep.cells
-    ]
-    table, gathered = store.collect(cells, sweep.trials)
-    asked = {key: value for key, value in vars(sweep).items() if key != "cells"}
-    asked["cells_sha256"] = digest({"keys": [cell.key for cell in cells]})
-    facts = {
-        **asked,
-        "version": cells[0].experiment.version,
-        "cells": len(cells),
-        "cells_complete": gathered.complete,
-        "rows": len(table),
-    }
-    old = _stored(store, name)
-    if old is None and not len(table) and store.has_table(name):
-        return False  # `load` says what is wrong with it
-    same_sweep = old is not None and all(getattr(old, key) == asked[key] for key in asked)
-    if old is not None and _stays(old, facts, table):
-        if same_sweep:
-            log.warning("%s: cells are missing; its table, which has them, is kept", name)
-        else:
-            log.warning("%s", _kept(store, name, old, facts))
-        return same_sweep
-    facts |= {"trial_seconds": round(gathered.seconds, 1), "wall_seconds": wall_seconds}
-    facts |= {"segments_by_blas_kernel": dict(sorted(gathered.kernels.items()))}
-    store.write_table(name, table, {**facts, **provenance()}, keep=same_sweep)
-    return True
-
-
-def _stored(store: Store, name: str) -> Origin | None:
-    """Where the stored table came from; None without one that can be judged."""
-    try:
-        return load_origin(store, name)
-    except StoreError:
-        return None
-
-
-def _stays(old: Origin, new: Mapping[str, Any], table: pd.DataFrame) -> bool:
-    """Whether a stored table stays when the `table` of a sweep is collected.
-
-    A complete sweep takes its place.  One that is not, of the same cells, takes it if no row is
-    lost; one of other cells, if it has rows and the stored one is not complete either.
-    """
-    if new["cells_complete"] == new["cells"]:
-        return False
-    if new["cells_sha256"] == old.cells_sha256:
-        found = int((table["trial"] < old.trials).sum()) if len(table) else 0
-        return found < old.rows
-    return old.rows > 0 and (old.cells_complete == old.cells or not len(table))
-
-
-def _kept(store: Store, name: str, old: Origin, new: Mapping[str, Any]) -> str:
-    """One line on a table that stays though another sweep was begun."""
-    return (
-        f"{store.folder(name)} keeps its table, {old.cells_complete} of {old.cells} cells of "
-        f"profile {old.profile} with {old.trials} trials: only {new['cells_complete']} of "
-        f"{new['cells']} cells of profile {new['profile']} with {new['trials']} trials are done "
-        f"(name=NAME shows them apart)"
-    )
 
 
 def verdict_lines(store: Store, name: str) -> str:

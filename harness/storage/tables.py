@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.claims import Row, Scalar
+from harness.experiment import Row, Scalar
 
 MISSING = "nan"
 """A value that a row does not have, and NaN, in table.csv."""

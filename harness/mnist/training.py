@@ -14,10 +14,10 @@ from annotated_types import Ge, Gt, MinLen
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from harness.claims import Settings, canonical
 from harness.ensemble import Size
+from harness.experiment import Settings, canonical
 from harness.mnist import images, weights
-from harness.store import write_atomically
+from harness.storage.files import write_atomically
 
 Source = Literal["digits", "distortions"]
 

@@ -9,10 +9,12 @@ import zlib
 from collections.abc import Sequence
 from typing import TypeVar
 
-from harness import interrupts, schema
-from harness.failures import Failure, failure
-from harness.runner import run_cell
-from harness.store import Cell, Store
+from harness import schema
+from harness.storage.cell import Cell
+from harness.storage.store import Store
+from harness.sweep import interrupts
+from harness.sweep.failures import Failure, failure
+from harness.sweep.runner import run_cell
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)

@@ -29,23 +29,14 @@ from typing import Any
 
 import pandas as pd
 
-from harness import tables
-from harness.claims import Row
-from harness.files import StoreError, entries, reason, set_aside, write_atomically
-from harness.folder import RECORD_BYTES, Folder
-from harness.provenance import blas_kernel
-from harness.segments import (
-    SCHEMA,
-    Cell,
-    DamageError,
-    SchemaError,
-    Segment,
-    decode,
-    digest,
-    encode,
-)
+from harness.experiment import Row
+from harness.storage import tables
+from harness.storage.cell import Cell
+from harness.storage.files import StoreError, entries, reason, set_aside, write_atomically
+from harness.storage.folder import RECORD_BYTES, Folder
+from harness.storage.provenance import blas_kernel
+from harness.storage.segments import SCHEMA, DamageError, SchemaError, Segment, decode, encode
 
-__all__ = ["Cell", "Gathered", "Store", "StoreError", "digest", "write_atomically"]
 log = logging.getLogger(__name__)
 
 

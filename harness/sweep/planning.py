@@ -5,95 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
 
-from annotated_types import Ge
-from pydantic import StringConstraints
+from harness.schema import Run
+from harness.storage.cell import Cell, place
+from harness.storage.files import StoreError
+from harness.storage.store import Store
+from harness.sweep.jobs import grouped
 
-from harness import schema
-from harness.claims import Settings
-from harness.failures import place
-from harness.files import StoreError
-from harness.folder import NAME, RESERVED
-from harness.jobs import grouped
-from harness.store import Cell, Store
-
-COMMITTED = Path(__file__).resolve().parent.parent / "results"
+COMMITTED = Path(__file__).resolve().parents[2] / "results"
 """Results that came with the code: earlier times of every experiment."""
 LISTED = 12
 """Cells to do that a plan lists one by one."""
 TIMES = {"days": 86400.0, "h": 3600.0, "min": 60.0, "s": 1.0}
 SIZES = {"GB": 1e9, "MB": 1e6, "kB": 1e3}
-
-
-@dataclass(frozen=True)
-class Run(Settings):
-    """What a run is apart from its experiment's own fields.
-
-    name : of the folder under results/ that the sweep's table and figure go to.
-    cells_per_job : cells that one job of a sweep measures in turn.
-    plan : whether to say what there is to do, and do nothing.
-    packed : the cells of one job of a sweep, as text.
-    """
-
-    experiment: str
-    name: Annotated[str, StringConstraints(pattern=NAME)]
-    profile: str
-    seed: Annotated[int, Ge(0)]
-    trials: Annotated[int, Ge(1)]
-    results: Annotated[str, StringConstraints(min_length=1)]
-    cells_per_job: Annotated[int, Ge(1)]
-    plan: bool
-    packed: str | None
-
-    def __post_init__(self) -> None:
-        if self.name.lower() in {name.lower() for name in RESERVED}:  # as some file systems see it
-            raise ValueError(f"name={self.name}: must not be one of {', '.join(RESERVED)}")
-
-    @property
-    def store(self) -> Store:
-        return Store(Path(self.results), look=self.plan)
-
-
-def distinct(run: Run, runs: Sequence[Run], template: Cell, cells: Sequence[Cell]) -> list[Cell]:
-    """The cells of a sweep, each once, since grids may overlap.
-
-    Raises
-    ------
-    ConfigError
-        For a sweep over what is no coordinate.
-    """
-    for key in schema.RUN_KEYS:
-        values = dict.fromkeys(getattr(other, key) for other in runs)
-        if len(values) > 1:
-            given = ",".join(str(value) for value in values)
-            raise schema.ConfigError(f"{key}={given}: must be the same in all cells of a sweep")
-        if (value := next(iter(values))) != getattr(run, key):
-            raise schema.ConfigError(f"{key}={value}: is of the whole sweep, and no axis of it")
-    if run.packed is not None:
-        raise schema.ConfigError(f"packed={run.packed[:20]}: is set by a sweep itself")
-    thresholds = [getattr(cell.experiment, "thresholds", None) for cell in (template, *cells)]
-    if any(other != thresholds[0] for other in thresholds):
-        raise schema.ConfigError("thresholds: must be the same in all cells of a sweep")
-    first: dict[str, Cell] = {}
-    for cell in cells:
-        first.setdefault(cell.key, cell)
-    return list(first.values())
-
-
-def record(run: Run, template: Cell, cells: Sequence[Cell]) -> dict[str, Any]:
-    """What `report.update` needs to collect the sweep again."""
-    return {
-        "experiment": run.experiment,
-        "profile": run.profile,
-        "seed": run.seed,
-        "trials": run.trials,
-        "config": schema.dump(run.experiment, template.experiment),
-        "cells": [schema.dump(run.experiment, cell.experiment) for cell in cells],
-    }
-
-
-# --- plan=true ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

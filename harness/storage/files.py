@@ -10,6 +10,8 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from harness.errors import InputError
+
 LEFTOVER = ".tmp"
 """Ends the name of a file that is being written, or whose writer was killed."""
 STALE_SECONDS = 3600.0
@@ -19,7 +21,7 @@ If it has (a clock may jump), the writer notices and writes once more.
 """
 
 
-class StoreError(ValueError):
+class StoreError(InputError):
     """A results folder or a file that cannot be used, in one line."""
 
 

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from harness.claims import ROW_COLUMNS, Row, Scalar, UnmeasurableError, columns, identity
+from harness.experiment import ROW_COLUMNS, Row, Scalar, UnmeasurableError, columns, identity
 from harness.status import Status
-from harness.store import Cell, Store, digest
+from harness.storage.cell import Cell, digest
+from harness.storage.store import Store
 
 CHECKPOINT_SECONDS = 5.0
 """A cell's finished trials reach the disk at least this often (and after every longer trial)."""

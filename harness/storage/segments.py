@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
-from harness.claims import Experiment, Row, canonical, identity
+from harness.experiment import Row
+from harness.storage.cell import Cell
 
 SCHEMA = 1
 UNKNOWN = "unknown"
@@ -30,35 +30,6 @@ class DamageError(Exception):
 
 class SchemaError(Exception):
     """A segment of another version of the harness."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A point of an experiment's grid: what determines its rows, the number of trials excluded."""
-
-    name: str
-    experiment: Experiment
-    seed: int
-
-    @cached_property
-    def facts(self) -> dict[str, Any]:
-        """Everything that determines the rows."""
-        return {
-            "experiment": self.name,
-            "version": self.experiment.version,
-            "seed": self.seed,
-            "coordinates": identity(self.experiment),
-        }
-
-    @cached_property
-    def key(self) -> str:
-        """Digest of everything that determines the rows."""
-        return digest(self.facts)[:20]
-
-
-def digest(values: Mapping[str, Any]) -> str:
-    """SHA-256 of a mapping's canonical text, in hexadecimal."""
-    return hashlib.sha256(canonical(values).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from harness.result import INTRODUCTION, Result, count_verdicts, interval, number
-from harness.tables import without_images
+from harness.report.result import INTRODUCTION, Result, count_verdicts, interval, number
+from harness.storage.tables import without_images
 
 SUMMARY_ROWS = 200
 TABLE_ROWS = 50
@@ -61,7 +61,7 @@ def render(results: Sequence[Result], figures: Mapping[str, bytes | None]) -> st
 @cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("harness", "templates"),
+        loader=jinja2.PackageLoader("harness.report", "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

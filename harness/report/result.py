@@ -13,10 +13,11 @@ import pandas as pd
 from pydantic import TypeAdapter
 
 from harness import schema
-from harness.claims import Experiment, Finding, Verdict
-from harness.files import StoreError
+from harness.claims import Finding, Verdict
+from harness.experiment import Experiment
 from harness.stats import LEVEL, Estimate
-from harness.store import Store
+from harness.storage.files import StoreError
+from harness.storage.store import Store
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 PACKAGES = ("numpy", "scipy", "pandas", "matplotlib", "hydra-core", "omegaconf", "joblib")
 BLAS_FACTS = ("internal_api", "version", "architecture", "num_threads")
-SOURCE = Path(__file__).resolve().parent.parent
+SOURCE = Path(__file__).resolve().parents[2]
 
 
 def provenance() -> dict[str, Any]:

@@ -1,0 +1,58 @@
+"""A cell, the unit of a sweep: one point of an experiment's grid, measured in many trials."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from harness.experiment import Experiment, Scalar, canonical, columns, identity
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A point of an experiment's grid: all that determines its rows, but for the trial number.
+
+    name : of the experiment.
+    experiment : with the coordinates of the point in its fields.
+    seed : of the sweep; each trial derives its own from it.
+    """
+
+    name: str
+    experiment: Experiment
+    seed: int
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """Everything that determines the rows."""
+        return {
+            "experiment": self.name,
+            "version": self.experiment.version,
+            "seed": self.seed,
+            "coordinates": identity(self.experiment),
+        }
+
+    @cached_property
+    def key(self) -> str:
+        """Digest of everything that determines the rows; names the cell's folder."""
+        return digest(self.facts)[:20]
+
+
+def digest(values: Mapping[str, Any]) -> str:
+    """SHA-256 of a mapping's canonical text, in hexadecimal."""
+    return hashlib.sha256(canonical(values).encode()).hexdigest()
+
+
+def place(cell: Cell, cells: Sequence[Cell]) -> str:
+    """The coordinates that tell a cell from the others of its sweep, as "n=5, ell=200"."""
+    values: dict[str, set[Scalar | None]] = {}
+    for other in cells:
+        for name, value in columns(other.experiment).items():
+            values.setdefault(name, set()).add(value)
+    own = columns(cell.experiment)
+    differing = {
+        name: own[name] for name, found in values.items() if len(found) > 1 and name in own
+    }
+    return ", ".join(f"{name}={value}" for name, value in differing.items()) or "the only cell"
