@@ -10,7 +10,7 @@ import pytest
 
 from harness.landscape.arcs import direction
 from harness.landscape.hunt import Hunt, hunt
-from harness.landscape.newton import at_best_scale, derivatives, linear_pieces
+from harness.landscape.newton import at_best_scale, derivatives
 from harness.landscape.polish import settle, walk
 from harness.network import ReluNetwork
 from harness.problem import BRANCHES, Demodulation
@@ -336,7 +336,7 @@ def test_a_kink_of_the_last_layer_is_concave_and_of_the_stated_size() -> None:
         h, j = kink_point(P.G1, 2, rng)
         m, v = rng.normal(size=3), rng.normal(size=4)
         both = P.directional_derivative(h, m, np.stack([v, -v]), np.zeros((2, 3)))
-        row = P.G1.weights[1][j] @ linear_pieces(ReluNetwork(P.G1.weights[:1]), h[None])[0]
+        row = P.G1.weights[1][j] @ ReluNetwork(P.G1.weights[:1]).Lambda(h)
         assert both.sum() == pytest.approx(-P.y0[j] * P.G2(m)[j] * abs(row @ v), abs=1e-12)
         falls += both.sum() < -1e-9
     assert falls > 0

@@ -67,8 +67,7 @@ def linear_arcs(G: ReluNetwork) -> Arcs:
     arcs = Arcs(quarters, none, none)
     for k in range(1, G.depth + 1):
         x, u = direction(arcs.middle), direction(arcs.middle + np.pi / 2)
-        if k > 1:
-            x, u = ReluNetwork(G.weights[: k - 1]).jvp(x, u, kink_rtol=0)
+        x, u = G.jvp(x, u, kink_rtol=0, layers=k - 1)
         W = G.weights[k - 1]
         z, dz = x @ W.T, u @ W.T
         t = np.arctan2(-z * np.sign(dz), np.abs(dz))

@@ -100,10 +100,9 @@ def _polished(flat: ReluNetwork, k: int, unit: Index, angles: Array) -> tuple[Ar
 
 def _input(G: ReluNetwork, k: int, unit: Index, x: Array, u: Array) -> tuple[Array, Array, Array]:
     """Inputs of one unit of layer k a point, their derivatives along u, and ||w|| ||x_{k-1}||."""
-    if k > 1:
-        x, u = ReluNetwork(G.weights[: k - 1]).jvp(x, u, kink_rtol=0)
+    x, u = G.jvp(x, u, kink_rtol=0, layers=k - 1)
     w = G.weights[k - 1][unit]
-    scale = np.linalg.norm(w, axis=1) * np.linalg.norm(x, axis=1)
+    scale = G.row_norms[k - 1][unit] * np.linalg.norm(x, axis=1)
     return np.sum(w * x, axis=1), np.sum(w * u, axis=1), scale
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.landscape.arcs import Arcs, direction, linear_arcs
-from harness.landscape.newton import at_best_scale, linear_pieces
+from harness.landscape.newton import at_best_scale
 from harness.landscape.polish import Kink
 from harness.network import ReluNetwork
 from harness.problem import Demodulation
@@ -98,7 +98,7 @@ def _least_over_other(
     angles of both, one pair a minimum.
     """
     a = G(direction(angles))
-    L = linear_pieces(other, direction(arcs.middle))
+    L = other.Lambda(direction(arcs.middle))
     C = np.einsum("kj,ljx,ljy->klxy", a * a, L, L, optimize=True)
     c = np.einsum("kj,ljx->klx", a * y0, L, optimize=True)
     det = C[..., 0, 0] * C[..., 1, 1] - C[..., 0, 1] ** 2
@@ -121,9 +121,7 @@ def _inside(P: Demodulation, arcs1: Arcs, arcs2: Arcs) -> tuple[Array, Array]:
 
     The slope changes sign between two of the `SAMPLES`, and is halved down to its zero.
     """
-    L1, L2 = (
-        linear_pieces(G, direction(arcs.middle)) for G, arcs in ((P.G1, arcs1), (P.G2, arcs2))
-    )
+    L1, L2 = (G.Lambda(direction(arcs.middle)) for G, arcs in ((P.G1, arcs1), (P.G2, arcs2)))
     Y = np.einsum("kjx,ljy->klxy", L1 * P.y0[:, None], L2, optimize=True)
     T = np.einsum("kjx,ljy->klxy", _squares(L1), _squares(L2), optimize=True)
     places = -(1 - END) * np.cos(np.pi * np.arange(SAMPLES) / (SAMPLES - 1))

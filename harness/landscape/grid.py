@@ -315,11 +315,12 @@ def _axis(G: ReluNetwork, points: Array, side: Array | None, truth: Array, y: Ar
     values = np.empty((count, G.widths[-1]))
     active = tuple(np.empty((count, width), dtype=np.bool_) for width in G.widths[1:])
     kinks, layer, unit = np.zeros((3, count), dtype=np.int64)
-    row_norms = [np.linalg.norm(W, axis=1) for W in G.weights]
     for rows in _blocks(count, max(G.widths)):
         x, u = points[rows], None if side is None else side[rows]
         varies = np.ones(len(x), dtype=np.bool_)
-        for k, (W, norms, on) in enumerate(zip(G.weights, row_norms, active, strict=True), start=1):
+        for k, (W, norms, on) in enumerate(
+            zip(G.weights, G.row_norms, active, strict=True), start=1
+        ):
             scale = np.linalg.norm(x, axis=1)
             z = x @ W.T
             at, j = _small(z, scale, norms)

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.network import ReluNetwork
 from harness.problem import Demodulation
 
 Array = NDArray[np.float64]
@@ -120,7 +119,7 @@ def newton_steps(P: Demodulation, h: Array, m: Array, signed: bool = False) -> t
 
 def derivatives(P: Demodulation, h: Array, m: Array) -> tuple[Array, Array]:
     """Gradient (S, n + p) and Hessian (S, n + p, n + p) of f at S points that are on no kink."""
-    _, g, H = quadratic_model(P, linear_pieces(P.G1, h), linear_pieces(P.G2, m), h, m)
+    _, g, H = quadratic_model(P, P.G1.Lambda(h), P.G2.Lambda(m), h, m)
     return g, H
 
 
@@ -137,21 +136,6 @@ def quadratic_model(
     H[..., : P.n, P.n :] += C
     H[..., P.n :, : P.n] += np.swapaxes(C, -1, -2)
     return 0.5 * np.sum(e * e, axis=-1), g, H
-
-
-def linear_pieces(G: ReluNetwork, x: Array) -> Array:
-    """Lambda at S points (S, n): (S, ell, n), each layer one matrix product."""
-    product = None
-    for W in G.weights:
-        z = x @ W.T
-        if product is None:
-            rows = np.repeat(W[:, None, :], len(x), axis=1)
-        else:
-            rows = (W @ product.reshape(len(product), -1)).reshape(len(W), *product.shape[1:])
-        product = np.where(z.T > 0, 1.0, 0.0)[..., None] * rows
-        x = np.maximum(z, 0.0)
-    assert product is not None
-    return np.ascontiguousarray(product.transpose(1, 0, 2))
 
 
 def _solve(H: Array, g: Array, orbit: Array, signed: bool) -> Array:

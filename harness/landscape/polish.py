@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.landscape.newton import FLAT, TRUST, quadratic_model, relative_gradient
-from harness.network import ReluNetwork
+from harness.network import ReluNetwork, relu_jvp
 from harness.problem import Demodulation
 
 Array = NDArray[np.float64]
@@ -423,8 +423,7 @@ def _ray(G: ReluNetwork, x: Array, u: Array, at_zero: list[Unit], kept: list[Uni
             t = float(np.min(-z[turns] / dz[turns]))
             if t < first:
                 first, at = t, layer
-        u = np.where(kink_here, np.maximum(dz, 0.0), np.where(z > 0, dz, 0.0))
-        x = np.where(kink_here, 0.0, np.maximum(z, 0.0))
+        x, u = relu_jvp(z, dz, kink_here)
     return _Ray((x, u), first, at, zero)
 
 
