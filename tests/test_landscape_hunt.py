@@ -11,7 +11,8 @@ import pytest
 from harness.landscape.arcs import direction
 from harness.landscape.hunt import Hunt, hunt
 from harness.landscape.newton import at_best_scale, derivatives
-from harness.landscape.polish import settle, walk
+from harness.landscape.polish import settle
+from harness.landscape.walk import walk
 from harness.network import ReluNetwork
 from harness.problem import BRANCHES, Demodulation
 from tests.helpers import integer_network, kink_point, network

@@ -1,16 +1,25 @@
 """Which pairs of arcs can hold a stationary point: a cheap test of all, for n = p = 2.
 
-The networks are linear on each arc, G(alpha u_i + beta u_{i+1}) = alpha G(u_i) + beta G(u_{i+1})
-for alpha, beta >= 0, u_i the boundaries.  So, with a_i = G1(u_i) and b_j = G2(v_j), a pair of arcs
-is known by the four values X = <y0, a*b> at its corners and the nine Bernstein coefficients of
-Y = ||a*b||^2, and five matrix products give those of all pairs.
+The networks are linear on each arc: G((1 - t) u_i + t u_{i+1}) = (1 - t) G(u_i) + t G(u_{i+1}) for
+t in [0, 1], with u_i the boundaries.  So, with a_i = G1(u_i) and b_j = G2(v_j), X = <y0, a*b> on a
+pair of arcs is determined by its values at the four corners, and Y = ||a*b||^2 by nine Bernstein
+coefficients.  Five matrix products give them for all pairs.
 
-The profile F = ||y0||^2 / 2 - X^2 / (2 Y) has, in a coordinate t in [0, 1] along the arc of h,
-F_t = -X S / Y^2 with S = X_t Y - X Y_t / 2.  In Bernstein form S has the ends
-X_1 Y_0 - X_0 Y_1 at t = 0 and X_1 Y_1 - X_0 Y_2 at t = 1, linear between, each a cubic in the
-coordinate of m.  No point is stationary where the eight coefficients have one sign, or those of the
-same form in the other coordinate.  X and Y are sums of terms >= 0, so that a coefficient is the
-difference of two numbers known to a relative error.
+The profile F = ||y0||^2 / 2 - X^2 / (2 Y) has, in the coordinate t along the arc of h,
+F_t = -X S / Y^2 with S = X_t Y - X Y_t / 2.  S is linear in t, with the values
+X_1 Y_0 - X_0 Y_1 at t = 0 and X_1 Y_1 - X_0 Y_2 at t = 1 (indices: Bernstein coefficients in t),
+each a cubic in the coordinate of m.  The pair holds no stationary point if all eight Bernstein
+coefficients of S have the same sign, or all eight of the same form in the other coordinate.  X and
+Y are sums of terms >= 0 (y0 >= 0 without noise), so each coefficient is a difference of two numbers
+that are known to a small relative error.
+
+If this sounds like word soup, here is the picture.  The torus of directions is tiled by thousands
+of small rectangles (pairs of arcs), and on each the loss is a simple formula.  A point can only be
+stationary if the ground is level there in both directions.  In most rectangles the ground rises
+from end to end in one of the two directions, and a glance at a few numbers at the border shows it:
+a polynomial lies between its smallest and largest Bernstein coefficient, so if all of them are
+positive, the slope is positive everywhere inside.  Those rectangles are thrown away unseen by the
+expensive solver.  Edges and corners of rectangles are screened in the same way.
 """
 
 from __future__ import annotations
@@ -21,15 +30,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.landscape.tolerances import SURELY_LARGER
+
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Pairs = NDArray[np.int64]
 Index = slice | NDArray[np.int64]
 
-ROUNDING = 1 + 1e-12
-"""One number is larger than another if it is by this factor."""
 BLOCK = 100_000
-"""Pairs of arcs in a block, about: what a cache holds."""
+"""Pairs of arcs in a block, about: the arrays of a block fit into a cache."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +59,13 @@ class Candidates:
 
 @dataclass(frozen=True)
 class _Block:
-    """Boundaries and arcs -1, 0, ..., I - 1 and boundary I of h (counted in the block), m alike.
+    """Coefficients of X and Y on a block of pairs, with one boundary more on each side.
+
+    The block has boundaries -1, 0, ..., I and arcs -1, ..., I - 1 of h, and the same of m.
 
     X, SS (I + 2, J + 2) : X and Y at the corners
-    SP (I + 2, J + 1), PS (I + 1, J + 2), PP (I + 1, J + 1) : mixed coefficients of Y, S for a
-        square at a boundary and P for a product along an arc, h first.
+    SP (I + 2, J + 1), PS (I + 1, J + 2), PP (I + 1, J + 1) : mixed coefficients of Y; the first
+        letter stands for h, S for a square at a boundary and P for a product along an arc
     """
 
     X: Array
@@ -129,7 +140,7 @@ def _blocks(A: Array, B: Array, y0: Array) -> Iterator[tuple[int, _Block]]:
 
 
 def _cells(block: _Block) -> Pairs:
-    """Arcs (from the block's second on) on which neither slope has a known sign."""
+    """Pairs of arcs, from the block's second arc on, on which neither slope has a known sign."""
     rows, columns = (slice(1, size) for size in block.PP.shape)
     X, Y = block.cell(rows, columns)
     meets = (X[0][0] > 0) | (X[0][1] > 0) | (X[1][0] > 0) | (X[1][1] > 0)
@@ -143,8 +154,8 @@ def _cells(block: _Block) -> Pairs:
 def _edges(block: _Block) -> Pairs:
     """Boundary of h, arc of m: F has a minimum along the arc, and may have a kink there."""
     X, SS, SP = block.X[1:-1, 1:], block.SS[1:-1, 1:], block.SP[1:-1, 1:]
-    falls = X[:, 1:] * SS[:, :-1] * ROUNDING >= X[:, :-1] * SP  # S >= 0 at the arc's begin,
-    rises = X[:, 1:] * SP <= X[:, :-1] * SS[:, 1:] * ROUNDING  # S <= 0 at its end
+    falls = X[:, 1:] * SS[:, :-1] * SURELY_LARGER >= X[:, :-1] * SP  # S >= 0 where the arc begins,
+    rises = X[:, 1:] * SP <= X[:, :-1] * SS[:, 1:] * SURELY_LARGER  # S <= 0 where it ends
     i, j = np.nonzero(falls & rises & ((X[:, 1:] > 0) | (X[:, :-1] > 0)))
     i, j = i + 1, j + 1
     kink = ~_one_sign([_slope(*block.cell(i, j), 0), _slope(*block.cell(i - 1, j), 1)])
@@ -167,9 +178,7 @@ def _corners(block: _Block) -> Pairs:
 
 def _slope(X: list[list[Array]], Y: list[list[Array]], end: int) -> Sequence[tuple[Array, Array]]:
     """Coefficients (times 1, 3, 3, 1) of S at t = end in {0, 1}, each as minuend, subtrahend."""
-    return list(
-        zip(_product(X[1], Y[end]), _product(X[0], Y[end + 1]), strict=True),
-    )
+    return list(zip(_product(X[1], Y[end]), _product(X[0], Y[end + 1]), strict=True))
 
 
 def _product(x: list[Array], y: list[Array]) -> tuple[Array, Array, Array, Array]:
@@ -178,10 +187,10 @@ def _product(x: list[Array], y: list[Array]) -> tuple[Array, Array, Array, Array
 
 
 def _one_sign(forms: Sequence[Sequence[tuple[Array, Array]]]) -> Bools:
-    """Whether all coefficients of all forms are surely positive, or all surely negative."""
+    """Whether all coefficients of all forms are surely positive, or all are surely negative."""
     pairs = [pair for form in forms for pair in form]
-    up = np.logical_and.reduce([plus > ROUNDING * minus for plus, minus in pairs])
-    down = np.logical_and.reduce([minus > ROUNDING * plus for plus, minus in pairs])
+    up = np.logical_and.reduce([plus > SURELY_LARGER * minus for plus, minus in pairs])
+    down = np.logical_and.reduce([minus > SURELY_LARGER * plus for plus, minus in pairs])
     return up | down
 
 
