@@ -20,9 +20,9 @@ OFFSET = -3.0
 class Arcs:
     """The circle cut into arcs on each of which a network R^2 -> R^ell is linear.
 
-    angles : (K,) boundaries, increasing in (-pi, pi]; arc k runs from angles[k] to angles[k + 1],
+    angles : (R,) boundaries, increasing in (-pi, pi]; arc k runs from angles[k] to angles[k + 1],
         the last one on to angles[0] + 2 pi.  None is longer than pi/2.
-    layer, unit : (K,) the unit whose pre-activation vanishes at the boundary, layers counted from
+    layer, unit : (R,) the unit whose pre-activation vanishes at the boundary, layers counted from
         1; if several vanish, one of the lowest layer.  Layer 0 marks a boundary without a kink.
     """
 
@@ -32,12 +32,12 @@ class Arcs:
 
     @property
     def length(self) -> Array:
-        """(K,) lengths of the arcs."""
+        """(R,) lengths of the arcs."""
         return np.diff(self.angles, append=self.angles[0] + 2 * np.pi)
 
     @property
     def middle(self) -> Array:
-        """(K,) angles of the arcs' middles; the last one may exceed pi."""
+        """(R,) angles of the arcs' middles; the last one may exceed pi."""
         return self.angles + self.length / 2
 
 

@@ -22,10 +22,10 @@ NEWTON_STEPS = 1
 class PlaneKinks:
     """The kinks of a network on the great circle of a plane, in the order of their angles.
 
-    angles : (K,) in (-pi, pi], from the first of the two vectors towards the second
-    points : (K, n) unit vectors; all of their positive multiples lie on the same kink
-    layer, unit : (K,) the unit that switches, layers counted from 1
-    side : (K, n) unit vectors along the circle, towards the side on which the unit is active
+    angles : (R,) in (-pi, pi], from the first of the two vectors towards the second
+    points : (R, n) unit vectors; all of their positive multiples lie on the same kink
+    layer, unit : (R,) the unit that switches, layers counted from 1
+    side : (R, n) unit vectors along the circle, towards the side on which the unit is active
     """
 
     angles: Array

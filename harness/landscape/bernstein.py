@@ -16,7 +16,7 @@ DEPTH = 50
 
 
 def roots_in_interval(coefficients: Array) -> tuple[NDArray[np.int64], Array]:
-    """Real roots in [-1, 1] of K polynomials, sum_k c_k z^k: (K, N + 1) -> polynomial, root.
+    """Real roots in [-1, 1] of R polynomials, sum_k c_k z^k: (R, N + 1) -> polynomial, root.
 
     In Bernstein form a polynomial has no more roots in its interval than its coefficients have
     sign changes.  An interval without a sign change is dropped; the others are halved until they

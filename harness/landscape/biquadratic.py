@@ -2,7 +2,7 @@
 
 The profile of the loss on a pair of arcs is ||y0||^2 / 2 - X^2 / (2 Y); here z is the coordinate
 along the arc of h and w that along the arc of m.  X and Y come as coefficients of powers,
-X[k, i, j] of z^i w^j.  All functions take K pairs at once.
+X[k, i, j] of z^i w^j.  All functions take R pairs at once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def solve(X: Array, Y: Array) -> tuple[NDArray[np.int64], Array, Array, NDArray[
 
     Parameters
     ----------
-    X, Y : (K, 2, 2), (K, 3, 3)
+    X, Y : (R, 2, 2), (R, 3, 3)
 
     Returns
     -------
@@ -42,9 +42,9 @@ def solve(X: Array, Y: Array) -> tuple[NDArray[np.int64], Array, Array, NDArray[
     (x0, x1), (y0, y1, y2) = np.moveaxis(X, 1, 0), np.moveaxis(Y, 1, 0)
     N = _times(_times(x0, x0), y2) - _times(_times(x0, x1), y1) + _times(_times(x1, x1), y0)
     D = _times(y0, y2) - _times(y1, y1) / 4
-    R = (_times(_derivative(N), D) - _times(N, _derivative(D)))[:, :7]
+    stationary = (_times(_derivative(N), D) - _times(N, _derivative(D)))[:, :7]
     regular = np.flatnonzero(~flat_z & ~flat_w)
-    which, w = roots_in_interval(R[regular] * INSIDE ** np.arange(7))
+    which, w = roots_in_interval(stationary[regular] * INSIDE ** np.arange(7))
     cell, w = regular[which], INSIDE * w
     cells, zs, ws = [cell], [ratio(_at(S0[cell], w), _at(S1[cell], w))], [w]
 
@@ -63,7 +63,7 @@ def solve(X: Array, Y: Array) -> tuple[NDArray[np.int64], Array, Array, NDArray[
 def slope(X: Array, Y: Array) -> tuple[tuple[Array, Array], NDArray[np.bool_]]:
     """S = X_z Y - X Y_z / 2 = S_0 + z S_1 and whether S = 0 throughout; F_z has the sign of -S.
 
-    S_0 and S_1 are cubics in w, (K, 4).
+    S_0 and S_1 are cubics in w, (R, 4).
     """
     (x0, x1), (y0, y1, y2) = np.moveaxis(X, 1, 0), np.moveaxis(Y, 1, 0)
     forms, flat = [], np.ones(len(X), dtype=np.bool_)
@@ -105,7 +105,7 @@ def ratio(S0: Array, S1: Array) -> Array:
 
 
 def _times(p: Array, q: Array) -> Array:
-    """Products of polynomials, (K, M + 1), (K, N + 1) -> (K, M + N + 1)."""
+    """Products of polynomials, (R, M + 1), (R, N + 1) -> (R, M + N + 1)."""
     product = np.zeros((len(p), p.shape[1] + q.shape[1] - 1))
     for k in range(p.shape[1]):
         product[:, k : k + q.shape[1]] += p[:, k : k + 1] * q
@@ -117,5 +117,5 @@ def _derivative(p: Array) -> Array:
 
 
 def _at(p: Array, z: Array) -> Array:
-    """Values of K polynomials at (K,)."""
+    """Values of R polynomials at (R,)."""
     return np.sum(p * z[:, None] ** np.arange(p.shape[1]), axis=1)

@@ -60,7 +60,7 @@ def cell_starts(P: Demodulation) -> list[Start]:
 
 
 def _starts(P: Demodulation, theta: Array, phi: Array, sides: tuple[int, ...] = ()) -> list[Start]:
-    """Points of the torus at (K,) angles, at best scale; those where f falls to a side are dropped.
+    """Points of the torus at (R,) angles, at best scale; those where f falls to a side are dropped.
 
     sides : factors (1, 2) that are on a kink, whose two sides are tried
     """
@@ -89,7 +89,7 @@ def _kinks_at(P: Demodulation, factor: int, x: Array) -> list[Kink]:
 def _least_over_other(
     G: ReluNetwork, other: ReluNetwork, y0: Array, angles: Array, arcs: Arcs
 ) -> tuple[Array, Array]:
-    """For fixed directions of G, (K,), the minima of f over the other factor inside its arcs.
+    """For fixed directions of G, (R,), the minima of f over the other factor inside its arcs.
 
     On an arc f is quadratic: m = C^-1 c, C = L^T diag(a^2) L, c = L^T (a * y0).  Returns the
     angles of both factors, one pair for each minimum.
@@ -114,7 +114,7 @@ def _least_over_other(
 
 
 def _inside(P: Demodulation, arcs1: Arcs, arcs2: Arcs) -> tuple[Array, Array]:
-    """Angles of minima inside pairs of arcs, (K,) of h and (K,) of m.
+    """Angles of minima inside pairs of arcs, (R,) of h and (R,) of m.
 
     `_least_over_m` gives the slope, in the angle of h, of the least f over m.  Between two of the
     `SAMPLES` at which this slope changes sign, bisection finds its zero.
@@ -170,5 +170,5 @@ def _times(x: Array, A: Array) -> Array:
 
 
 def _squares(L: Array) -> Array:
-    """(K, ell, 2) -> (K, ell, 3): coefficients of (L_j . h)^2 in h_1^2, h_1 h_2, h_2^2."""
+    """(R, ell, 2) -> (R, ell, 3): coefficients of (L_j . h)^2 in h_1^2, h_1 h_2, h_2^2."""
     return np.stack([L[..., 0] ** 2, 2 * L[..., 0] * L[..., 1], L[..., 1] ** 2], axis=-1)

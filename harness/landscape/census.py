@@ -115,8 +115,8 @@ def stationary_points(P: Demodulation) -> pd.DataFrame:
     _check(P)
     arcs_h, arcs_m = linear_arcs(P.G1), linear_arcs(P.G2)
     _check_memory(P, arcs_h, arcs_m)
-    A, B = P.G1(direction(arcs_h.angles)), P.G2(direction(arcs_m.angles))
-    found = candidates(A, B, P.y0, arcs_h.layer > 0, arcs_m.layer > 0)
+    a, b = P.G1(direction(arcs_h.angles)), P.G2(direction(arcs_m.angles))
+    found = candidates(a, b, P.y0, arcs_h.layer > 0, arcs_m.layer > 0)
     exchanged = Demodulation(P.G2, P.G1, P.m0, P.h0)
     points = _join(
         [
@@ -183,7 +183,7 @@ def _smooth(P: Demodulation, arcs_h: Arcs, arcs_m: Arcs, cells: Pairs) -> _Point
 def _piece(G: ReluNetwork, arcs: Arcs, index: NDArray[np.int64]) -> tuple[Array, Array, Array]:
     """G on arcs: value + z slope at direction(middle) + z tau direction(middle + pi/2), |z| <= 1.
 
-    Returns value (K, ell), slope (K, ell) and tau (K,).
+    Returns value (R, ell), slope (R, ell) and tau (R,).
     """
     middle, tau = arcs.middle[index], np.tan(arcs.length[index] / 2)
     value, along = G.jvp(direction(middle), direction(middle + np.pi / 2), kink_rtol=0)
@@ -191,7 +191,7 @@ def _piece(G: ReluNetwork, arcs: Arcs, index: NDArray[np.int64]) -> tuple[Array,
 
 
 def _square(a: Array, da: Array) -> Array:
-    """Coefficients of (a + z da)^2: (K, ell) -> (K, 3, ell)."""
+    """Coefficients of (a + z da)^2: (R, ell) -> (R, 3, ell)."""
     return np.stack([a * a, 2 * a * da, da * da], axis=1)
 
 
@@ -261,7 +261,7 @@ def _corners(P: Demodulation, arcs_h: Arcs, arcs_m: Arcs, corners: Pairs) -> _Po
 
 
 def _bend(G: ReluNetwork, angle: Array, other: Array, y0: Array) -> NDArray[np.str_]:
-    """How F bends across kinks of G at angles (K,), where the other network has values (K, ell).
+    """How F bends across kinks of G at angles (R,), where the other network has values (R, ell).
 
     Decided by the one-sided slopes, which have the signs of -S = X Y' / 2 - X' Y.
     """
@@ -347,7 +347,7 @@ def _join(parts: Sequence[_Points]) -> _Points:
 
 
 def _chunks(pairs: Pairs, ell: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Pairs of indices of h and of m in chunks, so that (K, ell) arrays stay small."""
+    """Pairs of indices of h and of m in chunks, so that (R, ell) arrays stay small."""
     step = max(1, CHUNK // ell)
     for start in range(0, len(pairs), step):
         yield pairs[start : start + step, 0], pairs[start : start + step, 1]

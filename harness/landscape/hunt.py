@@ -42,19 +42,19 @@ SECTION = 100
 
 @dataclass(frozen=True, eq=False)
 class Hunt:
-    """The S stationary points outside K that a hunt found, sorted by loss.
+    """The R stationary points outside K that a hunt found, sorted by loss.
 
-    There may be others: S is a lower bound.
+    There may be others: R is a lower bound.
 
-    h, m : (S, n), (S, p), balanced: ||h|| = ||m||.
-    loss_ratio : (S,) 2 f / ||y0||^2.
-    r : (S,) ||h|| ||m||.
-    kind : (S,) names of `Kind`: "minimum", "saddle", "degenerate" (a flat direction besides the
+    h, m : (R, n), (R, p), balanced: ||h|| = ||m||.
+    loss_ratio : (R,) 2 f / ||y0||^2.
+    r : (R,) ||h|| ||m||.
+    kind : (R,) names of `Kind`: "minimum", "saddle", "degenerate" (a flat direction besides the
         orbit's), "kink minimum" or "kink saddle" (on kinks of inner layers, D_v f >= 0 for all v).
-    branch : the nearest of the four hyperbolas, S pairs of signs.
-    epsilon : (S,) least epsilon with the point in A_epsilon of that hyperbola.
-    hits : (S,) number of descents that ended there.
-    residual : (S,) ||grad f|| ||x|| / ||y0||^2 along the kinks, x = (h, m), or the rate at which f
+    branch : the nearest of the four hyperbolas, R pairs of signs.
+    epsilon : (R,) least epsilon with the point in A_epsilon of that hyperbola.
+    hits : (R,) number of descents that ended there.
+    residual : (R,) ||grad f|| ||x|| / ||y0||^2 along the kinks, x = (h, m), or the rate at which f
         falls to the side of a kink, whichever is larger.
     kinks : for each point its kinks (factor, layer, unit), factor 1 or 2, layer from 1.
     descents, lost : number of descents, and number of those that ended at no stationary point (on
@@ -76,7 +76,7 @@ class Hunt:
 
     @property
     def is_minimum(self) -> NDArray[np.bool_]:
-        """(S,) whether the point is a strict local minimum, smooth or on kinks."""
+        """(R,) whether the point is a strict local minimum, smooth or on kinks."""
         return np.isin(self.kind, MINIMA)
 
 
@@ -99,7 +99,7 @@ def hunt(
         The only source of randomness.
     starts : int
         Number of adversarial starts, >= 1.
-    h_init, m_init : (K, n), (K, p), optional
+    h_init, m_init : (R, n), (R, p), optional
         Further starts, of any scale; both or none.
     saddles : bool
         Look for saddles too, by Newton's method for zeros of the gradient from every start.
@@ -145,7 +145,7 @@ def _check(
     m = np.atleast_2d(np.array(m_init, dtype=np.float64))
     if h.ndim != 2 or m.ndim != 2 or h.shape[1] != P.n or m.shape[1] != P.p or len(h) != len(m):
         raise ValueError(
-            f"h_init {h.shape}, m_init {m.shape}: must be (K, {P.n}) and (K, {P.p}) with one K"
+            f"h_init {h.shape}, m_init {m.shape}: must be (R, {P.n}) and (R, {P.p}) with one R"
         )
     if not (np.isfinite(h).all() and np.isfinite(m).all()):
         raise ValueError("h_init, m_init: every entry must be finite")
@@ -212,8 +212,8 @@ def _valleys(P: Demodulation, rng: np.random.Generator, count: int) -> tuple[Arr
 def _section(P: Demodulation, rng: np.random.Generator) -> tuple[Array, Array]:
     """Points of one random section whose profile is below that of their eight grid neighbours."""
     H, M = (_circle(G, rng) for G in (P.G1, P.G2))
-    A, B = P.G1(H), P.G2(M)
-    overlap, size = (A * P.y0) @ B.T, (A * A) @ (B * B).T
+    a, b = P.G1(H), P.G2(M)
+    overlap, size = (a * P.y0) @ b.T, (a * a) @ (b * b).T
     depth = np.divide(overlap**2, size, out=np.zeros_like(size), where=size > 0)
     steps = [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0)]
     around = np.max([np.roll(depth, step, axis=(0, 1)) for step in steps], axis=0)
@@ -223,7 +223,7 @@ def _section(P: Demodulation, rng: np.random.Generator) -> tuple[Array, Array]:
 
 
 def _circle(G: ReluNetwork, rng: np.random.Generator) -> Array:
-    """Directions (K, n) on a random great circle: kinks of the network and points between them.
+    """Directions (R, n) on a random great circle: kinks of the network and points between them.
 
     At most about `SECTION` of them; if there are more kinks, a random choice of kinks.
     """
@@ -300,7 +300,7 @@ def _counted(spots: list[Spot], hits: int) -> list[tuple[Spot, int]]:
 
 
 def _first_alike(places: Array) -> NDArray[np.int64]:
-    """Index of the first point within `SAME_END` of each point: (S, k) -> (S,)."""
+    """Index of the first point within `SAME_END` of each point: (R, k) -> (R,)."""
     labels = np.full(len(places), -1, dtype=np.int64)
     for k, place in enumerate(places):
         if labels[k] < 0:

@@ -29,7 +29,7 @@ def units(kinks: Iterable[Kink], factor: int) -> list[Unit]:
 def linear_piece(
     G: ReluNetwork, x: Array, kinks: list[Unit], on: Iterable[Unit] = ()
 ) -> tuple[Array, Array]:
-    """Lambda (ell, n) at x (n,) and the effective rows (K, n) of K kinks (layer, unit), sorted.
+    """Lambda (ell, n) at x (n,) and the effective rows (R, n) of R kinks (layer, unit), sorted.
 
     The kinks' units are inactive, except those in `on`.
     """

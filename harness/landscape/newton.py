@@ -44,7 +44,7 @@ LOSS_ROUNDING = 1e-15
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """S points: h (S, n), m (S, p), loss_ratio (S,) = 2 f / ||y0||^2, gradient (S,) relative."""
+    """R points: h (R, n), m (R, p), loss_ratio (R,) = 2 f / ||y0||^2, gradient (R,) relative."""
 
     h: Array
     m: Array
@@ -53,7 +53,7 @@ class Points:
 
 
 def at_best_scale(P: Demodulation, h: Array, m: Array) -> tuple[Array, Array, Array]:
-    """Points (S, n), (S, p) moved to r* = <y0, a*b> / ||a*b||^2 on their rays, balanced.
+    """Points (R, n), (R, p) moved to r* = <y0, a*b> / ||a*b||^2 on their rays, balanced.
 
     Returns h, m and 2 f / ||y0||^2 = 1 - <y0, a*b>^2 / (||a*b||^2 ||y0||^2).  Where a*b does not
     meet y0 the loss is least on K: there h = m = 0 and the ratio is 1.
@@ -71,7 +71,7 @@ def at_best_scale(P: Demodulation, h: Array, m: Array) -> tuple[Array, Array, Ar
 
 
 def descend(P: Demodulation, h: Array, m: Array, max_steps: int) -> Points:
-    """Newton descent of S points with |eigenvalues|, halving steps until the loss falls enough.
+    """Newton descent of R points with |eigenvalues|, halving steps until the loss falls enough.
 
     A point ends where the gradient vanishes, or at a kink that no step crosses with a lower loss.
     """
@@ -93,7 +93,7 @@ def descend(P: Demodulation, h: Array, m: Array, max_steps: int) -> Points:
 
 
 def find_roots(P: Demodulation, h: Array, m: Array, max_steps: int) -> Points:
-    """Plain Newton for a zero of the gradient, from S points: ends at saddles as well as minima."""
+    """Plain Newton for a zero of the gradient, from R points: ends at saddles as well as minima."""
     h, m, loss = at_best_scale(P, h, m)
     for _ in range(max_steps):
         _, step = newton_steps(P, h, m, signed=True)
@@ -108,7 +108,7 @@ def relative_gradient(P: Demodulation, g: Array, x: Array) -> Array:
 
 
 def newton_steps(P: Demodulation, h: Array, m: Array, signed: bool = False) -> tuple[Array, Array]:
-    """Gradient and Newton step, each (S, n + p), in blocks of bounded memory.
+    """Gradient and Newton step, each (R, n + p), in blocks of bounded memory.
 
     Eigenvalues enter the step with their absolute values, which makes it a descent step, unless
     `signed`.  No step is longer than `TRUST` ||(h, m)||.
@@ -128,7 +128,7 @@ def newton_steps(P: Demodulation, h: Array, m: Array, signed: bool = False) -> t
 
 
 def derivatives(P: Demodulation, h: Array, m: Array) -> tuple[Array, Array]:
-    """Gradient (S, n + p) and Hessian (S, n + p, n + p) of f at S points off all kinks."""
+    """Gradient (R, n + p) and Hessian (R, n + p, n + p) of f at R points off all kinks."""
     _, g, H = quadratic_model(P, P.G1.Lambda(h), P.G2.Lambda(m), h, m)
     return g, H
 
@@ -149,7 +149,7 @@ def quadratic_model(
 
 
 def _solve(H: Array, g: Array, orbit: Array, signed: bool) -> Array:
-    """-H^-1 g off the orbit, eigenvalues no smaller than FLOOR of the largest: (S, k)."""
+    """-H^-1 g off the orbit, eigenvalues no smaller than FLOOR of the largest: (R, k)."""
     norm = np.linalg.norm(orbit, axis=1, keepdims=True)
     tau = np.divide(orbit, norm, out=np.zeros_like(orbit), where=norm > 0)
     H_tau = (H @ tau[:, :, None])[:, :, 0]

@@ -205,7 +205,7 @@ def _on_kinks(G: ReluNetwork, x: Array, kinks: list[Unit]) -> tuple[Array, Array
 
 
 def _keeping(R1: Array, R2: Array, h: Array, m: Array) -> Array:
-    """Orthonormal directions (n + p, K) orthogonal to the kinks' rows and to the orbit."""
+    """Orthonormal directions (n + p, k) orthogonal to the kinks' rows and to the orbit."""
     R = np.zeros((len(R1) + len(R2) + 1, h.size + m.size))
     R[: len(R1), : h.size] = R1
     R[len(R1) : -1, h.size :] = R2

@@ -63,47 +63,47 @@ class _Block:
 
     The block has boundaries -1, 0, ..., I and arcs -1, ..., I - 1 of h, and the same of m.
 
-    X, SS (I + 2, J + 2) : X and Y at the corners
-    SP (I + 2, J + 1), PS (I + 1, J + 2), PP (I + 1, J + 1) : mixed coefficients of Y; the first
-        letter stands for h, S for a square at a boundary and P for a product along an arc
+    X, Y (I + 2, J + 2) : values at the corners
+    Y_h (I + 1, J + 2), Y_m (I + 2, J + 1), Y_hm (I + 1, J + 1) : the middle Bernstein coefficients
+        of Y along arcs of h, along arcs of m, and along both
     """
 
     X: Array
-    SS: Array
-    SP: Array
-    PS: Array
-    PP: Array
+    Y: Array
+    Y_m: Array
+    Y_h: Array
+    Y_hm: Array
 
     @property
     def T(self) -> _Block:
         """With h and m exchanged."""
-        return _Block(self.X.T, self.SS.T, self.PS.T, self.SP.T, self.PP.T)
+        return _Block(self.X.T, self.Y.T, self.Y_h.T, self.Y_m.T, self.Y_hm.T)
 
     def cell(self, i: Index, j: Index) -> tuple[list[list[Array]], list[list[Array]]]:
         """X[a][b] and Y[a][b], Bernstein indices a of h and b of m, on arcs i, j."""
         ii, jj = _next(i), _next(j)
         X = [[self.X[i, j], self.X[i, jj]], [self.X[ii, j], self.X[ii, jj]]]
         Y = [
-            [self.SS[i, j], self.SP[i, j], self.SS[i, jj]],
-            [self.PS[i, j], self.PP[i, j], self.PS[i, jj]],
-            [self.SS[ii, j], self.SP[ii, j], self.SS[ii, jj]],
+            [self.Y[i, j], self.Y_m[i, j], self.Y[i, jj]],
+            [self.Y_h[i, j], self.Y_hm[i, j], self.Y_h[i, jj]],
+            [self.Y[ii, j], self.Y_m[ii, j], self.Y[ii, jj]],
         ]
         return X, Y
 
 
-def candidates(A: Array, B: Array, y0: Array, kink_h: Bools, kink_m: Bools) -> Candidates:
+def candidates(a: Array, b: Array, y0: Array, kink_h: Bools, kink_m: Bools) -> Candidates:
     """Pairs of arcs and of kinks that hold all stationary points with X > 0 (module docstring).
 
     Parameters
     ----------
-    A, B : (I, ell), (J, ell)
+    a, b : (I, ell), (J, ell)
         Values of the networks at the boundaries of their arcs, in order round the circle.
     y0 : (ell,)
     kink_h, kink_m : (I,), (J,)
         Which boundaries are kinks.
     """
     cells, edges_h, edges_m, corners = [], [], [], []
-    for start, block in _blocks(A, B, y0):
+    for start, block in _blocks(a, b, y0):
         shift = np.array([start, 0]) - 1  # the block counts boundary and arc -1 as its first
         cells.append(_cells(block) + shift)
         edges_h.append(_edges(block) + shift)
@@ -118,30 +118,30 @@ def candidates(A: Array, B: Array, y0: Array, kink_h: Bools, kink_m: Bools) -> C
     )
 
 
-def _blocks(A: Array, B: Array, y0: Array) -> Iterator[tuple[int, _Block]]:
-    """Blocks of rows, each with its first row's index."""
-    columns = np.arange(-1, len(B) + 1) % len(B)
-    B = B[columns]
-    B_y, B_square, B_product = B * y0, B * B, B[:-1] * B[1:]
-    step = max(1, BLOCK // len(B))
-    for start in range(0, len(A), step):
-        a = A[np.arange(start - 1, min(start + step, len(A)) + 1) % len(A)]
-        square, product = a * a, a[:-1] * a[1:]
+def _blocks(a: Array, b: Array, y0: Array) -> Iterator[tuple[int, _Block]]:
+    """Blocks of boundaries of h, each with the index of its first boundary."""
+    columns = np.arange(-1, len(b) + 1) % len(b)
+    b = b[columns]
+    b_y, b_square, b_product = b * y0, b * b, b[:-1] * b[1:]
+    step = max(1, BLOCK // len(b))
+    for start in range(0, len(a), step):
+        rows = a[np.arange(start - 1, min(start + step, len(a)) + 1) % len(a)]
+        square, product = rows * rows, rows[:-1] * rows[1:]
         yield (
             start,
             _Block(
-                a @ B_y.T,
-                square @ B_square.T,
-                square @ B_product.T,
-                product @ B_square.T,
-                product @ B_product.T,
+                rows @ b_y.T,
+                square @ b_square.T,
+                square @ b_product.T,
+                product @ b_square.T,
+                product @ b_product.T,
             ),
         )
 
 
 def _cells(block: _Block) -> Pairs:
     """Pairs of arcs, from the block's second arc on, on which neither slope has a known sign."""
-    rows, columns = (slice(1, size) for size in block.PP.shape)
+    rows, columns = (slice(1, size) for size in block.Y_hm.shape)
     X, Y = block.cell(rows, columns)
     meets = (X[0][0] > 0) | (X[0][1] > 0) | (X[1][0] > 0) | (X[1][1] > 0)
     i, j = np.nonzero(meets & ~_one_sign([_slope(X, Y, 0), _slope(X, Y, 1)]))
@@ -153,9 +153,9 @@ def _cells(block: _Block) -> Pairs:
 
 def _edges(block: _Block) -> Pairs:
     """Boundary of h, arc of m: F has a minimum along the arc, and may have a kink there."""
-    X, SS, SP = block.X[1:-1, 1:], block.SS[1:-1, 1:], block.SP[1:-1, 1:]
-    falls = X[:, 1:] * SS[:, :-1] * SURELY_LARGER >= X[:, :-1] * SP  # S >= 0 where the arc begins,
-    rises = X[:, 1:] * SP <= X[:, :-1] * SS[:, 1:] * SURELY_LARGER  # S <= 0 where it ends
+    X, Y, Y_m = block.X[1:-1, 1:], block.Y[1:-1, 1:], block.Y_m[1:-1, 1:]
+    falls = X[:, 1:] * Y[:, :-1] * SURELY_LARGER >= X[:, :-1] * Y_m  # S >= 0 where the arc begins,
+    rises = X[:, 1:] * Y_m <= X[:, :-1] * Y[:, 1:] * SURELY_LARGER  # S <= 0 where it ends
     i, j = np.nonzero(falls & rises & ((X[:, 1:] > 0) | (X[:, :-1] > 0)))
     i, j = i + 1, j + 1
     kink = ~_one_sign([_slope(*block.cell(i, j), 0), _slope(*block.cell(i - 1, j), 1)])
@@ -164,14 +164,14 @@ def _edges(block: _Block) -> Pairs:
 
 def _corners(block: _Block) -> Pairs:
     """Boundary of h, boundary of m: F may have a kink across both."""
-    X, SS = block.X[1:-1, 1:-1], block.SS[1:-1, 1:-1]
-    X0, X1, PS = block.X[:-2, 1:-1], block.X[2:, 1:-1], block.PS[:, 1:-1]
-    after, before = (X1 * SS, X * PS[1:]), (X * PS[:-1], X0 * SS)
+    X, Y = block.X[1:-1, 1:-1], block.Y[1:-1, 1:-1]
+    X0, X1, Y_h = block.X[:-2, 1:-1], block.X[2:, 1:-1], block.Y_h[:, 1:-1]
+    after, before = (X1 * Y, X * Y_h[1:]), (X * Y_h[:-1], X0 * Y)
     i, j = np.nonzero((X > 0) & ~_one_sign([[after], [before]]))
-    X, SS = X[i, j], SS[i, j]
+    X, Y = X[i, j], Y[i, j]
     i, j = i + 1, j + 1
-    after = block.X[i, j + 1] * SS, X * block.SP[i, j]
-    before = X * block.SP[i, j - 1], block.X[i, j - 1] * SS
+    after = block.X[i, j + 1] * Y, X * block.Y_m[i, j]
+    before = X * block.Y_m[i, j - 1], block.X[i, j - 1] * Y
     kink = ~_one_sign([[after], [before]])
     return np.stack([i[kink], j[kink]], axis=1)
 
