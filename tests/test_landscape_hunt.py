@@ -11,6 +11,7 @@ import pytest
 from harness.landscape import cells
 from harness.landscape.arcs import direction
 from harness.landscape.hunt import Hunt, hunt
+from harness.landscape.kinds import Kind
 from harness.landscape.kinks import kinks_at
 from harness.landscape.newton import at_best_scale, derivatives
 from harness.landscape.polish import settle
@@ -550,3 +551,16 @@ def test_kinks_at_leaves_out_units_that_are_dead_all_around():
     G = ReluNetwork([[[-1.0, 0.0], [1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
     assert kinks_at(G, np.array([1.0, 0.5])) == []
     assert kinks_at(G, np.array([1.0, 0.0])) == [(1, 2)]
+
+
+def test_a_kink_of_a_unit_that_is_dead_around_the_point_is_no_kink():
+    # Unit (2, 0) of G1 has one input, which is off where h_1 > 0.
+    first = [[-1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.6, 0.8]]
+    second = [[1.0, 0, 0, 0], [0, 1.0, 0.5, 0.2], [0, 0.3, 1.0, 1.0], [0, 1.0, 0, 1.0]]
+    G2 = ReluNetwork([np.abs(network(3, (2, 4)).weights[0])])
+    P = Demodulation(ReluNetwork([first, second]), G2, [1.0, 0.5], [1.0, 0.7])
+    with_kink = settle(P, np.array([1.0, 0.6]), np.array([1.0, 0.6]), [(1, 2, 0)])
+    without = settle(P, np.array([1.0, 0.6]), np.array([1.0, 0.6]))
+    assert [(spot.kind, spot.kinks) for spot in with_kink] == [(Kind.MINIMUM, ())]
+    assert [(spot.kind, spot.kinks) for spot in without] == [(Kind.MINIMUM, ())]
+    np.testing.assert_allclose(with_kink[-1].h, without[-1].h, rtol=1e-6)

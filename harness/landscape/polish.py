@@ -138,6 +138,7 @@ def settle(
         piece = _piece(P, x, active)
         if piece is None:
             break
+        active = _alive(piece, active)
         x, stuck = piece.x, piece.gradient > before / 2
         before = piece.gradient
         if piece.gradient > CONVERGED and not (stuck and piece.gradient <= STATIONARY):
@@ -194,6 +195,12 @@ def _piece(P: Demodulation, x: Array, active: tuple[Kink, ...]) -> _Piece | None
     gradient = float(relative_gradient(P, g @ Z, x))
     independent = x.size - 1 - Z.shape[1] == _distinct(R1) + _distinct(R2)
     return _Piece(x, (L1, L2), (R1, R2), g, Z, values, vectors, float(loss), gradient, independent)
+
+
+def _alive(piece: _Piece, active: tuple[Kink, ...]) -> tuple[Kink, ...]:
+    """The active kinks without those of units that are dead around the point (row zero)."""
+    rows = [*piece.rows[0], *piece.rows[1]]
+    return tuple(kink for kink, row in zip(active, rows, strict=True) if row.any())
 
 
 def _on_kinks(G: ReluNetwork, x: Array, kinks: list[Unit]) -> tuple[Array, Array, Array]:
@@ -270,13 +277,10 @@ def _rays(
     others, and the kinks that it keeps.
 
     Kinks parallel to k are left with it.  Where a unit becomes active on the way out, the effective
-    rows of kinks in later layers change, and the direction is computed from the new rows.  A unit
-    that is dead around x (row zero) has no sides.
+    rows of kinks in later layers change, and the direction is computed from the new rows.
     """
     dual = np.linalg.pinv(R)
     for k, (layer, _) in enumerate(own):
-        if not R[k].any():
-            continue
         together = _parallel(R, k)
         kept = [unit for unit, c in zip(own, together, strict=True) if c == 0]
         for sign in (1.0, -1.0):

@@ -1,10 +1,13 @@
 """When a computed number counts as zero: every tolerance of the landscape, with its reason.
 
 Two errors decide.  A number computed from exact data carries the rounding of its terms, a few
-1e-16 of the sum of their absolute values: its tolerance is a multiple of that sum, with three to
-five digits of room.  A point at which an iteration ended also carries the error of the iteration:
-what is asked there is asked with a larger tolerance.  `hunt` and `stationary_points` judge a
-minimum by the same ones.
+1e-16 of the sum of their absolute values: its tolerance is a share of that sum, with several digits
+of room.  A point at which an iteration ended also carries the error of the iteration, and its
+tolerances are larger.
+
+`hunt` and `stationary_points` judge a minimum by one rule: a unit is at a kink by `ON_KINK` (by
+`NEAR_KINK` at the end of an iteration), and the minimum is strict if its slopes and its least
+curvature exceed `FLAT`.
 """
 
 from harness.network import KINK_RTOL
@@ -31,8 +34,10 @@ SAME_ANGLE = 1e-13
 """Kinks closer than this, in radians, are one kink: rounding splits those of parallel rows."""
 
 PARALLEL = 1e-12
-"""Two effective rows are parallel if 1 - |cos| of their angle is below this: a few hundred terms
-round by 1e-14, and kinks 1e-6 apart cannot be left to different sides."""
+"""Two effective rows are parallel if 1 - |cos| of their angle is below this.
+
+A cosine is known to about 1e-15.  As 1 - |cos| is quadratic, rows 1.4e-6 apart count as parallel.
+"""
 
 RANK = 1e-9
 """Unit rows whose matrix has a singular value below this are dependent (as `NEAR_KINK`)."""
@@ -50,8 +55,8 @@ gives 1e-14 for a few hundred terms; the rest is room for cancellation inside th
 STATIONARY = 1e-9
 """Largest relative gradient ||g|| ||x|| / ||y0||^2 of a reported point, least slope followed down.
 
-Newton's method reaches 1e-13 where the Hessian is regular.  Nearly flat directions lose digits;
-at 1e-9 the quadratic terms of f, (error)^2, are still below the rounding of f.
+Newton's method usually ends at `CONVERGED`.  A point that stops improving before is accepted up to
+here: f changes with the square of the error, far below its rounding.
 """
 
 CONVERGED = 1e-13
@@ -63,16 +68,16 @@ NEWTON_CONVERGED = 1e-12
 CONVERGING = 1e-8
 """Relative gradient below which Newton's method has a smooth stationary point at hand.
 
-Half of the digits: the next step has them all.
+Half of the digits are right then, and Newton's method doubles them in a step.
 """
 
-# --- K and the cone of zero ------------------------------------------------------------------
+# --- The set K -------------------------------------------------------------------------------
 
 ON_K = 1e-11
 """A point with 1 - 2 f / ||y0||^2 below this counts as one of K, where the difference is 0.
 
-The two terms are of size 1 and known to 1e-14; a point of a thousandth of the angle from K has
-1e-6.
+The two terms are of size 1 and known to about 1e-14.  The difference is the squared cosine between
+y0 and a*b, so that a point this close to K has a*b within 3e-6 of orthogonal to y0.
 """
 
 # --- Identity of points ----------------------------------------------------------------------
@@ -86,7 +91,8 @@ Neighbouring arcs without a kink between them both have it; a double root has ha
 SAME_END = 1e-6
 """Balanced ends of descents closer than this, relative to their length, are one point.
 
-The root of `CONVERGED`, and three times more: the error of an end along nearly flat directions.
+A relative gradient of `CONVERGED` leaves this error where the least curvature is 1e-7 of the
+largest.
 """
 
 INSIDE = 1 + 1e-9
