@@ -18,6 +18,7 @@ from harness.descent import (
     alternating_descent,
     local_rate,
     log_spaced,
+    row,
     step_size,
 )
 from harness.network import ReluNetwork
@@ -406,6 +407,26 @@ def test_a_tie_of_the_signs_keeps_the_iterate(descend):
     assert solution.flips[0] == 0
     assert (solution.h[0] < 0).all()
     assert (solution.m[0] < 0).all()
+
+
+def test_the_row_of_a_trial_equals_what_the_experiments_wrote_by_hand(descend):
+    P = recoverable()
+    H, M = starts(P, 21, 5)
+    together = descend(P, H, M, max_steps=40)
+    for k in range(5):
+        solution = descend(P, H[k], M[k], max_steps=40)
+        assert row(P, solution) == {
+            "epsilon_true": float(P.neighbourhood(solution.h, solution.m)[0]),
+            "loss_ratio": solution.loss[0] / P.loss_at_zero,
+            "steps": solution.steps[0],
+            "flips": solution.flips[0],
+            "status": solution.status[0],
+        }
+        h, m = together.h[k], together.m[k]
+        assert row(P, together, k)["epsilon_true"] == float(P.neighbourhood(h, m))
+        assert row(P, together, k)["loss_ratio"] == together.loss[k] / P.loss_at_zero
+        assert row(P, together, k)["flips"] == together.flips[k]
+    assert list(row(P, together)) == ["epsilon_true", "loss_ratio", "steps", "flips", "status"]
 
 
 # --- scale ----------------------------------------------------------------------------------

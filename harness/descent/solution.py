@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -177,6 +177,22 @@ def local_rate(trace: Trace, window: tuple[float, float]) -> Array:
             slope = np.polyfit(trace.step[inside], np.log(loss[inside]), 1)[0]
             rates[trial] = np.exp(slope / 2)
     return rates
+
+
+def row(P: Demodulation, solution: Solution, k: int = 0) -> dict[str, Any]:
+    """Trial k of a solution as columns of a table.
+
+    epsilon_true : `Demodulation.neighbourhood` of the true hyperbola.
+    loss_ratio : f / f(0, 0), with f(0, 0) = 1/2 ||y0||^2.
+    steps, flips, status : as in `Solution`.
+    """
+    return {
+        "epsilon_true": float(P.neighbourhood(solution.h[k], solution.m[k])),
+        "loss_ratio": float(solution.loss[k] / P.loss_at_zero),
+        "steps": int(solution.steps[k]),
+        "flips": int(solution.flips[k]),
+        "status": solution.status[k],
+    }
 
 
 def distances(P: Demodulation, h: Array, m: Array) -> Array:
