@@ -510,13 +510,13 @@ def test_trace_is_that_of_untraced_runs_and_ends_with_the_trial(descend):
     assert set(steps.tolist()) <= set(log_spaced(150).tolist())
     assert (plain.steps < 150).any()
     np.testing.assert_array_equal(np.isnan(losses), steps[:, None] > plain.steps)
-    for row, max_steps in enumerate(steps):
+    for index, max_steps in enumerate(steps):
         if max_steps == 0:
             expected = np.min([P.loss(i * H, j * M) for i in (1, -1) for j in (1, -1)], axis=0)
         else:
             expected = descend(P, H, M, max_steps=int(max_steps)).loss
         alive = plain.steps >= max_steps
-        np.testing.assert_allclose(losses[row, alive], expected[alive], rtol=1e-8)
+        np.testing.assert_allclose(losses[index, alive], expected[alive], rtol=1e-8)
 
 
 def test_local_rate_of_a_geometric_trace_is_its_ratio():

@@ -11,8 +11,8 @@ quarters of the entries end up like this, and near a solution the iterate moves 
 that.  So every few steps we look for the entries that can still change, copy their columns next to
 each other, and let the following steps read these only, until the iterate leaves the ball.
 
-This is worth it.  At the widths 10-47-1000, 10-93-320 and 20-240-640 a run takes @HOT@ times as
-long without.
+At the widths 10-47-1000, a run takes 1.3 times as long without hot units if it stops at convergence,
+and 1.5 times if it goes on for 1,000 steps; at 10-93-320 and 20-240-640 they gain less than 1.1.
 
 Importing this module compiles it or loads it from the cache: import it inside the function that
 needs it.

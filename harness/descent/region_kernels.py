@@ -17,8 +17,9 @@ many are pending that the correction costs more than to evaluate the last layer 
 we do that instead (*plain* evaluation), with no matrix at all.  `weigh` keeps the account that
 decides when to repair and when to give the matrix up.
 
-Both ways are worth it.  At the widths 10-47-1000, 10-93-320 and 20-240-640 a run takes @LAG@ times
-as long if every switch repairs B at once, and @PLAIN@ times as long without plain evaluation.
+In runs whose units settle down, all this gains nothing.  It pays if they keep switching: with a step
+that is too long (kappa = 1.4) at the widths 10-47-1000 and 20-240-640, a run takes 1.6 times as long
+if the pending units are repaired at once.  Plain evaluation gains less than 1.1.
 
 The two points are x on one side and, where a sign check needs it, -x on the other; `side` is 0 or
 1.  Matrices are stored transposed, one after the other, W_k^T (n_{k-1}, n_k) and E_k^T (n, n_k), so
@@ -47,7 +48,7 @@ from harness.descent.array_kernels import (
 from harness.network import ReluNetwork
 
 TILE = 256
-"""Units of a layer that `add_outer` works on together, so that n rows stay in the L1 cache."""
+"""Units of a layer that `add_outer` works on together, so that their rows stay in the L1 cache."""
 
 WRITE = 0.75
 """Time to add a row to a row of E, in units of the time to read a row in a product."""
@@ -377,7 +378,8 @@ def weigh(net: Network, side: int, active: int, pending: int, based: int) -> int
     The rule of the ski-rental problem: pay by use until the payments reach the price, then buy.  B
     is settled when reading the pending units has cost as much as working them in; it is made when
     it would have saved what making it costs, and given up when keeping it has cost that much.  No
-    bound on the total cost is claimed.
+    bound on the total cost is claimed.  To switch the delay off, settle as soon as a unit is pending; to
+    switch tracking off, always return KEEP.
     """
     account, n = net.sides[side].account, net.n
     used, deep = account.used, account.deep
