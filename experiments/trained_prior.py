@@ -228,7 +228,7 @@ class TrainedPrior(Experiment):
             below(
                 WDC,
                 [
-                    contrast(trained[c], gaussian[c], _of_medians, level=simultaneous(len(layers)))
+                    contrast(trained[c], gaussian[c], ratio_of_medians, level=simultaneous(len(layers)))
                     for c in layers
                 ],
                 limits.ratio,
@@ -237,7 +237,7 @@ class TrainedPrior(Experiment):
             ),
             below(
                 JOINT,
-                contrast(trained["joint_wdc"], gaussian["joint_wdc"], _of_medians),
+                contrast(trained["joint_wdc"], gaussian["joint_wdc"], ratio_of_medians),
                 limits.ratio,
                 statistic="median lower end, over that of Gaussian layers",
                 tested=tested,
@@ -252,7 +252,7 @@ class TrainedPrior(Experiment):
             *(
                 within(
                     claim,
-                    contrast(by_prior[prior]["found"], gaussian["found"], _of_means),
+                    contrast(by_prior[prior]["found"], gaussian["found"], difference_of_means),
                     -limits.change,
                     1.0,
                     statistic="mean share of starts that do, less the Gaussian one",
@@ -367,14 +367,12 @@ def wdc_columns(table: pd.DataFrame) -> list[str]:
     return [name for name in table if name.startswith("wdc_")]
 
 
-def _of_medians(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Ratio of medians, for `contrast`."""
-    return np.median(one, axis=-1) / np.median(other, axis=-1)
+def ratio_of_medians(one: np.ndarray, other: np.ndarray, axis: int) -> np.ndarray:
+    return np.median(one, axis=axis) / np.median(other, axis=axis)
 
 
-def _of_means(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Difference of means, for `contrast`."""
-    return one.mean(axis=-1) - other.mean(axis=-1)
+def difference_of_means(one: np.ndarray, other: np.ndarray, axis: int) -> np.ndarray:
+    return one.mean(axis=axis) - other.mean(axis=axis)
 
 
 def _lost(table: pd.DataFrame) -> float:
