@@ -228,7 +228,9 @@ class TrainedPrior(Experiment):
             below(
                 WDC,
                 [
-                    contrast(trained[c], gaussian[c], ratio_of_medians, level=simultaneous(len(layers)))
+                    contrast(
+                        trained[c], gaussian[c], ratio_of_medians, level=simultaneous(len(layers))
+                    )
                     for c in layers
                 ],
                 limits.ratio,
