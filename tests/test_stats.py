@@ -14,11 +14,13 @@ from harness.stats import (
     Estimate,
     _logistic_middle,
     contrast,
+    difference_of_means,
     mean,
     paired_change,
     power_law,
     proportion,
     quantile,
+    ratio_of_medians,
     simultaneous,
     threshold,
     threshold_exponent,
@@ -280,16 +282,12 @@ def test_power_law_of_unlike_arrays_is_an_error(x, y):
 # --- Contrasts of two samples ---------------------------------------------------------------
 
 
-def difference(one, other, axis):
-    return one.mean(axis=axis) - other.mean(axis=axis)
-
-
 def test_a_contrast_redraws_both_samples_and_covers_as_often_as_it_says():
     """Welch's interval is the closed form that its width is compared with."""
     covered, rng = 0, np.random.default_rng(0)
     for seed in range(200):
         one, other = rng.normal(1.0, 1.0, 40), rng.normal(0.0, 3.0, 60)
-        estimate = contrast(one, other, difference, resamples=500, seed=seed)
+        estimate = contrast(one, other, difference_of_means, resamples=500, seed=seed)
         covered += estimate.low <= 1.0 <= estimate.high
     assert 180 <= covered <= 199
     assert estimate.value == one.mean() - other.mean()
@@ -298,10 +296,16 @@ def test_a_contrast_redraws_both_samples_and_covers_as_often_as_it_says():
     assert estimate.high - estimate.low == pytest.approx(welch, rel=0.15)
 
 
+def test_a_contrast_can_be_the_ratio_of_medians():
+    estimate = contrast(np.arange(20.0, 41.0), np.arange(10.0, 21.0), ratio_of_medians)
+    assert estimate.value == 2
+    assert 1.5 < estimate.low < 2 < estimate.high < 2.6
+
+
 @pytest.mark.parametrize("sample", [[], [1.0], [1.0, np.inf], [np.nan, 1.0]])
 def test_a_contrast_with_too_little_or_not_finite_is_undetermined(sample):
-    assert np.isnan(contrast(sample, [1.0, 2.0], difference).value)
-    assert np.isnan(contrast([1.0, 2.0], sample, difference).value)
+    assert np.isnan(contrast(sample, [1.0, 2.0], difference_of_means).value)
+    assert np.isnan(contrast([1.0, 2.0], sample, difference_of_means).value)
 
 
 # --- Families and text ----------------------------------------------------------------------

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from harness.landscape.axes import PlaneKinks
 from harness.landscape.grid import ProductGrid
 from harness.problem import BRANCHES, Demodulation
+from harness.theory import expected_gradients
 
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -37,6 +38,19 @@ def steepest(P: Demodulation, rng: np.random.Generator) -> tuple[Array, Array]:
     gradients = P.gradients(*((hb, mb) if hb.any() and mb.any() else (-P.h0, -P.m0)))
     g1, g2 = (1e3 * g / (np.linalg.norm(g) or 1.0) for g in gradients)
     return rng.standard_normal(P.n) + g1, rng.standard_normal(P.p) + g2
+
+
+def cosines_with_expected(P: Demodulation, h: Array, m: Array) -> tuple[Array, Array]:
+    """Cosines (K,), (K,) of g1 with t1 and of g2 with t2 at (K, n), (K, p); 0 for zero vectors."""
+    gradients = P.gradients(h, m)
+    expected = expected_gradients(h, m, P.h0, P.m0, d=P.d, s=P.s, ell=P.ell)
+    of_h, of_m = (_cosine(g, t) for g, t in zip(gradients, expected, strict=True))
+    return of_h, of_m
+
+
+def _cosine(a: Array, b: Array) -> Array:
+    sizes = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
+    return np.sum(a * b, axis=-1) / np.maximum(sizes, np.finfo(float).tiny)
 
 
 def next_to(kinks: PlaneKinks, degrees: Sequence[float]) -> PlaneKinks:
