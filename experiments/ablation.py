@@ -8,21 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import numpy as np
 from annotated_types import Ge, Gt
 
-from harness.claims import Claim, Finding, above, below, within
+from harness import claims, figures, selection, stats
+from harness.claims import Claim, Finding
 from harness.descent import Stopping, alternating_descent, step_size
 from harness.ensemble import Ensemble, unit_vectors
 from harness.experiment import Experiment, Row, Settings
 from harness.problem import Demodulation
-from harness.selection import at_baseline, spread
-from harness.stats import (
-    LEVEL,
-    Estimate,
-    paired_change,
-    proportion,
-    quantile,
-    simultaneous,
-    undetermined,
-)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -154,35 +145,35 @@ class Ablation(Experiment):
 
     def judge(self, table: pd.DataFrame) -> list[Finding]:
         share = self.thresholds.share
-        table = self._with_success(at_baseline(self, table, ("n", "p", "arm", "ell")))
+        table = self._with_success(selection.at_baseline(self, table, ("n", "p", "arm", "ell")))
         table = table[table["n"] == table["p"]]
         sizes = [group for _, group in table.groupby("n")]
 
-        def change(arm: str) -> list[Estimate]:
-            return [_change(group, arm, simultaneous(len(sizes))) for group in sizes]
+        def change(arm: str) -> list[stats.Estimate]:
+            return [_change(group, arm, stats.simultaneous(len(sizes))) for group in sizes]
 
         def tested(arm: str) -> dict[str, Any]:
             own = table[table["arm"].isin([arm, "paper"])]
             return {
                 "statistic": f"change of the success rate, {WORDS[arm]} - {WORDS['paper']}, at the "
                 "worst n",
-                "tested": f"{len(own)} trials; {spread(own, ('n', 'ell', 'd', 'kappa'))}",
+                "tested": f"{len(own)} trials; {selection.spread(own, ('n', 'ell', 'd', 'kappa'))}",
             }
 
         return [
-            below(CHECK, change("check_never"), -share, **tested("check_never")),
-            within(ONCE, change("check_once"), -share, share, **tested("check_once")),
-            within(BALANCE, change("unbalanced"), -share, share, **tested("unbalanced")),
-            within(JOINT, change("joint"), -share, share, **tested("joint")),
-            below(STEP, change("fixed_step"), -share, **tested("fixed_step")),
-            above(RESTARTS, change("restarts"), share, **tested("restarts")),
+            claims.below(CHECK, change("check_never"), -share, **tested("check_never")),
+            claims.within(ONCE, change("check_once"), -share, share, **tested("check_once")),
+            claims.within(BALANCE, change("unbalanced"), -share, share, **tested("unbalanced")),
+            claims.within(JOINT, change("joint"), -share, share, **tested("joint")),
+            claims.below(STEP, change("fixed_step"), -share, **tested("fixed_step")),
+            claims.above(RESTARTS, change("restarts"), share, **tested("restarts")),
         ]
 
     def summary(self, table: pd.DataFrame) -> pd.DataFrame:
         rows = []
         table = self._with_success(table)
         for (n, arm, ell), group in table.groupby(["n", "arm", "ell"], sort=False):
-            rate = proportion(group["success"])
+            rate = stats.proportion(group["success"])
             rows.append(
                 {
                     "n": n,
@@ -198,9 +189,7 @@ class Ablation(Experiment):
         return type(table)(rows)
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        from harness import figures
-
-        table = self._with_success(at_baseline(self, table, ("arm", "ell")))
+        table = self._with_success(selection.at_baseline(self, table, ("arm", "ell")))
         figure, axes = figures.canvas(1, 3, width=11, height=3.4)
         arms = [arm for arm in WORDS if (table["arm"] == arm).any()]
         ells = sorted(table["ell"].unique())
@@ -211,9 +200,9 @@ class Ablation(Experiment):
             groups = [cell[cell["arm"] == arm] for arm in arms]
             won = [group.loc[group["success"], "steps"] for group in groups]
             values = (
-                [proportion(group["success"]) for group in groups],
+                [stats.proportion(group["success"]) for group in groups],
                 [_change(cell, arm) for arm in arms],
-                [quantile(steps) for steps in won],
+                [stats.quantile(steps) for steps in won],
             )
             for ax, points in zip(axes[0], values, strict=True):
                 style: Any = {"label": f"ell = {ell}", "index": index, "line": False}
@@ -243,12 +232,12 @@ class Ablation(Experiment):
         return table.assign(success=table["epsilon_true"] <= self.thresholds.epsilon)
 
 
-def _change(table: pd.DataFrame, arm: str, level: float = LEVEL) -> Estimate:
+def _change(table: pd.DataFrame, arm: str, level: float = stats.LEVEL) -> stats.Estimate:
     """Of the success rate over all ell, from the printed algorithm to an arm."""
     wide = table.pivot_table(
         index=["ell", "trial"], columns="arm", values="success", aggfunc="first"
     )
     if not {arm, "paper"} <= set(wide.columns):
-        return undetermined(0, "Clopper-Pearson, paired")
+        return stats.undetermined(0, "Clopper-Pearson, paired")
     pairs = wide[[arm, "paper"]].dropna().to_numpy(dtype=bool)
-    return paired_change(pairs[:, 0], pairs[:, 1], level=level)
+    return stats.paired_change(pairs[:, 0], pairs[:, 1], level=level)

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 from annotated_types import Ge, Gt
 
-from harness.claims import Claim, Finding, above, below
+from harness import claims, figures, selection, stats
+from harness.claims import Claim, Finding
 from harness.descent import SignCheck, alternating_descent, local_rate, step_size
 from harness.ensemble import Ensemble, unit_vectors
 from harness.experiment import Experiment, Row, Settings
 from harness.problem import BRANCHES
-from harness.selection import at_baseline, spread, varying
-from harness.stats import Estimate, proportion, quantile, simultaneous, undetermined
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -128,40 +127,40 @@ class Convergence(Experiment):
         square = self._square(table)
         longest = square[square["ell"] == square["ell"].max()] if len(square) else square
         sizes = [group for _, group in longest.groupby("n")]
-        level = simultaneous(len(sizes))
-        base = at_baseline(self, table, ("n", "p", "ell"))
+        level = stats.simultaneous(len(sizes))
+        base = selection.at_baseline(self, table, ("n", "p", "ell"))
         rates = base.loc[base["success"], "rate"]
         return [
-            above(
+            claims.above(
                 SUCCESS,
-                [proportion(group["success"], level=level) for group in sizes],
+                [stats.proportion(group["success"], level=level) for group in sizes],
                 limits.success_rate,
                 statistic=f"success rate at the largest ell (within epsilon = {limits.epsilon:g}), "
                 "at the worst n",
-                tested=f"{len(longest)} trials; {spread(longest, ('n', 'ell', 'd', 's', 'kappa'))}",
+                tested=f"{len(longest)} trials; {selection.spread(longest, ('n', 'ell', 'd', 's', 'kappa'))}",
             ),
-            above(
+            claims.above(
                 SIGN_CHECK,
                 self._gain(table),
                 limits.gain,
                 statistic="of the trials that the check decides, the share it turns to success",
                 tested="the same networks and starts with sign_check = every and never",
             ),
-            below(
+            claims.below(
                 LINEAR,
-                quantile(rates.fillna(1.0), 0.9),
+                stats.quantile(rates.fillna(1.0), 0.9),
                 limits.rate,
                 statistic="0.9-quantile of the factor by which a step multiplies the error",
-                tested=f"{len(rates)} successful trials; {spread(base, ('n', 'ell', 'd', 's'))}",
+                tested=f"{len(rates)} successful trials; {selection.spread(base, ('n', 'ell', 'd', 's'))}",
             ),
         ]
 
     def summary(self, table: pd.DataFrame) -> pd.DataFrame:
         table = self._with_success(table)
-        keys = varying(self, table) or ["n"]
+        keys = selection.varying(self, table) or ["n"]
         rows = []
         for values, group in table.groupby(keys):
-            rate = proportion(group["success"])
+            rate = stats.proportion(group["success"])
             won = group[group["success"]]
             rows.append(
                 dict(zip(keys, values, strict=True))
@@ -177,8 +176,6 @@ class Convergence(Experiment):
         return type(table)(rows)
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        from harness import figures
-
         table = self._with_success(table)
         figure, axes = figures.canvas(2, 4, width=13, height=3.1)
         (square, latent, depth, inner), (step, check, path, rate) = axes
@@ -187,20 +184,20 @@ class Convergence(Experiment):
         self._draw_heat_map(square, base, x="ell", y="n")
         trials = base.groupby(["n", "ell"]).size().min()
         square.set(ylabel="n = p", title=f"(a) {trials} trials a cell")
-        self._draw_lines(latent, at_baseline(self, table, ("p", "ell")), x="ell", by="p")
+        self._draw_lines(latent, selection.at_baseline(self, table, ("p", "ell")), x="ell", by="p")
         latent.set_title(f"(b) p apart from n = {self.network.n}")
-        self._draw_heat_map(depth, at_baseline(self, table, ("d", "s")), x="s", y="d")
+        self._draw_heat_map(depth, selection.at_baseline(self, table, ("d", "s")), x="s", y="d")
         depth.set_title(f"(c) depths, n = p = {self.network.n}, ell = {self.network.ell}")
-        self._draw_lines(inner, at_baseline(self, table, ("c", "ell")), x="ell", by="c")
+        self._draw_lines(inner, selection.at_baseline(self, table, ("c", "ell")), x="ell", by="c")
         inner.set_title("(d) inner widths c n log n")
-        steps = at_baseline(self, table, ("kappa", "start_size"))
+        steps = selection.at_baseline(self, table, ("kappa", "start_size"))
         self._draw_lines(step, steps, x="kappa", by="start_size")
         step.set_title(f"(e) step size and start, ell = {self.network.ell}")
-        checks = at_baseline(self, table, ("sign_check", "ell"))
+        checks = selection.at_baseline(self, table, ("sign_check", "ell"))
         self._draw_lines(check, checks, x="ell", by="sign_check")
         check.set_title("(f) sign check")
-        self._draw_paths(path, at_baseline(self, table, ("ell",)))
-        self._draw_rates(rate, at_baseline(self, table, ("d", "s", "ell")))
+        self._draw_paths(path, selection.at_baseline(self, table, ("ell",)))
+        self._draw_rates(rate, selection.at_baseline(self, table, ("d", "s", "ell")))
         return figure
 
     # How often, over which rows
@@ -210,31 +207,27 @@ class Convergence(Experiment):
         return table.assign(success=table["epsilon_true"] <= self.thresholds.epsilon)
 
     def _square(self, table: pd.DataFrame) -> pd.DataFrame:
-        base = at_baseline(self, table, ("n", "p", "ell"))
+        base = selection.at_baseline(self, table, ("n", "p", "ell"))
         return base[base["n"] == base["p"]]
 
-    def _gain(self, table: pd.DataFrame) -> Estimate:
+    def _gain(self, table: pd.DataFrame) -> stats.Estimate:
         """Among pairs that end differently with and without the check, those it wins."""
-        arms = at_baseline(self, table, ("ell", "sign_check")).pivot_table(
+        arms = selection.at_baseline(self, table, ("ell", "sign_check")).pivot_table(
             index=["ell", "trial"], columns="sign_check", values="success", aggfunc="first"
         )
         if not {"every", "never"} <= set(arms.columns):
-            return undetermined(0, "Clopper-Pearson")
+            return stats.undetermined(0, "Clopper-Pearson")
         arms = arms.dropna().astype(bool)
         decided = arms[arms["every"] != arms["never"]]
-        return proportion(decided["every"].to_numpy(dtype=bool))
+        return stats.proportion(decided["every"].to_numpy(dtype=bool))
 
     def _draw_heat_map(self, ax: Axes, table: pd.DataFrame, x: str, y: str) -> None:
-        from harness import figures
-
         image = figures.heat_map(
             ax, table, x=x, y=y, statistic=lambda group: float(group["success"].mean())
         )
         ax.figure.colorbar(image, ax=ax, label="success rate")
 
     def _draw_paths(self, ax: Axes, table: pd.DataFrame) -> None:
-        from harness import figures
-
         for index, (ell, group) in enumerate(table.groupby("ell")):
             low, middle, high = group[list(MARK_COLUMNS)].quantile([0.25, 0.5, 0.75]).to_numpy()
             colour = figures.COLOURS[index % len(figures.COLOURS)]
@@ -245,13 +238,11 @@ class Convergence(Experiment):
         figures.legend(ax, title="ell", loc="lower left")
 
     def _draw_rates(self, ax: Axes, table: pd.DataFrame) -> None:
-        from harness import figures
-
         table = table[(table["d"] == table["s"]) & table["success"]]
         table = table.assign(shrinks=1 - table["rate"]).dropna(subset="shrinks")
         for index, (d, group) in enumerate(table.groupby("d")):
             style: Any = {"label": f"{d}", "index": index, "shift": 1 + 0.03 * index}
-            figures.curve(ax, group, "ell", "shrinks", quantile, **style)
+            figures.curve(ax, group, "ell", "shrinks", stats.quantile, **style)
         figures.log_ticks(ax, table["ell"].unique())
         ax.set(xlabel="ell", ylabel="1 - q", title=f"(h) local rate, kappa = {self.kappa:g}")
         ax.set_ylim(bottom=0)
@@ -259,11 +250,9 @@ class Convergence(Experiment):
         figures.legend(ax, title="d = s", loc="upper left", ncols=4)
 
     def _draw_lines(self, ax: Axes, table: pd.DataFrame, x: str, by: str) -> None:
-        from harness import figures
-
         for index, (value, group) in enumerate(table.groupby(by)):
             style: Any = {"label": str(value), "index": index, "shift": 1 + 0.03 * index}
-            figures.curve(ax, group, x, "success", proportion, **style)
+            figures.curve(ax, group, x, "success", stats.proportion, **style)
         figures.log_ticks(ax, table[x].unique())
         ax.set(xlabel=x, ylabel="success rate", ylim=(-0.03, 1.4), yticks=np.linspace(0, 1, 6))
         figures.legend(ax, title=by, loc="upper center", ncols=4, columnspacing=1)  # above the data

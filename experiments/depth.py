@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 from annotated_types import Ge, Gt
 
-from harness.claims import Claim, Finding, above, below
+from harness import claims, figures, selection, stats
+from harness.claims import Claim, Finding
 from harness.descent import alternating_descent, step_size
 from harness.ensemble import Ensemble, unit_vectors
 from harness.experiment import Experiment, Row, Settings
-from harness.selection import spread, unmeasured
-from harness.stats import Estimate, proportion, quantile, simultaneous
 from harness.status import Status
 
 if TYPE_CHECKING:
@@ -105,38 +104,38 @@ class Depth(Experiment):
         shapes = {name: self._with_success(rows) for name, rows in drawn.items()}
         failed = shapes["narrow"][~shapes["narrow"]["success"]]
 
-        def rates(rows: pd.DataFrame, column: str, holds: bool) -> list[Estimate]:
+        def rates(rows: pd.DataFrame, column: str, holds: bool) -> list[stats.Estimate]:
             cells = [cell[column] == holds for _, cell in rows.groupby(["n", "c", "d"])]
-            level = simultaneous(len(cells))
-            return [proportion(cell.to_numpy(dtype=bool), level=level) for cell in cells]
+            level = stats.simultaneous(len(cells))
+            return [stats.proportion(cell.to_numpy(dtype=bool), level=level) for cell in cells]
 
         def tested(name: str) -> str:
             rows, names = shapes[name], ("n", "d", "ell", "c", "kappa")
-            return f"{len(rows)} trials; {spread(rows, names)}{unmeasured(drawn[name])}"
+            return f"{len(rows)} trials; {selection.spread(rows, names)}{selection.unmeasured(drawn[name])}"
 
         return [
-            above(
+            claims.above(
                 EXPANSIVE,
                 rates(shapes["log"], "success", True),
                 limits.success_rate,
                 statistic="success rate at the largest ell, at the worst depth",
                 tested=tested("log"),
             ),
-            above(
+            claims.above(
                 CONSTANT,
                 rates(shapes["constant"], "success", False),
                 limits.failure_rate,
                 statistic="failure rate at the largest ell, at the worst depth",
                 tested=tested("constant"),
             ),
-            above(
+            claims.above(
                 CONTRACTIVE,
                 rates(shapes["contractive"], "success", False),
                 limits.failure_rate,
                 statistic="failure rate at the largest ell, at the worst depth",
                 tested=tested("contractive"),
             ),
-            below(
+            claims.below(
                 FITS,
                 rates(failed, "fitted", True),
                 1 - limits.failure_rate,
@@ -158,16 +157,14 @@ class Depth(Experiment):
                     "d = s": d,
                     "ell": ell,
                     "narrowest": int(group["narrowest"].max()),
-                    "success": str(proportion(group["success"])),
+                    "success": str(stats.proportion(group["success"])),
                     "fitted": f"{group['fitted'].mean():.2f}",
-                    "median loss ratio": f"{quantile(group['loss_ratio']).value:.2g}",
+                    "median loss ratio": f"{stats.quantile(group['loss_ratio']).value:.2g}",
                 }
             )
         return type(table)(rows)
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        from harness import figures
-
         table = self._with_success(table)
         table = table.assign(shape=shape(table))
         table = table[table["n"] == self.network.n]
@@ -180,11 +177,9 @@ class Depth(Experiment):
         return figure
 
     def _draw(self, ax: Axes, table: pd.DataFrame, title: str) -> None:
-        from harness import figures
-
         for index, (d, group) in enumerate(table.groupby("d")):
             style: Any = {"label": f"{d}", "index": index, "shift": 1.03 ** (index - 1)}
-            figures.curve(ax, group, "ell", "success", proportion, **style)
+            figures.curve(ax, group, "ell", "success", stats.proportion, **style)
             fitted = group.groupby("ell")["fitted"].mean()
             colour = figures.COLOURS[index % len(figures.COLOURS)]
             ax.plot(

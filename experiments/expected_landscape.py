@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from harness.claims import Claim, Finding, below, within
+from harness import claims, figures, selection, stats
+from harness.claims import Claim, Finding
 from harness.ensemble import Ensemble, Size, unit_vectors
 from harness.experiment import Experiment, Row, Settings
-from harness.selection import at_baseline, spread
-from harness.stats import power_law, quantile, simultaneous
 from harness.theory import expected_gradients, expected_loss, landscape_scale
 
 if TYPE_CHECKING:
@@ -106,23 +105,25 @@ class ExpectedLandscape(Experiment):
         narrow = narrow[narrow["d"] >= 2]
         error = self.thresholds.exponent_error
         return [
-            within(TYPICAL, low=-0.5 - error, high=-0.5 + error, **self._fitted(wide, "median")),
-            below(WORST, threshold=-0.5 + error, **self._fitted(wide, "worst")),
-            below(LAST, threshold=-0.5 + error, **self._fitted(narrow, "median")),
+            claims.within(
+                TYPICAL, low=-0.5 - error, high=-0.5 + error, **self._fitted(wide, "median")
+            ),
+            claims.below(WORST, threshold=-0.5 + error, **self._fitted(wide, "worst")),
+            claims.below(LAST, threshold=-0.5 + error, **self._fitted(narrow, "median")),
         ]
 
     def _fitted(self, arm: pd.DataFrame, kind: str) -> dict[str, Any]:
         """Exponents of each depth and quantity, and what they are, as `within` takes them."""
         groups = [group for _, group in arm.groupby("d")]
-        level = simultaneous(len(groups) * len(QUANTITIES))
+        level = stats.simultaneous(len(groups) * len(QUANTITIES))
         return {
             "estimates": [
-                power_law(group["ell"], group[f"{name}_{kind}"], level=level)
+                stats.power_law(group["ell"], group[f"{name}_{kind}"], level=level)
                 for group in groups
                 for name in QUANTITIES
             ],
             "statistic": f"exponent in ell of the {kind} deviation, worst depth and quantity",
-            "tested": f"{spread(arm, ('d', 'n', 'ell', 'growth'))}, loss and both gradients, "
+            "tested": f"{selection.spread(arm, ('d', 'n', 'ell', 'growth'))}, loss and both gradients, "
             f"{self.points} points, {len(arm)} networks",
         }
 
@@ -134,15 +135,13 @@ class ExpectedLandscape(Experiment):
                 for kind in ("median", "worst"):
                     column = group[f"{name}_{kind}"]
                     largest = column[group["ell"] == group["ell"].max()]
-                    fit = power_law(group["ell"], column)
-                    entry[f"{kind} at largest ell"] = f"{quantile(largest).value:.3g}"
+                    fit = stats.power_law(group["ell"], column)
+                    entry[f"{kind} at largest ell"] = f"{stats.quantile(largest).value:.3g}"
                     entry[f"{kind} exponent"] = f"{fit.value:.3f} [{fit.low:.3f}, {fit.high:.3f}]"
                 rows.append(entry)
         return type(table)(rows)
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        from harness import figures
-
         figure, axes = figures.canvas(1, 3, width=9.5, height=3.3)
         panels = (
             (self.network.growth, "median", "all layers widen: median of points"),
@@ -156,7 +155,7 @@ class ExpectedLandscape(Experiment):
                 for q, (name, words) in enumerate((("loss", "loss"), ("grad_h", "gradient in h"))):
                     style: Any = {"label": f"{words}, d = s = {d}", "index": 2 * place + q}
                     rows = arm[arm["d"] == d]
-                    figures.curve(ax, rows, "ell", f"{name}_{kind}", quantile, **style)
+                    figures.curve(ax, rows, "ell", f"{name}_{kind}", stats.quantile, **style)
             ells = np.array(sorted(arm["ell"].unique()), dtype=float)
             if len(ells):
                 largest = arm.loc[arm["ell"] == ells[0], f"grad_h_{kind}"].median()
@@ -172,6 +171,6 @@ class ExpectedLandscape(Experiment):
 
     def _arm(self, table: pd.DataFrame, growth: str) -> pd.DataFrame:
         """Rows of one rule for the inner widths, otherwise at base values, depths d = s free."""
-        base = at_baseline(self, table, ("d", "s", "ell", "growth", "c"))
+        base = selection.at_baseline(self, table, ("d", "s", "ell", "growth", "c"))
         base = base[base["d"] == base["s"]]
         return base[(base["growth"] == growth) & (base["status"] == "ok")]

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 from annotated_types import Ge
 
-from harness.claims import Claim, Finding, within
+from harness import claims, figures, selection, stats
+from harness.claims import Claim, Finding
 from harness.experiment import Experiment, Row, Settings, UnmeasurableError
 from harness.landscape import product_grid
 from harness.network import LastLayer, gaussian_network
 from harness.problem import BRANCHES, Demodulation
-from harness.selection import spread
-from harness.stats import power_law, quantile, simultaneous
 from harness.status import Status
 from harness.theory import rho
 
@@ -106,29 +105,34 @@ class Figure1(Experiment):
         fitted = spurious[spurious["expansivity"] >= limits.fit_from]
         fits = [group for _, group in fitted.groupby("valley")]
         return [
-            within(
+            claims.within(
                 VALLEYS,
-                [quantile(group["error"], level=simultaneous(len(wide))) for group in wide],
+                [
+                    stats.quantile(group["error"], level=stats.simultaneous(len(wide)))
+                    for group in wide
+                ],
                 *(-limits.valley_error, limits.valley_error),
                 statistic="median of h m - predicted, at the worst of the four valleys",
                 tested=f"widths 1-{largest}-{largest**2}, {self.last_layer} last layers",
             ),
-            within(
+            claims.within(
                 RATE,
                 [
-                    power_law(g["expansivity"], g["distance"], level=simultaneous(len(fits)))
+                    stats.power_law(
+                        g["expansivity"], g["distance"], level=stats.simultaneous(len(fits))
+                    )
                     for g in fits
                 ],
                 *(-0.5 - limits.exponent_error, -0.5 + limits.exponent_error),
                 statistic="exponent in e of the median |h m - predicted|, at the worst valley",
-                tested=f"widths 1-e-e^2, {spread(fitted, ('expansivity',))}",
+                tested=f"widths 1-e-e^2, {selection.spread(fitted, ('expansivity',))}",
             ),
         ]
 
     def summary(self, table: pd.DataFrame) -> pd.DataFrame:
         rows = []
         for (valley, e), group in self._measured(table).groupby(["valley", "expansivity"]):
-            position = quantile(group["product"])
+            position = stats.quantile(group["product"])
             rows.append(
                 {
                     "valley": valley,
@@ -143,8 +147,6 @@ class Figure1(Experiment):
         return type(table)(rows)
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        from harness import figures
-
         table = self._measured(table)
         figure, axes = figures.canvas(2, 2, width=8, height=3.4)
         choice = (table["expansivity"] - self.expansivity).abs().idxmin()
@@ -170,8 +172,6 @@ class Figure1(Experiment):
     def _draw_surface(
         self, figure: Figure, axes: Any, axis: np.ndarray, loss: np.ndarray, title: str
     ) -> None:
-        from harness import figures
-
         place = axes[0, 0].get_subplotspec()
         axes[0, 0].remove()
         surface: Any = figure.add_subplot(place, projection="3d")
@@ -183,8 +183,6 @@ class Figure1(Experiment):
         surface.view_init(elev=38, azim=-120)
 
     def _draw_map(self, figure: Figure, ax: Axes, axis: np.ndarray, loss: np.ndarray) -> None:
-        from harness import figures
-
         levels = [0.0, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.99, 1.0, 1.1, 1.5, 2.5]
         image = ax.contourf(
             axis,
@@ -207,8 +205,6 @@ class Figure1(Experiment):
         figures.legend(ax, loc="lower left")
 
     def _draw_positions(self, ax: Axes, table: pd.DataFrame) -> None:
-        from harness import figures
-
         for index, name in enumerate(NAMES.values()):
             part = table[table["valley"] == name]
             shift = 1.06 ** (index - 1.5)  # so that the two valleys at -rho_2 can be told apart
@@ -219,7 +215,7 @@ class Figure1(Experiment):
                 "line": False,
                 "band": True,
             }
-            figures.curve(ax, part, "expansivity", "product", quantile, **style)
+            figures.curve(ax, part, "expansivity", "product", stats.quantile, **style)
             colour = figures.COLOURS[index]
             ax.axhline(part["predicted"].iloc[0], color=colour, linestyle="--", linewidth=1)
         figures.log_ticks(ax, table["expansivity"].unique())
@@ -232,12 +228,10 @@ class Figure1(Experiment):
         figures.legend(ax, ncols=2, loc="upper right")
 
     def _draw_errors(self, ax: Axes, table: pd.DataFrame) -> None:
-        from harness import figures
-
         for index, name in enumerate(SPURIOUS, start=1):
             part = table[table["valley"] == name]
             style: Any = {"label": name, "index": index}
-            figures.curve(ax, part, "expansivity", "distance", quantile, **style)
+            figures.curve(ax, part, "expansivity", "distance", stats.quantile, **style)
         e = np.array(sorted(table["expansivity"].unique()), dtype=float)
         ax.plot(e, 0.7 * e**-0.5, color="0.6", zorder=0, label="slope -1/2")
         figures.plain_log(ax)

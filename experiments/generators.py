@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.claims import Claim, Finding, above
+from harness import claims, figures, stats
+from harness.claims import Claim, Finding
 from harness.ensemble import Size
 from harness.experiment import Experiment, Row, Settings
 from harness.mnist import images, methods, quality, weights
-from harness.stats import proportion, quantile, simultaneous
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,22 +105,23 @@ class Generators(Experiment):
     def judge(self, table: pd.DataFrame) -> list[Finding]:
         rows = table[table["kind"] == "dcgan"]
         drawn = int(rows["samples"].sum())
-        level = simultaneous(len(CLASSES))
+        level = stats.simultaneous(len(CLASSES))
         shares = [
-            proportion(np.arange(drawn) < rows[f"class_{c}"].sum(), level=level) for c in CLASSES
+            stats.proportion(np.arange(drawn) < rows[f"class_{c}"].sum(), level=level)
+            for c in CLASSES
         ]
         tested = f"{drawn} samples"
         return [
-            above(
+            claims.above(
                 DIVERSE,
                 shares if drawn else [],
                 self.thresholds.share,
                 statistic="share of the samples near a training digit of the rarest class",
                 tested=tested,
             ),
-            above(
+            claims.above(
                 ALIKE,
-                quantile(rows["similarity"] / rows["held_out_similarity"]),
+                stats.quantile(rows["similarity"] / rows["held_out_similarity"]),
                 self.thresholds.similarity,
                 statistic="median cosine to the nearest training digit, over that of held-out ones",
                 tested=tested,
@@ -128,8 +129,6 @@ class Generators(Experiment):
         ]
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        from harness import figures
-
         figure, axes = figures.canvas(1, 3, width=11, height=3.7)
         for ax in axes[0, :2]:
             ax.axis("off")
@@ -140,7 +139,7 @@ class Generators(Experiment):
             ax.set_title(name)
             drawn = int(group["samples"].sum())
             columns = [*(f"class_{c}" for c in CLASSES), "unlike"]
-            shares = [proportion(np.arange(drawn) < group[name].sum()) for name in columns]
+            shares = [stats.proportion(np.arange(drawn) < group[name].sum()) for name in columns]
             at = [place + 0.2 * (index - 0.5) for place in range(len(columns))]
             label = f"{name}, {drawn} samples"
             figures.estimates(axes[0, 2], at, shares, label=label, index=index, line=False)

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from harness.claims import Claim, Finding, above, within
+from harness import claims, figures, selection, stats
+from harness.claims import Claim, Finding
 from harness.ensemble import Ensemble
 from harness.experiment import Experiment, Row, Settings
 from harness.problem import BRANCHES
-from harness.selection import at_baseline, spread
-from harness.stats import power_law, proportion, quantile, simultaneous
 from harness.theory import rho
 
 if TYPE_CHECKING:
@@ -102,49 +101,56 @@ class Hyperbolas(Experiment):
     def judge(self, table: pd.DataFrame) -> list[Finding]:
         limits = self.thresholds
         table = self._measured(table)
-        base = at_baseline(self, table, ("n", "p", "d", "s", "ell"))
+        base = selection.at_baseline(self, table, ("n", "p", "d", "s", "ell"))
         base = base[base["branch"] != "++"]
         wide = base[base["ell"] == base["ell"].max()]
         cells = [group for _, group in wide.groupby(["d", "s", "branch"])]
-        tested = f"{spread(wide, ('d', 's', 'n', 'ell'))}, three branches, {_networks(wide)}"
+        tested = (
+            f"{selection.spread(wide, ('d', 's', 'n', 'ell'))}, three branches, {_networks(wide)}"
+        )
         deep = [group for _, group in _deep(wide).groupby(["d", "s"])]
         widening = [
             group
             for _, group in base[base["d"] == base["s"]].groupby(["d", "branch"])
             if (group["radius_predicted"] > 0).all()
         ]
-        each = simultaneous(len(cells))
+        each = stats.simultaneous(len(cells))
         return [
-            within(
+            claims.within(
                 RADIUS,
-                [quantile(group["radius_error"], level=each) for group in cells],
+                [stats.quantile(group["radius_error"], level=each) for group in cells],
                 *(-limits.radius_error, limits.radius_error),
                 statistic="median of radius - predicted, at the worst depths and branch",
                 tested=tested,
             ),
-            within(
+            claims.within(
                 LOSS,
-                [quantile(group["loss_error"], level=each) for group in cells],
+                [stats.quantile(group["loss_error"], level=each) for group in cells],
                 *(-limits.loss_error, limits.loss_error),
                 statistic="median of loss ratio - predicted, at the worst depths and branch",
                 tested=tested,
             ),
-            within(
+            claims.within(
                 RATE,
                 [
-                    power_law(g["ell"], g["radius_error"].abs(), level=simultaneous(len(widening)))
+                    stats.power_law(
+                        g["ell"], g["radius_error"].abs(), level=stats.simultaneous(len(widening))
+                    )
                     for g in widening
                 ],
                 *(-0.5 - limits.exponent_error, -0.5 + limits.exponent_error),
                 statistic="exponent in ell of the median |radius - predicted|, at the worst depth",
-                tested=f"{spread(base[base['d'] == base['s']], ('d', 'n', 'ell'))}, d = s",
+                tested=f"{selection.spread(base[base['d'] == base['s']], ('d', 'n', 'ell'))}, d = s",
             ),
-            above(
+            claims.above(
                 ORDER,
-                [proportion(_ordered(group), level=simultaneous(len(deep))) for group in deep],
+                [
+                    stats.proportion(_ordered(group), level=stats.simultaneous(len(deep)))
+                    for group in deep
+                ],
                 limits.order_rate,
                 statistic="share of networks with the right order, at the worst pair of depths",
-                tested=f"{spread(_deep(wide), ('d', 's', 'n', 'ell'))}, all three points",
+                tested=f"{selection.spread(_deep(wide), ('d', 's', 'n', 'ell'))}, all three points",
             ),
         ]
 
@@ -155,13 +161,11 @@ class Hyperbolas(Experiment):
             entry = {"d": d, "s": s, "ell": ell, "rho_d": round(rho(d), 5)}
             for branch, part in group[group["branch"] != "++"].groupby("branch"):
                 entry[f"radius {branch}"] = str(round(part["radius"].median(), 4))
-            entry["order fails"] = str(proportion(~_ordered(group)))
+            entry["order fails"] = str(stats.proportion(~_ordered(group)))
             rows.append(entry)
         return type(table)(rows)
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        from harness import figures
-
         table = self._measured(table)
         equal = table[(table["d"] == table["s"]) & (table["branch"] != "++")]
         figure, axes = figures.canvas(1, 3, width=9.5, height=3.2)
@@ -171,7 +175,7 @@ class Hyperbolas(Experiment):
         left, middle, right = axes[0]
 
         one, both = (widest[widest["branch"] == branch] for branch in ("-+", "--"))
-        dots = partial(figures.curve, x="d", statistic=quantile, line=False, band=True)
+        dots = partial(figures.curve, x="d", statistic=stats.quantile, line=False, band=True)
 
         left.plot(depth, rhos, color="black", label=r"$\rho_d$")
         dots(left, one, y="radius", label="measured, (-h0, m0)")
@@ -186,7 +190,7 @@ class Hyperbolas(Experiment):
         wrong = (~_ordered(_deep(equal))).rename("wrong").reset_index()
         for index, (ell, group) in enumerate(wrong.groupby("ell")):
             style: Any = {"label": f"ell = {ell}", "index": index, "shift": 1 + 0.01 * index}
-            figures.curve(right, group, "d", "wrong", proportion, **style)
+            figures.curve(right, group, "d", "wrong", stats.proportion, **style)
         right.set(ylabel="share of networks with the wrong order", ylim=(-0.01, None))
         for ax in axes[0]:
             ax.set(xlabel="depth d = s", xticks=depth)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from harness.claims import Claim, Finding, above, within
+from harness import claims, figures, selection, stats
+from harness.claims import Claim, Finding
 from harness.conditions import joint_wdc_bracket
 from harness.conditions.search import (
     joint_wdc_row_aligned,
@@ -19,8 +20,6 @@ from harness.ensemble import Size
 from harness.experiment import Experiment, Row, Settings
 from harness.matrices import check_digest, load_matrix, matrix_digest
 from harness.network import LastLayer, gaussian_network
-from harness.selection import spread
-from harness.stats import Estimate, bootstrap, quantile
 from harness.theory import truncation_alpha
 
 if TYPE_CHECKING:
@@ -148,22 +147,22 @@ class JointWdc(Experiment):
         limits = self.thresholds
         square = self._square(table)
         largest = square[square["n"].isin(sorted(square["n"].unique())[-2:])]
-        tested = f"{spread(square, ('n', 'ell'))}, n = p, {len(square)} pairs of matrices"
+        tested = f"{selection.spread(square, ('n', 'ell'))}, n = p, {len(square)} pairs of matrices"
         return [
             *(
-                within(
+                claims.within(
                     claim,
                     self._exponent(rows, "search", "n p"),
                     *(1 - limits.exponent_error, 1 + limits.exponent_error),
                     statistic="exponent in n p of the ell at which search finds "
                     f"{limits.epsilon:g}",
-                    tested=f"{spread(rows, ('n', 'ell'))}, n = p, {len(rows)} pairs of matrices",
+                    tested=f"{selection.spread(rows, ('n', 'ell'))}, n = p, {len(rows)} pairs of matrices",
                 )
                 for claim, rows in ((QUADRATIC, square), (LOCAL, largest))
             ),
-            above(
+            claims.above(
                 SAMPLED,
-                quantile(square["sampled"] / square["search"]),
+                stats.quantile(square["sampled"] / square["search"]),
                 limits.sampled_share,
                 statistic=f"median of random ({self.samples} points) / search",
                 tested=tested,
@@ -188,15 +187,13 @@ class JointWdc(Experiment):
         return type(table)(rows)
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        from harness import figures
-
         figure, axes = figures.canvas(1, 3, width=9.5, height=3.3)
         against_ell, against_n, share = axes[0]
         square = self._square(table)
         largest = square[square["n"] == square["n"].max()]
         for index, (name, words) in enumerate(ADVERSARIES.items()):
             style: Any = {"label": words, "index": index}
-            figures.curve(against_ell, largest, "ell", name, quantile, **style)
+            figures.curve(against_ell, largest, "ell", name, stats.quantile, **style)
             needed = self._needed(square, name)
             look: Any = {"color": figures.COLOURS[index], "marker": figures.MARKERS[index]}
             against_n.plot([n for n, _ in needed], list(needed.values()), label=words, **look)
@@ -223,7 +220,7 @@ class JointWdc(Experiment):
             against_n.plot(ns, law, line, color="0.5", zorder=0, label=f"slope {slope}")
         against_n.set(title=f"(b) for epsilon = {self.thresholds.epsilon:g}", ylabel="ell needed")
         rows = square.assign(share=square["sampled"] / square["search"])
-        figures.curve(share, rows, "n", "share", quantile, band=True)
+        figures.curve(share, rows, "n", "share", stats.quantile, band=True)
         share.set(title="(c) what random vectors find", ylabel="random / search", ylim=(0, 1.05))
         for ax, column in ((against_ell, "ell"), (against_n, "n"), (share, "n")):
             if ax is not share:
@@ -255,7 +252,7 @@ class JointWdc(Experiment):
                     needed[int(n), int(p)] = float(np.exp(log_needed))
         return needed
 
-    def _exponent(self, table: pd.DataFrame, name: str, predictor: str) -> Estimate:
+    def _exponent(self, table: pd.DataFrame, name: str, predictor: str) -> stats.Estimate:
         """Exponent of the ell needed in a predictor; bootstrap over the matrices of each cell."""
 
         def statistic(rows: pd.DataFrame) -> float:
@@ -265,4 +262,4 @@ class JointWdc(Experiment):
             at = np.log([PREDICTORS[predictor](n, p) for n, p in needed])
             return float(np.polyfit(at, np.log(list(needed.values())), 1)[0])
 
-        return bootstrap(table, ["n", "p", "ell"], statistic)
+        return stats.bootstrap(table, ["n", "p", "ell"], statistic)

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 from annotated_types import Ge, Gt
 
-from harness.claims import Claim, Finding, within
+from harness import claims, figures, selection, stats
+from harness.claims import Claim, Finding
 from harness.descent import alternating_descent, step_size
 from harness.ensemble import Ensemble, unit_vectors
 from harness.experiment import Experiment, Row, Settings
 from harness.problem import Demodulation
-from harness.selection import at_baseline, spread
-from harness.stats import power_law, proportion, quantile, simultaneous
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,36 +99,39 @@ class Noise(Experiment):
 
     def judge(self, table: pd.DataFrame) -> list[Finding]:
         limits = self.thresholds
-        table = at_baseline(self, table, ("noise", "ell")).dropna(subset="error")
+        table = selection.at_baseline(self, table, ("noise", "ell")).dropna(subset="error")
         longest = table[table["ell"] == table["ell"].max()]
         small = longest[(longest["noise"] > 0) & (longest["noise"] <= limits.small)]
         own = table[table["noise"] == self.noise]
         cells = [cell for _, cell in small.groupby("noise")]
-        level = simultaneous(len(cells))
+        level = stats.simultaneous(len(cells))
         return [
-            within(
+            claims.within(
                 LINEAR,
-                power_law(small["noise"], small["error"]),
+                stats.power_law(small["noise"], small["error"]),
                 1 - limits.linear,
                 1 + limits.linear,
                 statistic="exponent of the median error in the noise, at the largest ell",
-                tested=f"{len(small)} trials; {spread(small, ('n', 'ell', 'noise', 'd'))}",
+                tested=f"{len(small)} trials; {selection.spread(small, ('n', 'ell', 'noise', 'd'))}",
             ),
-            within(
+            claims.within(
                 RATE,
-                power_law(own["ell"], own["error"]),
+                stats.power_law(own["ell"], own["error"]),
                 -0.5 - limits.rate,
                 -0.5 + limits.rate,
                 statistic="exponent of the median error in ell",
-                tested=f"{len(own)} trials; {spread(own, ('n', 'ell', 'noise', 'd'))}",
+                tested=f"{len(own)} trials; {selection.spread(own, ('n', 'ell', 'noise', 'd'))}",
             ),
-            within(
+            claims.within(
                 EFFICIENT,
-                [quantile(cell["error"] / cell["least_squares"], level=level) for cell in cells],
+                [
+                    stats.quantile(cell["error"] / cell["least_squares"], level=level)
+                    for cell in cells
+                ],
                 1 - limits.ratio,
                 1 + limits.ratio,
                 statistic="median of error / that of least squares, at the worst noise",
-                tested=f"{len(small)} trials; {spread(small, ('n', 'ell', 'noise', 'd'))}",
+                tested=f"{len(small)} trials; {selection.spread(small, ('n', 'ell', 'noise', 'd'))}",
             ),
         ]
 
@@ -142,17 +144,19 @@ class Noise(Experiment):
                     "noise": noise,
                     "ell": ell,
                     "trials": len(group),
-                    "median error": str(quantile(group["error"])).partition(" (")[0],
+                    "median error": str(stats.quantile(group["error"])).partition(" (")[0],
                     "of least squares": f"{group['least_squares'].median():.3g}",
-                    "within twice that": str(proportion(_good(group))).partition(" (")[0],
+                    "within twice that": str(stats.proportion(_good(group))).partition(" (")[0],
                 }
             )
         return type(table)(rows)
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        from harness import figures
-
-        table = at_baseline(self, table, ("noise", "ell")).dropna(subset="error").assign(good=_good)
+        table = (
+            selection.at_baseline(self, table, ("noise", "ell"))
+            .dropna(subset="error")
+            .assign(good=_good)
+        )
         figure, axes = figures.canvas(1, 3, width=11, height=3.3)
         by_noise, by_ell, share = axes[0]
         noisy = table[table["noise"] > 0]
@@ -164,7 +168,7 @@ class Noise(Experiment):
         figures.headroom(by_ell, 0.2)
         for index, (noise, group) in enumerate(noisy.groupby("noise")):
             style: Any = {"label": f"{noise:g}", "index": index, "shift": 1.02**index}
-            figures.curve(share, group, "ell", "good", proportion, **style)
+            figures.curve(share, group, "ell", "good", stats.proportion, **style)
         for ax in (by_ell, share):
             figures.log_ticks(ax, table["ell"].unique())
             ax.set_xlabel("ell")
@@ -177,11 +181,9 @@ class Noise(Experiment):
         return figure
 
     def _draw(self, ax: Axes, table: pd.DataFrame, x: str, by: str) -> None:
-        from harness import figures
-
         for index, (value, group) in enumerate(table.groupby(by)):
             style: Any = {"label": f"{value:g}", "index": index, "shift": 1.02**index}
-            figures.curve(ax, group, x, "error", quantile, **style)
+            figures.curve(ax, group, x, "error", stats.quantile, **style)
             expected = group.groupby(x)["least_squares"].median()
             colour = figures.COLOURS[index % len(figures.COLOURS)]
             ax.plot(expected.index, expected, "--", color=colour, linewidth=1)

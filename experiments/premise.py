@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from harness.claims import Claim, Finding, below
+from harness import claims, figures, selection, stats
+from harness.claims import Claim, Finding
 from harness.conditions import wdc_bracket
 from harness.ensemble import Size
 from harness.experiment import Experiment, Row, Settings
 from harness.network import LastLayer, gaussian_network
-from harness.selection import spread
-from harness.stats import Estimate, power_law, proportion, quantile, undetermined
 from harness.theory import premise_epsilon, truncation_alpha
 
 if TYPE_CHECKING:
@@ -82,26 +81,26 @@ class Premise(Experiment):
         largest = table[table["ell"] == table["ell"].max()]
         needed = premise_epsilon(2, 2)
         return [
-            below(
+            claims.below(
                 PREMISE,
-                quantile(np.log10(largest["lower"] / needed)),
+                stats.quantile(np.log10(largest["lower"] / needed)),
                 0.0,
                 statistic=f"median of log10(lower end / {needed:.2g}) at the largest ell",
-                tested=f"{spread(largest, ('n', 'ell'))}, {len(largest)} matrices",
+                tested=f"{selection.spread(largest, ('n', 'ell'))}, {len(largest)} matrices",
             ),
-            below(
+            claims.below(
                 PROBABILITY,
                 _exceeding(largest["upper"].to_numpy(), limits.epsilon),
                 limits.failure,
                 statistic=f"share whose constant exceeds {limits.epsilon:g} at the largest ell",
-                tested=f"{spread(largest, ('n', 'ell'))}, {len(largest)} matrices",
+                tested=f"{selection.spread(largest, ('n', 'ell'))}, {len(largest)} matrices",
             ),
         ]
 
     def summary(self, table: pd.DataFrame) -> pd.DataFrame:
         table = self._own(table)
         rate, level = self._fit(table)
-        fit = power_law(table["ell"], table["upper"])
+        fit = stats.power_law(table["ell"], table["upper"])
         return type(table)(
             [
                 {
@@ -116,12 +115,10 @@ class Premise(Experiment):
         )
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        from harness import figures
-
         every, table = table[table["last_layer"] == self.last_layer], self._own(table)
         figure, axes = figures.canvas(1, 2, width=8, height=3.3)
         constant, failure = axes[0]
-        figures.curve(constant, table, "ell", "upper", quantile, label="measured", line=False)
+        figures.curve(constant, table, "ell", "upper", stats.quantile, label="measured", line=False)
         rate, level = self._fit(table)
         deepest = premise_epsilon(*DEPTHS[-1])
         ell = np.geomspace(table["ell"].min(), (0.1 * deepest / level) ** (1 / rate), 50)
@@ -137,7 +134,7 @@ class Premise(Experiment):
         )
         for index, (n, group) in enumerate(every.groupby("n")):
             style: Any = {"label": f"n = {n}", "index": index}
-            figures.curve(failure, group, "ratio", "fails", proportion, **style)
+            figures.curve(failure, group, "ratio", "fails", stats.proportion, **style)
         figures.log_ticks(failure, every["ratio"].unique())
         failure.set(xlabel="ell / n", ylim=(-0.03, 1.03), title="(b) failures")
         figures.legend(failure)
@@ -157,8 +154,8 @@ class Premise(Experiment):
         return float(b), float(np.exp(log_a))
 
 
-def _exceeding(upper: np.ndarray, epsilon: float) -> Estimate:
+def _exceeding(upper: np.ndarray, epsilon: float) -> stats.Estimate:
     """Share of matrices whose constant may exceed epsilon; undetermined without upper ends."""
     if not np.isfinite(upper).all():
-        return undetermined(len(upper), "Clopper-Pearson")
-    return proportion(upper > epsilon)
+        return stats.undetermined(len(upper), "Clopper-Pearson")
+    return stats.proportion(upper > epsilon)

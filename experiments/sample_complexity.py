@@ -139,7 +139,7 @@ class SampleComplexity(Experiment):
         arms = selection.at_baseline(self, table, ("truth", "noise", "ell"))
         noiseless, random = arms[arms["noise"] == 0], arms[arms["truth"] == "random"]
         exponent, words = "exponent of the ell of half the trials in n = p", _tested(square)
-        words += without
+        words, slim = words + without, _tested(factor) + none
         linear, quadratic = 1 + limits.slack, (2 - limits.slack, 2 + limits.slack)
         return [
             claims.below(LINEAR, _exponent(square), linear, statistic=exponent, tested=words),
@@ -147,13 +147,7 @@ class SampleComplexity(Experiment):
             claims.within(
                 QUADRATIC, _exponent(square), *quadratic, statistic=exponent, tested=words
             ),
-            claims.below(
-                FACTOR,
-                _exponent(factor),
-                linear,
-                statistic=exponent,
-                tested=_tested(factor) + none,
-            ),
+            claims.below(FACTOR, _exponent(factor), linear, statistic=exponent, tested=slim),
             claims.within(
                 SPLIT,
                 _ratio(splits, splits["n"] != splits["p"]),
@@ -178,20 +172,15 @@ class SampleComplexity(Experiment):
         ]
 
     def summary(self, table: pd.DataFrame) -> pd.DataFrame:
-        rows, keys = [], ["growth", "truth", "noise", "n", "p"]
-        for values, group in self._with_success(table).groupby(keys):
-            half = _threshold(group)
-            rows.append(
-                dict(zip(keys, values, strict=True))
-                | {
-                    "ell": f"{group['ell'].min()}..{group['ell'].max()}",
-                    "trials": len(group),
-                    "ell of half": f"{half.value:.0f}",
-                    "interval": f"[{half.low:.0f}, {half.high:.0f}]",
-                    "median steps": group.loc[group["success"], "steps"].median(),
-                }
-            )
-        return type(table)(rows)
+        values: dict[str, Any] = {
+            "ell": lambda g: f"{g['ell'].min()}..{g['ell'].max()}",
+            "trials": len,
+            "ell of half": lambda g: f"{_threshold(g).value:.0f}",
+            "interval": lambda g: "[{0.low:.0f}, {0.high:.0f}]".format(_threshold(g)),
+            "median steps": lambda g: g.loc[g["success"], "steps"].median(),
+        }
+        keys = ("growth", "truth", "noise", "n", "p")
+        return selection.summarise(self._with_success(table), keys, values)
 
     def figure(self, table: pd.DataFrame) -> Figure:
         table = self._with_success(table)

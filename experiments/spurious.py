@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 from annotated_types import Gt, Lt
 
-from harness.claims import Claim, Finding, above, below
+from harness import claims, figures, selection, stats
+from harness.claims import Claim, Finding
 from harness.descent import Stopping, alternating_descent, step_size
 from harness.ensemble import Ensemble, Size
 from harness.experiment import Experiment, Row, Settings
 from harness.landscape import hunt
 from harness.problem import BRANCHES, Branch
-from harness.selection import at_baseline, spread, unsaturated
-from harness.stats import mean, power_law, proportion, quantile, simultaneous
 from harness.status import Status
 
 if TYPE_CHECKING:
@@ -111,38 +110,43 @@ class Spurious(Experiment):
 
     def judge(self, table: pd.DataFrame) -> list[Finding]:
         limits = self.thresholds
-        table = at_baseline(self, table, ("n", "p", "ell"))
+        table = selection.at_baseline(self, table, ("n", "p", "ell"))
         table = table[table["status"] == "ok"]
         widest = table[table["ell"] == table.groupby("n")["ell"].transform("max")]
         cells = [group for _, group in widest.groupby("n")]
-        level = simultaneous(len(cells))
-        largest = spread(widest, ("n", "d", "ell"))
+        level = stats.simultaneous(len(cells))
+        largest = selection.spread(widest, ("n", "d", "ell"))
         with_some = table[table["spurious"] > 0]
         enough = with_some.groupby(["n", "ell"])["epsilon"].transform("size") >= FEWEST
-        fitted, left_out = unsaturated(with_some[enough], "epsilon", "n", "ell")
+        fitted, left_out = selection.unsaturated(with_some[enough], "epsilon", "n", "ell")
         sizes = [group for _, group in fitted.groupby("n")]
         return [
-            above(
+            claims.above(
                 EXIST,
-                [proportion(group["spurious"].to_numpy() > 0, level=level) for group in cells],
+                [
+                    stats.proportion(group["spurious"].to_numpy() > 0, level=level)
+                    for group in cells
+                ],
                 limits.exist_rate,
                 statistic="share of networks in which the hunt finds one, at the worst n",
                 tested=largest,
             ),
-            below(
+            claims.below(
                 DISTANCE,
                 [
-                    power_law(group["ell"], group["epsilon"], level=simultaneous(len(sizes)))
+                    stats.power_law(
+                        group["ell"], group["epsilon"], level=stats.simultaneous(len(sizes))
+                    )
                     for group in sizes
                 ],
                 limits.power,
                 statistic="exponent in ell of the median worst epsilon, at the worst n",
-                tested=f"{spread(fitted, ('n', 'd', 'ell'))}; {len(with_some)} of {len(table)} "
+                tested=f"{selection.spread(fitted, ('n', 'd', 'ell'))}; {len(with_some)} of {len(table)} "
                 f"networks have one{left_out}",
             ),
-            above(
+            claims.above(
                 ESCAPE,
-                [proportion(_escapes(group), level=level) for group in cells],
+                [stats.proportion(_escapes(group), level=level) for group in cells],
                 limits.escape_rate,
                 statistic="share of networks in which it does, from every minimum, at the worst n",
                 tested=f"{largest}, kappa = {self.kappa:g}, {self.max_steps} steps",
@@ -171,8 +175,6 @@ class Spurious(Experiment):
         return type(table)(rows)
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        from harness import figures
-
         table = table[table["status"] == "ok"]
         table = table.assign(some=table["spurious"] > 0, escaped=_escapes(table))
         figure, axes = figures.canvas(2, 2, width=8.5, height=3.2)
@@ -181,10 +183,10 @@ class Spurious(Experiment):
         for index, (n, group) in enumerate(base.groupby("n")):
             shift = 1.04 ** (index - 1)
             style: Any = {"label": f"n = p = {n}", "index": index, "shift": shift}
-            figures.curve(share, group, "ell", "some", proportion, **style)
-            figures.curve(escape, group, "ell", "escaped", proportion, **style)
+            figures.curve(share, group, "ell", "some", stats.proportion, **style)
+            figures.curve(escape, group, "ell", "escaped", stats.proportion, **style)
             some = group[group["some"]]
-            figures.curve(distance, some, "ell", "epsilon", quantile, band=True, **style)
+            figures.curve(distance, some, "ell", "epsilon", stats.quantile, band=True, **style)
         ends = np.array([base["ell"].min(), base["ell"].max()], dtype=float)
         slope = (ends / ends[0]) ** (-1 / (8 * self.network.d))
         distance.plot(ends, slope, color="black", label=f"slope -1/{8 * self.network.d}")
@@ -193,7 +195,7 @@ class Spurious(Experiment):
             name = "".join("+" if sign > 0 else "-" for sign in branch)
             style = {"label": name, "index": index, "shift": 1.04 ** (index - 1.5)}
             figures.curve(
-                count, own.astype({near(branch): float}), "ell", near(branch), mean, **style
+                count, own.astype({near(branch): float}), "ell", near(branch), stats.mean, **style
             )
         share.set(ylabel="share of networks", title="(a) networks with a spurious minimum")
         distance.set(ylabel="worst epsilon of a network", title="(b) distance to the hyperbolas")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 from annotated_types import Gt
 
-from harness.claims import Claim, Finding, above
+from harness import claims, figures, selection, stats
+from harness.claims import Claim, Finding
 from harness.conditions import wdc_bracket
 from harness.descent import Stopping, alternating_descent, step_size
 from harness.ensemble import Ensemble, Size
@@ -17,8 +18,6 @@ from harness.landscape import stationary_points, torus_index, torus_profile
 from harness.landscape.arcs import direction, linear_arcs
 from harness.landscape.census import MAXIMA, MINIMA, SADDLES
 from harness.problem import BRANCHES, Demodulation
-from harness.selection import at_baseline, spread, unsaturated
-from harness.stats import Estimate, power_law, proportion, quantile, simultaneous
 from harness.status import Status
 
 if TYPE_CHECKING:
@@ -137,45 +136,50 @@ class StationaryPoints(Experiment):
 
     def judge(self, table: pd.DataFrame) -> list[Finding]:
         limits = self.thresholds
-        networks = _networks(at_baseline(self, table, ("d", "s", "ell")))
+        networks = _networks(selection.at_baseline(self, table, ("d", "s", "ell")))
         wide = networks[networks["ell"] == networks.groupby("d")["ell"].transform("max")]
         cells = [group for _, group in wide.groupby("d")]
-        level = simultaneous(len(cells))
-        spurious, left_out = unsaturated(networks[networks["spurious"] > 0], "epsilon", "d", "ell")
+        level = stats.simultaneous(len(cells))
+        spurious, left_out = selection.unsaturated(
+            networks[networks["spurious"] > 0], "epsilon", "d", "ell"
+        )
         depths = [group for _, group in spurious.groupby("d")]
         clean = networks[~networks["plateau"] & (networks["degenerate"] == 0)]
-        largest = spread(wide, ("d", "ell"))
+        largest = selection.spread(wide, ("d", "ell"))
         return [
-            above(
+            claims.above(
                 DISTANCE,
-                [_exponent(group, simultaneous(len(depths))) for group in depths],
+                [_exponent(group, stats.simultaneous(len(depths))) for group in depths],
                 limits.power,
                 statistic="exponent in the median WDC constant of the median worst epsilon",
-                tested=f"{spread(spurious, ('d', 'ell'))}, networks with spurious minima{left_out}",
+                tested=f"{selection.spread(spurious, ('d', 'ell'))}, networks with spurious minima{left_out}",
             ),
-            above(
+            claims.above(
                 EXIST,
-                [proportion(group["spurious"].to_numpy() > 0, level=level) for group in cells],
+                [
+                    stats.proportion(group["spurious"].to_numpy() > 0, level=level)
+                    for group in cells
+                ],
                 limits.exist_rate,
                 statistic="share of networks with a spurious minimum, at the worst depth",
                 tested=largest,
             ),
-            above(
+            claims.above(
                 ESCAPE,
                 [
-                    proportion(group["recovers"].to_numpy(dtype=bool), level=level)
+                    stats.proportion(group["recovers"].to_numpy(dtype=bool), level=level)
                     for group in cells
                 ],
                 limits.escape_rate,
                 statistic="share of networks in which it does, from every minimum, at the worst d",
                 tested=f"{largest}, kappa = {self.kappa:g}, {self.max_steps} steps",
             ),
-            above(
+            claims.above(
                 COMPLETE,
-                proportion(clean["torus_index"].to_numpy() == 0),
+                stats.proportion(clean["torus_index"].to_numpy() == 0),
                 limits.complete_rate,
                 statistic="share of networks",
-                tested=f"{spread(clean, ('d', 'ell'))}, {len(clean)} of {len(networks)} networks",
+                tested=f"{selection.spread(clean, ('d', 'ell'))}, {len(clean)} of {len(networks)} networks",
             ),
         ]
 
@@ -194,8 +198,6 @@ class StationaryPoints(Experiment):
         return type(table)(rows)
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        from harness import figures
-
         table = table[table["status"] == "ok"]
         networks = _networks(table)
         figure, axes = figures.canvas(2, 2, width=8.5, height=3.2)
@@ -204,7 +206,9 @@ class StationaryPoints(Experiment):
         for index, name in enumerate(NAMES.values()):
             style: Any = {"label": name, "index": index, "shift": 1.08 ** (index - 1.5)}
             at = every[every["branch"] == name]
-            figures.curve(near, at, "ell", "epsilon", quantile, band=True, line=False, **style)
+            figures.curve(
+                near, at, "ell", "epsilon", stats.quantile, band=True, line=False, **style
+            )
         for index, (d, group) in enumerate(networks.groupby("d")):
             style = {"label": f"d = s = {d}", "index": index}
             found = group[group["spurious"] > 0]
@@ -214,7 +218,7 @@ class StationaryPoints(Experiment):
             x = np.array([0.7, 1.4]) * found["wdc"].median()
             y = found["epsilon"].median() * np.array([0.7, 1.4]) ** 0.25
             power.plot(x, y, color="black", label="slope 1/4" if index == 0 else None)
-            figures.curve(escape, group, "ell", "recovers", proportion, **style)
+            figures.curve(escape, group, "ell", "recovers", stats.proportion, **style)
         self._draw_kinds(count, networks)
         near.set(
             ylabel="epsilon to the nearest hyperbola",
@@ -242,8 +246,6 @@ class StationaryPoints(Experiment):
         return figure
 
     def _draw_kinds(self, ax: Axes, networks: pd.DataFrame) -> None:
-        from harness import figures
-
         base = networks[networks["d"] == self.network.d]
         kinds = {
             "spurious": "spurious minima",
@@ -252,7 +254,7 @@ class StationaryPoints(Experiment):
         }
         for index, (kind, words) in enumerate(kinds.items()):
             style: Any = {"label": words, "index": index, "shift": 1 + 0.03 * index}
-            figures.curve(ax, base.astype({kind: float}), "ell", kind, quantile, **style)
+            figures.curve(ax, base.astype({kind: float}), "ell", kind, stats.quantile, **style)
         ax.set(ylabel="points of a network", title=f"(c) by kind, d = s = {self.network.d}")
 
 
@@ -289,7 +291,7 @@ def _networks(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _exponent(networks: pd.DataFrame, level: float) -> Estimate:
+def _exponent(networks: pd.DataFrame, level: float) -> stats.Estimate:
     """Of the median worst epsilon in the median WDC constant, over the values of ell."""
     constant = networks.groupby("ell")["wdc"].transform("median")
-    return power_law(constant, networks["epsilon"], level=level)
+    return stats.power_law(constant, networks["epsilon"], level=level)

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 from annotated_types import Ge
 
-from harness.claims import Claim, Finding, above, below
+from harness import claims, figures, selection, stats
+from harness.claims import Claim, Finding
 from harness.experiment import Experiment, Row, Settings
-from harness.selection import spread
-from harness.stats import power_law, quantile, simultaneous
 from harness.storage.cell import Cell
 from harness.storage.store import Store
 
@@ -135,9 +134,9 @@ class Storage(Experiment):
         ]
 
     def judge(self, table: pd.DataFrame) -> list[Finding]:
-        tested = spread(table, ("cells", "rows"))
+        tested = selection.spread(table, ("cells", "rows"))
         largest = table[table["cells"] == table["cells"].max()]
-        level = simultaneous(2)
+        level = stats.simultaneous(2)
         times, memory = (
             largest.pivot(index="trial", columns="method", values=name)
             for name in ("time", "memory")
@@ -145,26 +144,26 @@ class Storage(Experiment):
         ours = [table[table["method"] == name] for name in ("plan", "collect")]
         size = largest.groupby("trial")["table_memory"].first()
         return [
-            below(
+            claims.below(
                 LINEAR,
-                [power_law(rows["cells"], rows["time"], level=level) for rows in ours],
+                [stats.power_law(rows["cells"], rows["time"], level=level) for rows in ours],
                 self.thresholds.linear,
                 statistic="exponent of time in cells (worse of planning and collecting)",
                 tested=tested,
             ),
-            above(
+            claims.above(
                 PRICE,
-                quantile(times["loop"] / times["collect"]),
+                stats.quantile(times["loop"] / times["collect"]),
                 self.thresholds.price,
                 statistic="median of its speed / the plain loop's",
-                tested=spread(largest, ("cells", "rows")),
+                tested=selection.spread(largest, ("cells", "rows")),
             ),
-            below(
+            claims.below(
                 SPACE,
-                quantile(memory["collect"] / size),
+                stats.quantile(memory["collect"] / size),
                 self.thresholds.space,
                 statistic="median of its largest memory / the table's",
-                tested=spread(largest, ("cells", "rows")),
+                tested=selection.spread(largest, ("cells", "rows")),
             ),
         ]
 
@@ -184,8 +183,6 @@ class Storage(Experiment):
         return type(table)(rows)
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        from harness import figures
-
         figure, axes = figures.canvas(1, 2)
         megabytes = table.assign(memory=table["memory"] / 1e6)
         for ax, (y, label) in zip(
@@ -193,7 +190,7 @@ class Storage(Experiment):
         ):
             for index, (method, words) in enumerate(WORDS.items()):
                 rows = megabytes[megabytes["method"] == method]
-                figures.curve(ax, rows, "cells", y, quantile, label=words, index=index)
+                figures.curve(ax, rows, "cells", y, stats.quantile, label=words, index=index)
             ax.set(xscale="log", yscale="log", xlabel="cells", ylabel=label)
         figures.headroom(axes[0, 0], 0.45)
         figures.legend(axes[0, 0], loc="upper left")

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 from annotated_types import Ge
 
-from harness.claims import Claim, Finding, above, below
+from harness import claims, figures, selection, stats
+from harness.claims import Claim, Finding
 from harness.ensemble import Ensemble
 from harness.experiment import Experiment, Row, Settings
 from harness.landscape import expected_profile, section, stationary_points, torus_profile
 from harness.landscape.arcs import plane_through
 from harness.problem import Demodulation
-from harness.selection import at_baseline, spread
-from harness.stats import power_law, quantile, simultaneous
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,27 +104,32 @@ class Torus(Experiment):
 
     def judge(self, table: pd.DataFrame) -> list[Finding]:
         limits = self.thresholds
-        base = at_baseline(self, table[table["status"] == "ok"], ("d", "s", "ell"))
+        base = selection.at_baseline(self, table[table["status"] == "ok"], ("d", "s", "ell"))
         wide = base[base["ell"] == base["ell"].max()]
         cells = [group for _, group in wide.groupby("d")]
         depths = [group for _, group in base.groupby("d")]
         return [
-            above(
+            claims.above(
                 SHAPE,
-                [quantile(group["correlation"], level=simultaneous(len(cells))) for group in cells],
+                [
+                    stats.quantile(group["correlation"], level=stats.simultaneous(len(cells)))
+                    for group in cells
+                ],
                 limits.correlation,
                 statistic="median correlation of the two profiles, at the worst depth",
-                tested=f"{spread(wide, ('n', 'p', 'd', 'ell'))}, {self.points}^2 directions",
+                tested=f"{selection.spread(wide, ('n', 'p', 'd', 'ell'))}, {self.points}^2 directions",
             ),
-            below(
+            claims.below(
                 RATE,
                 [
-                    power_law(g["narrowest"], g["deviation"], level=simultaneous(len(depths)))
+                    stats.power_law(
+                        g["narrowest"], g["deviation"], level=stats.simultaneous(len(depths))
+                    )
                     for g in depths
                 ],
                 limits.exponent,
                 statistic="exponent of the median deviation in the narrowest layer's width",
-                tested=f"{spread(base, ('n', 'd', 'narrowest'))}, at the worst depth",
+                tested=f"{selection.spread(base, ('n', 'd', 'narrowest'))}, at the worst depth",
             ),
         ]
 
@@ -140,15 +144,13 @@ class Torus(Experiment):
                     "networks": len(group),
                     "median deviation (rms)": round(group["deviation"].median(), 4),
                     "median of the worst": round(group["worst"].median(), 3),
-                    "median correlation": str(quantile(group["correlation"])),
+                    "median correlation": str(stats.quantile(group["correlation"])),
                 }
             )
         return type(table)(rows)
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        from harness import figures
-
-        table = at_baseline(self, table[table["status"] == "ok"], ("d", "s", "ell"))
+        table = selection.at_baseline(self, table[table["status"] == "ok"], ("d", "s", "ell"))
         depths, ells = sorted(table["d"].unique()), sorted(table["ell"].unique())
         rows, columns = max(len(depths), 1), len(ells) + 1
         figure, axes = figures.canvas(rows, columns, width=2.9 * columns + 0.6, height=3.0)
@@ -192,8 +194,6 @@ class Torus(Experiment):
 
 
 def _colours(ax: Axes, grid: np.ndarray, loss_ratio: np.ndarray) -> Any:
-    from harness import figures
-
     norm = figures.by_level(LEVELS)
     return ax.pcolormesh(
         *(grid, grid, loss_ratio.T),

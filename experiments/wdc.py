@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from harness.claims import Claim, Finding, above, below, within
+from harness import claims, figures, selection, stats
+from harness.claims import Claim, Finding
 from harness.conditions import wdc_bracket
 from harness.conditions.search import wdc_sampled, wdc_search
 from harness.experiment import Experiment, Row, Settings
 from harness.matrices import Matrix, Size
-from harness.selection import at_baseline, spread
-from harness.stats import power_law, quantile, simultaneous
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,39 +109,43 @@ class Wdc(Experiment):
         many = self._gaussian(table)
         many = many[many["n"] >= 5]
         return [
-            within(
+            claims.within(
                 RATE,
-                power_law(gaussian["ell"], gaussian["upper"]),
+                stats.power_law(gaussian["ell"], gaussian["upper"]),
                 *(-0.5 - limits.exponent_error, -0.5 + limits.exponent_error),
                 statistic="exponent in ell of the median certified upper end, n = 2",
-                tested=f"{spread(gaussian, ('n', 'ell', 'law'))}, {len(gaussian)} matrices",
+                tested=f"{selection.spread(gaussian, ('n', 'ell', 'law'))}, {len(gaussian)} matrices",
             ),
-            within(
+            claims.within(
                 SHAPE,
                 [
-                    power_law(group["n"], group["lower"], level=simultaneous(len(shapes)))
+                    stats.power_law(
+                        group["n"], group["lower"], level=stats.simultaneous(len(shapes))
+                    )
                     for group in shapes
                 ],
                 *(-limits.shape_error, limits.shape_error),
                 statistic="exponent in n of the median lower end at fixed ell/n, worst ratio",
-                tested=f"{spread(self._shapes(table), ('n', 'rows_per_column'))}, by search",
+                tested=f"{selection.spread(self._shapes(table), ('n', 'rows_per_column'))}, by search",
             ),
-            below(
+            claims.below(
                 LAWS,
                 [
-                    power_law(group["ell"], group["upper"], level=simultaneous(len(laws)))
+                    stats.power_law(
+                        group["ell"], group["upper"], level=stats.simultaneous(len(laws))
+                    )
                     for group in laws
                 ],
                 limits.falls,
                 statistic="exponent in ell of the median certified upper end, n = 2, worst law",
-                tested=f"{spread(contrast, ('n', 'ell'))}, laws sparse and heavy",
+                tested=f"{selection.spread(contrast, ('n', 'ell'))}, laws sparse and heavy",
             ),
-            above(
+            claims.above(
                 SAMPLED,
-                quantile(many["sampled"] / many["lower"]),
+                stats.quantile(many["sampled"] / many["lower"]),
                 limits.sampled_share,
                 statistic=f"median of sampled ({self.samples} pairs) / best lower end, n >= 5",
-                tested=f"{spread(many, ('n', 'ell'))}, {len(many)} matrices",
+                tested=f"{selection.spread(many, ('n', 'ell'))}, {len(many)} matrices",
             ),
         ]
 
@@ -165,22 +168,20 @@ class Wdc(Experiment):
         return type(table)(rows)
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        from harness import figures
-
         figure, axes = figures.canvas(1, 3, width=9.5, height=3.3)
         laws, shapes, sampled = axes[0]
         plane = self._plane(table)
         for index, (law, group) in enumerate(plane.groupby("law")):
             style: Any = {"label": law, "index": index, "band": True, "shift": 1 + 0.04 * index}
-            figures.curve(laws, group, "ell", "upper", quantile, **style)
+            figures.curve(laws, group, "ell", "upper", stats.quantile, **style)
         self._reference(laws, plane)
         laws.set(title="(a) n = 2, certified", ylabel="WDC constant")
         for index, (ratio, group) in enumerate(self._shapes(table).groupby("rows_per_column")):
             style = {"label": f"ell = {ratio:g} n", "index": index, "band": True}
-            figures.curve(shapes, group, "n", "lower", quantile, **style)
+            figures.curve(shapes, group, "n", "lower", stats.quantile, **style)
         shapes.set(title="(b) Gaussian, by search", ylabel="lower end")
         shares = self._gaussian(table).assign(share=lambda t: t["sampled"] / t["lower"])
-        figures.curve(sampled, shares, "n", "share", quantile, band=True)
+        figures.curve(sampled, shares, "n", "share", stats.quantile, band=True)
         sampled.set(title="(c) what sampling finds", ylim=(0, 1.05))
         sampled.set_ylabel(f"largest of {self.samples} samples / best lower end")
         for ax, column, rows in ((laws, "ell", plane), (shapes, "n", table), (sampled, "n", table)):
@@ -195,11 +196,11 @@ class Wdc(Experiment):
 
     def _plane(self, table: pd.DataFrame) -> pd.DataFrame:
         """N = 2, all laws: certified."""
-        base = at_baseline(self, table, ("n", "ell", "law"))
+        base = selection.at_baseline(self, table, ("n", "ell", "law"))
         return base[base["n"] == 2]
 
     def _gaussian(self, table: pd.DataFrame) -> pd.DataFrame:
-        base = at_baseline(self, table, ("n", "ell", "law"))
+        base = selection.at_baseline(self, table, ("n", "ell", "law"))
         return base[base["law"] == "gaussian"]
 
     def _shapes(self, table: pd.DataFrame) -> pd.DataFrame:
