@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -37,7 +38,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "joint": {"joint": True},
     "released": {"joint": True, "sign_check": "once", "balance": False},
 }
-"""What an arm changes of `alternating_descent`; the others change the step or the starts."""
+"""Options of `alternating_descent` by arm; the other arms change the step or the starts."""
 
 WORDS = {
     "paper": "as printed",
@@ -80,9 +81,9 @@ RESTARTS = Claim(
 
 @dataclass(frozen=True)
 class Thresholds(Settings):
-    """epsilon : success is an iterate within it of the true hyperbola.  share : of all trials.
+    """epsilon : success is an iterate within it of the true hyperbola.
 
-    A part matters if leaving it out changes the success rate by more than `share`.
+    share : a part matters if leaving it out changes the success rate by more.
     """
 
     epsilon: Annotated[float, Gt(0)]
@@ -91,12 +92,12 @@ class Thresholds(Settings):
 
 @dataclass(frozen=True)
 class Ablation(Experiment):
-    """One trial: two networks, a truth of random size, random starts; a row a trial.
+    """One trial: two networks, a truth of random size, random starts; one row.
 
-    arm : which variant of Algorithm 1.
+    arm : the variant of Algorithm 1.
     size_range : ||h0|| ||m0|| is log-uniform in [1/size_range, size_range]; a start has the
-        truth's size, as the paper's knows none.
-    starts : of the arm "restarts", of which that with the least loss counts.
+        truth's size (the paper says nothing about sizes).
+    starts : number of starts of the arm "restarts"; the one with the least loss counts.
     """
 
     claims: ClassVar[tuple[Claim, ...]] = (CHECK, ONCE, BALANCE, JOINT, STEP, RESTARTS)
@@ -147,10 +148,9 @@ class Ablation(Experiment):
         share = self.thresholds.share
         table = self._with_success(selection.at_baseline(self, table, ("n", "p", "arm", "ell")))
         table = table[table["n"] == table["p"]]
-        sizes = [group for _, group in table.groupby("n")]
 
         def change(arm: str) -> list[stats.Estimate]:
-            return [_change(group, arm, stats.simultaneous(len(sizes))) for group in sizes]
+            return selection.jointly(partial(_change, arm=arm), table, "n")
 
         def tested(arm: str) -> dict[str, Any]:
             own = table[table["arm"].isin([arm, "paper"])]
@@ -170,23 +170,16 @@ class Ablation(Experiment):
         ]
 
     def summary(self, table: pd.DataFrame) -> pd.DataFrame:
-        rows = []
+        values: dict[str, Any] = {
+            "trials": len,
+            "success": lambda g: f"{g['success'].mean():.3f}",
+            "interval": lambda g: stats.proportion(g["success"]).interval(".3f"),
+            "median steps": lambda g: g.loc[g["success"], "steps"].median(),
+            "diverged": lambda g: int((g["status"] == "diverged").sum()),
+        }
         table = self._with_success(table)
-        for (n, arm, ell), group in table.groupby(["n", "arm", "ell"], sort=False):
-            rate = stats.proportion(group["success"])
-            rows.append(
-                {
-                    "n": n,
-                    "variant": WORDS[arm],
-                    "ell": ell,
-                    "trials": rate.n,
-                    "success": f"{rate.value:.3f}",
-                    "interval": f"[{rate.low:.3f}, {rate.high:.3f}]",
-                    "median steps": group.loc[group["success"], "steps"].median(),
-                    "diverged": int((group["status"] == "diverged").sum()),
-                }
-            )
-        return type(table)(rows)
+        table = table.assign(variant=table["arm"].map(WORDS))
+        return selection.summarise(table, ["n", "variant", "ell"], values, sort=False)
 
     def figure(self, table: pd.DataFrame) -> Figure:
         table = self._with_success(selection.at_baseline(self, table, ("arm", "ell")))
@@ -228,12 +221,12 @@ class Ablation(Experiment):
         return figure
 
     def _with_success(self, table: pd.DataFrame) -> pd.DataFrame:
-        """A dead network has epsilon_true NaN: no success, and a trial all the same."""
+        """With a column `success`; a dead network (epsilon_true NaN) is a trial without success."""
         return table.assign(success=table["epsilon_true"] <= self.thresholds.epsilon)
 
 
 def _change(table: pd.DataFrame, arm: str, level: float = stats.LEVEL) -> stats.Estimate:
-    """Of the success rate over all ell, from the printed algorithm to an arm."""
+    """Change of the success rate over all ell from the printed algorithm to an arm."""
     wide = table.pivot_table(
         index=["ell", "trial"], columns="arm", values="success", aggfunc="first"
     )

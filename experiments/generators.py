@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
@@ -21,9 +20,9 @@ if TYPE_CHECKING:
 
 CLASSES = range(10)
 SIDE = 10
-"""Samples of a side of the sheet that is drawn."""
+"""Samples along a side of the sheet."""
 UNLIKE = 0.05
-"""Share of held-out digits that count as unlike all training digits: fixes how near is near."""
+"""Share of held-out digits that count as unlike all training digits; it defines "near"."""
 
 DIVERSE = Claim(
     "generators.diverse",
@@ -39,9 +38,9 @@ ALIKE = Claim(
 
 @dataclass(frozen=True)
 class Thresholds(Settings):
-    """share : of samples that the rarest class has.
+    """share : least share of the rarest class.
 
-    similarity : median cosine to the nearest training digit, over that of held-out digits.
+    similarity : least median cosine to the nearest training digit, over that of held-out digits.
     """
 
     share: float
@@ -54,7 +53,7 @@ class Generators(Experiment):
 
     kind : "dcgan", or "decoder" for the ReLU networks, whose latent vectors in training had
         another law.
-    weights : a folder of `harness train`; by default the weights that come with the project.
+    weights : a folder made by `harness train`; by default the weights that come with the project.
     """
 
     claims: ClassVar[tuple[Claim, ...]] = (DIVERSE, ALIKE)
@@ -74,23 +73,20 @@ class Generators(Experiment):
     thresholds: Thresholds
     weights: str | None
     sha256: str | None
-    """Of the weights: filled in by `prepared`, so that other ones make new cells."""
+    """Digest of the weights, set by `prepared`: new weights, new cells."""
 
     def prepared(self) -> Generators:
         images.require("mlxtend", "PIL")
-        return replace(self, sha256=methods.check(self.kind, self.folder)[:16])
-
-    @property
-    def folder(self) -> Path:
-        return weights.FOLDER if self.weights is None else Path(self.weights)
+        digest = methods.check(self.kind, weights.folder(self.weights))
+        return replace(self, sha256=digest[:16])
 
     def trial(self, rng: np.random.Generator) -> list[Row]:
-        held_out = nearest(images.test_digits()[0])[1]
+        held_out = quality.nearest_digits(images.test_digits()[0])[1]
         near = np.quantile(held_out, UNLIKE)
         rows: list[Row] = []
         for batch in range(self.batches):
-            drawn = methods.draw_digits(self.kind, rng, self.samples, self.folder)
-            classes, cosines = nearest(images.resize(drawn, images.SIDE))
+            drawn = methods.draw_digits(self.kind, rng, self.samples, weights.folder(self.weights))
+            classes, cosines = quality.nearest_digits(drawn)
             like = cosines >= near
             row: Row = {f"class_{c}": int(np.sum(like & (classes == c))) for c in CLASSES}
             row |= {
@@ -150,11 +146,6 @@ class Generators(Experiment):
         figures.headroom(axes[0, 2], 0.2)
         figures.legend(axes[0, 2], loc="upper left")
         return figure
-
-
-def nearest(x: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Class of, and cosine to, the training digit at the smallest angle: (N, 28, 28) -> (N,)."""
-    return quality.classify(x, *images.training_digits())
 
 
 def sheet(drawn: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -176,7 +176,7 @@ class SampleComplexity(Experiment):
             "ell": lambda g: f"{g['ell'].min()}..{g['ell'].max()}",
             "trials": len,
             "ell of half": lambda g: f"{_threshold(g).value:.0f}",
-            "interval": lambda g: "[{0.low:.0f}, {0.high:.0f}]".format(_threshold(g)),
+            "interval": lambda g: _threshold(g).interval(".0f"),
             "median steps": lambda g: g.loc[g["success"], "steps"].median(),
         }
         keys = ("growth", "truth", "noise", "n", "p")

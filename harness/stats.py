@@ -40,7 +40,11 @@ class Estimate:
     def __str__(self) -> str:
         if np.isnan(self.value):
             return f"undetermined (n = {self.n})"
-        return f"{self.value:.4g} [{self.low:.4g}, {self.high:.4g}] (n = {self.n})"
+        return f"{self.value:.4g} {self.interval()} (n = {self.n})"
+
+    def interval(self, spec: str = ".4g") -> str:
+        """The interval in words, with a format for both ends: "[0.1, 0.25]"."""
+        return f"[{self.low:{spec}}, {self.high:{spec}}]"
 
 
 def undetermined(n: int, method: str) -> Estimate:
