@@ -191,12 +191,12 @@ class Figure1(Experiment):
         figures.legend(ax, loc="lower left")
 
     def _draw_positions(self, ax: Axes, table: pd.DataFrame) -> None:
-        look: Any = {"by": "valley", "order": NAMES.values(), "line": False, "band": True}
+        look: Any = {"statistic": stats.quantile, "line": False, "band": True}
         # Shifted, so that the two valleys at -rho_2 can be told apart.
-        figures.curves(ax, table, "expansivity", "product", stats.quantile, spread=1.06, **look)
-        for index, name in enumerate(NAMES.values()):
-            predicted = table.loc[table["valley"] == name, "predicted"].iloc[0]
-            ax.axhline(predicted, color=figures.COLOURS[index], linestyle="--", linewidth=1)
+        for part, style in figures.styled(table, "valley", spread=1.06, order=NAMES.values()):
+            figures.curve(ax, part, "expansivity", "product", **look, **style)
+            colour = figures.COLOURS[style["index"]]
+            ax.axhline(part["predicted"].iloc[0], color=colour, linestyle="--", linewidth=1)
         figures.log_ticks(ax, table["expansivity"].unique())
         ax.set(
             xlabel="expansivity e",

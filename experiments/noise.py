@@ -145,11 +145,8 @@ class Noise(Experiment):
         return selection.summarise(table, ["n", "noise", "ell"], values)
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        table = (
-            selection.at_baseline(self, table, ("noise", "ell"))
-            .dropna(subset="error")
-            .assign(good=_good)
-        )
+        table = selection.at_baseline(self, table, ("noise", "ell")).dropna(subset="error")
+        table = table.assign(good=_good(table))
         figure, axes = figures.canvas(1, 3, width=11, height=3.3)
         by_noise, by_ell, share = axes[0]
         noisy = table[table["noise"] > 0]
@@ -186,8 +183,9 @@ class Noise(Experiment):
 def least_squares_error(P: Demodulation, e: np.ndarray) -> float:
     """Relative error of h m^T by least squares for noise e (ell,), linearised at the truth.
 
-    With A = diag(b0) Lambda1 and B = diag(a0) Lambda2 it is that of dh m0^T + h0 dm^T for the
-    (dh, dm) of least norm that minimise ||A dh + B dm - e||; the scale is free.
+    The change is dh m0^T + h0 dm^T, where (dh, dm) minimises ||A dh + B dm - e|| with
+    A = diag(b0) Lambda1 and B = diag(a0) Lambda2; of all minimisers (the scale is free) it is the
+    one of least norm.
     """
     a, b = P.G1(P.h0), P.G2(P.m0)
     A, B = b[:, None] * P.G1.Lambda(P.h0), a[:, None] * P.G2.Lambda(P.m0)
