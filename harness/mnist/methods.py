@@ -29,6 +29,16 @@ Method = Literal[
     "decoder_projection",
 ]
 METHODS: tuple[Method, ...] = get_args(Method)
+LABELS: dict[Method, str] = {
+    "homomorphic": "homomorphic filter",
+    "gaussian_fit": "fitted Gaussian",
+    "dcgan_printed": "DCGAN, as printed",
+    "dcgan_released": "DCGAN, as released",
+    "dcgan_projection": "DCGAN, projection",
+    "decoder_engine": "ReLU networks",
+    "decoder_projection": "ReLU n., projection",
+}
+"""The methods in the words of tables and figures."""
 PROJECTIONS = ("dcgan_projection", "decoder_projection")
 """Methods that see the truth: the best that the generators can represent."""
 PROJECTION = 4

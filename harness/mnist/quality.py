@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.mnist.images import SIDE, resize, training_digits
+
 Array = NDArray[np.float64]
 
 
@@ -34,6 +36,36 @@ def ssim(image: Array, truth: Array) -> Array:
             for one, other in zip(image, truth, strict=True)
         ]
     )
+
+
+def scores(x: Array, w: Array, y: Array, x0: Array, w0: Array) -> dict[str, Array]:
+    """PSNR and SSIM of digits x, distortions w and their products y: (N, s, s) -> {name: (N,)}.
+
+    x and w are compared as they are with their truths x0, w0; y with the digit, after rescaling.
+    """
+    y = rescaled(y, x0)
+    return {
+        "x_psnr": psnr(x, x0),
+        "w_psnr": psnr(w, w0),
+        "y_psnr": psnr(y, x0),
+        "x_ssim": ssim(x, x0),
+        "w_ssim": ssim(w, w0),
+        "y_ssim": ssim(y, x0),
+    }
+
+
+def peak_one(image: Array) -> Array:
+    """Images (N, s, s) over their greatest values: without a truth the scale is free."""
+    peak = image.max(axis=(1, 2), keepdims=True, initial=0.0)
+    return image / np.where(peak > 0, peak, 1.0)
+
+
+def nearest_digits(image: Array) -> tuple[NDArray[np.int64], Array]:
+    """Class of the training digit at the smallest angle, and its cosine: (N, s, s) -> (N,), (N,).
+
+    As `classify`, after a change to 28 x 28 pixels.
+    """
+    return classify(resize(image, SIDE), *training_digits())
 
 
 def classify(

@@ -33,6 +33,11 @@ class WeightsError(InputError):
     """Weights that are missing, damaged or of the wrong shape; the message is one line."""
 
 
+def folder(name: str | None) -> Path:
+    """The folder of this name; that of the weights that come with the project if None."""
+    return FOLDER if name is None else Path(name)
+
+
 def pack(tensors: Mapping[str, NDArray[np.float64]], recipe: str = "") -> bytes:
     """A safetensors file of the tensors, in half precision, with the recipe in its metadata."""
     return safetensors.numpy.save(

@@ -1,11 +1,10 @@
-"""What a researcher would write in JAX or PyTorch: the same work, to be timed beside the library.
+"""The same work as a researcher would write it in NumPy, JAX or PyTorch.
 
-Both packages come with the optional extra "peers"; `installed` says which are there.
+JAX and PyTorch come with the optional extra "peers"; `installed` says which are there.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import Any
@@ -19,7 +18,7 @@ Array = NDArray[np.float64]
 Grid = tuple[Array, Array, Array]
 Iterates = tuple[Array, Array]
 Descent = Callable[[int], Iterates]
-"""So many steps of Algorithm 1 from given starts."""
+"""Takes a number of steps; returns the iterates of Algorithm 1 after as many."""
 
 SIGNS = ((1.0, 1.0), (-1.0, 1.0), (1.0, -1.0), (-1.0, -1.0))
 
@@ -163,8 +162,3 @@ def _jax(P: Demodulation) -> tuple[Any, Callable[[Any, Any], Any]]:
         return 0.5 * jax.numpy.sum((network(layers[0], h) * network(layers[1], m) - y0) ** 2)
 
     return jax, loss
-
-
-def pairs(widths: Sequence[int]) -> int:
-    """Weights of a network, the multiplications of one evaluation."""
-    return sum(a * b for a, b in itertools.pairwise(widths))
