@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import numpy as np
 from annotated_types import Ge, Gt, MinLen
 
-from harness import peers
+from experiments import peers
 from harness.claims import Claim, Finding, above
 from harness.conditions.residual import Residual, residual_numpy
 from harness.descent import Engine, Stopping, alternating_descent, step_size

@@ -32,3 +32,5 @@ A branch of the four hyperbolas is a pair of signs: ``(1, 1)`` is the true one, 
 ``-1`` replaces h0 by -rho_d h0, or m0 by -rho_s m0.  Arrays are float64; the last axis is the
 coordinate and leading axes ("...") broadcast.
 """
+
+__version__ = "0.2.0"

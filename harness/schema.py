@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -13,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 from annotated_types import Ge
 from pydantic import StringConstraints, TypeAdapter, ValidationError
 
-import experiments
+from harness import library
 from harness.errors import InputError
 from harness.experiment import (
     ROW_COLUMNS,
@@ -38,12 +37,15 @@ class ConfigError(InputError):
 
 @dataclass(frozen=True)
 class Run(Settings):
-    """What a run is apart from its experiment's own fields.
+    """Settings that every run has, whatever its experiment.
 
-    name : of the folder under results/ that the sweep's table and figure go to.
+    experiment : name of the experiment.
+    name : folder under results/ for the sweep's table and figure.
+    results : the results folder.
+    claims : folder with experiments of the user's own.
     cells_per_job : cells that one job of a sweep measures in turn.
-    plan : whether to say what there is to do, and do nothing.
-    packed : the cells of one job of a sweep, as text.
+    plan : only print what there is to do.
+    packed : the cells of one job of a sweep, encoded as text.
     """
 
     experiment: str
@@ -52,6 +54,7 @@ class Run(Settings):
     seed: Annotated[int, Ge(0)]
     trials: Annotated[int, Ge(1)]
     results: Annotated[str, StringConstraints(min_length=1)]
+    claims: str | None
     cells_per_job: Annotated[int, Ge(1)]
     plan: bool
     packed: str | None
@@ -67,12 +70,12 @@ class Run(Settings):
 
 RUN = TypeAdapter(Run)
 RUN_KEYS = tuple(field.name for field in fields(Run))
-"""Settings of every run, which are no fields of an experiment."""
+"""Settings of a run; an experiment cannot have a field of such a name."""
 
 
 def experiment_names() -> list[str]:
-    """Names of all experiments, the modules of the package `experiments`."""
-    return experiments.names()
+    """Names of all experiments, with those of the claims folder in use."""
+    return library.names()
 
 
 def build(name: str, values: Mapping[str, Any]) -> Experiment:
@@ -83,7 +86,8 @@ def build(name: str, values: Mapping[str, Any]) -> Experiment:
     ConfigError
         For the first unknown experiment or key, wrong type, or value out of range.
     """
-    experiment = validate(_adapter(name), values, f"experiment {name}")
+    adapter = _adapter(name, library.claims_folder())
+    experiment = validate(adapter, values, f"experiment {name}")
     _check_names(name, experiment)
     return experiment
 
@@ -108,7 +112,8 @@ def _check_names(name: str, experiment: Experiment) -> None:
 
 def dump(name: str, experiment: Experiment) -> dict[str, Any]:
     """The plain mapping that `build` makes the experiment from."""
-    return _adapter(name).dump_python(experiment, mode="json")
+    adapter = _adapter(name, library.claims_folder())
+    return adapter.dump_python(experiment, mode="json")
 
 
 def validate(adapter: TypeAdapter[T], values: Mapping[str, Any], owner: str) -> T:
@@ -121,10 +126,17 @@ def validate(adapter: TypeAdapter[T], values: Mapping[str, Any], owner: str) -> 
 
 
 @cache
-def _adapter(name: str) -> TypeAdapter[Experiment]:
+def _adapter(name: str, claims: Path | None) -> TypeAdapter[Experiment]:
+    """Validator of an experiment; `claims` is the folder in use, which says what a name means."""
     if name not in experiment_names():
-        raise ConfigError(f"experiment={name}: must be one of {', '.join(experiment_names())}")
-    return TypeAdapter(experiment_class(importlib.import_module(f"experiments.{name}")))
+        raise ConfigError(unknown_experiment(name))
+    return TypeAdapter(experiment_class(library.module(name)))
+
+
+def unknown_experiment(name: str) -> str:
+    """One line for a name that no experiment has."""
+    hint = f"; {library.HINT}" if library.claims_folder() is None else ""
+    return f"experiment={shown(name)}: must be one of {', '.join(experiment_names())}{hint}"
 
 
 def _one_line(owner: str, error: ValidationError) -> str:
