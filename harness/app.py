@@ -154,12 +154,8 @@ def _check_choice(arguments: Sequence[str]) -> None:
     if not chosen and all("=" in word for word in words) and "--config-name" not in arguments:
         names = ", ".join(schema.experiment_names())
         raise ConfigError(f"experiment: missing; must be one of {names}")
-    folder = library.claims_folder()
-    if folder is not None and chosen and chosen[-1] not in schema.experiment_names():
-        if (folder / f"{chosen[-1]}.py").is_file():
-            raise ConfigError(
-                f"claims={folder}: {chosen[-1]}.py has no {chosen[-1]}.yaml beside it"
-            )
+    if chosen and chosen[-1] not in schema.experiment_names():
+        library.check_has_configuration(chosen[-1])
 
 
 @hydra.main(version_base="1.3", config_path=str(library.CONF), config_name="config")

@@ -75,7 +75,7 @@ def use_claims(given: str) -> Path:
         If `given` is no folder, holds no experiment, or one without a module, with a name that a
         module cannot have, or with the name of one of ours.
     """
-    folder = Path(os.path.abspath(Path(given).expanduser()))  # noqa: PTH100: links stay as given
+    folder = Path(os.path.abspath(Path(given).expanduser()))  # noqa: PTH100 (keeps links)
     _check(given, folder)
     if folder != claims_folder():
         forget_claims()
@@ -91,6 +91,13 @@ def forget_claims() -> None:
         del sys.modules[loaded]
 
 
+def check_has_configuration(name: str) -> None:
+    """Raise InputError for a name with a module in the claims folder but no configuration."""
+    folder = claims_folder()
+    if folder is not None and (folder / f"{name}.py").is_file():
+        raise InputError(f"claims={folder}: {name}.py has no {name}.yaml beside it")
+
+
 def _check(given: str, folder: Path) -> None:
     if not given or not folder.is_dir():
         raise InputError(f"claims={given}: must be a folder")
@@ -98,16 +105,19 @@ def _check(given: str, folder: Path) -> None:
     if not found:
         raise InputError(f"claims={given}: holds no claim, which is a NAME.py with a NAME.yaml")
     for name in found:
-        if not name.isidentifier():
-            raise InputError(
-                f"claims={given}: {name}.yaml must be called as a Python module can be"
-            )
-        if not (folder / f"{name}.py").is_file():
-            raise InputError(f"claims={given}: {name}.yaml has no {name}.py beside it")
-        if name in _our_names():
-            raise InputError(
-                f"claims={given}: {name} is an experiment of the harness; rename yours"
-            )
+        if fault := _fault(folder, name):
+            raise InputError(f"claims={given}: {fault}")
+
+
+def _fault(folder: Path, name: str) -> str | None:
+    """Why a claim of a folder cannot be used; None if it can."""
+    if not name.isidentifier():
+        return f"{name}.yaml: a claim's name must be letters, digits and _"
+    if not (folder / f"{name}.py").is_file():
+        return f"{name}.yaml has no {name}.py beside it"
+    if name in _our_names():
+        return f"{name} is an experiment of the harness; rename yours"
+    return None
 
 
 def _names_in(folder: Path) -> list[str]:

@@ -511,7 +511,7 @@ def test_a_report_of_claims_that_it_is_not_told_of_says_so_and_writes_the_others
         ("experiment=norms claims=bare", "claims=bare: norms.yaml has no norms.py beside it"),
         ("experiment=helper claims=my_claims", "helper.py has no helper.yaml beside it"),
         ("experiment=norms claims=clash", "claims=clash: wdc is an experiment of the harness"),
-        ("experiment=norms claims=dashed", "claims=dashed: my-norms.yaml must be called as"),
+        ("experiment=norms claims=dashed", "claims=dashed: my-norms.yaml: a claim's name"),
         ("experiment=norms claims=a$b", r"a\$b: the path must not contain '\$'"),
         ("experiment=norms +claims=my_claims", "claims"),
         ("experiment=wdc ++claims=my_claims", "claims=my_claims: must be given as claims=FOLDER"),
