@@ -1,6 +1,6 @@
-"""What a researcher would write in JAX or PyTorch: the same work, to be timed beside the library.
+"""The benchmark's rivals: the same computations as a researcher would write them in JAX or PyTorch.
 
-Both packages come with the optional extra "peers"; `installed` says which are there.
+Both packages come with the optional extra "peers"; `installed` tells which are available.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 Grid = tuple[Array, Array, Array]
 Iterates = tuple[Array, Array]
 Descent = Callable[[int], Iterates]
-"""So many steps of Algorithm 1 from given starts."""
+"""Runs a given number of steps of Algorithm 1 from fixed starts; returns h and m."""
 
 SIGNS = ((1.0, 1.0), (-1.0, 1.0), (1.0, -1.0), (-1.0, -1.0))
 
@@ -32,7 +32,7 @@ def installed(package: str) -> bool:
 def grid_jax(P: Demodulation, H: Array, M: Array, nested: bool) -> Callable[[], Grid]:
     """Loss and both gradient norms on H x M: jit of vmap of value_and_grad over all pairs.
 
-    With `nested`, vmap of vmap over the two axes, so that JAX runs a network once for each point.
+    If `nested`, vmap of vmap over the two axes: JAX then runs each network once per point.
     """
     jax, loss = _jax(P)
     value_and_grad = jax.value_and_grad(loss, argnums=(0, 1))
@@ -88,7 +88,7 @@ def descent_jax(P: Demodulation, h: Array, m: Array, eta: float) -> Descent:
 def descent_torch(P: Demodulation, h: Array, m: Array, eta: float, batched: bool) -> Descent:
     """Algorithm 1 from h (K, n), m (K, p): eager PyTorch, gradients by autograd.
 
-    Unless `batched`, one start after the other.
+    If not `batched`, one start after another.
     """
     import torch
 
@@ -132,7 +132,7 @@ def descent_torch(P: Demodulation, h: Array, m: Array, eta: float, batched: bool
 
 
 def grid_numpy(P: Demodulation, H: Array, M: Array) -> Callable[[], Grid]:
-    """Loss and both gradient norms on H x M: broadcast NumPy, a row of the grid at a time."""
+    """Loss and both gradient norms on H x M: broadcast NumPy, one row of the grid at a time."""
 
     def run() -> Grid:
         parts = []
@@ -147,7 +147,7 @@ def grid_numpy(P: Demodulation, H: Array, M: Array) -> Callable[[], Grid]:
 
 
 def _jax(P: Demodulation) -> tuple[Any, Callable[[Any, Any], Any]]:
-    """JAX in double precision, and the plain definition of the loss in it."""
+    """JAX in double precision, and the loss as its definition reads."""
     import jax
 
     jax.config.update("jax_enable_x64", True)
@@ -166,5 +166,5 @@ def _jax(P: Demodulation) -> tuple[Any, Callable[[Any, Any], Any]]:
 
 
 def pairs(widths: Sequence[int]) -> int:
-    """Weights of a network, the multiplications of one evaluation."""
+    """Number of weights of a network, and of multiplications in one evaluation."""
     return sum(a * b for a, b in itertools.pairwise(widths))

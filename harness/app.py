@@ -90,10 +90,10 @@ def _unread() -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     try:
-        if arguments == ["--version"]:
+        if "--version" in arguments:
             print(f"harness {harness.__version__}")
             return 0
-        if arguments[:1] not in [[command] for command in WITHOUT_CLAIMS]:
+        if not arguments or arguments[0] not in WITHOUT_CLAIMS:
             arguments = _with_claims(arguments)
         if arguments[:1] == ["report"]:
             return _report(arguments[1:])
@@ -138,10 +138,21 @@ def _with_claims(arguments: Sequence[str]) -> list[str]:
     if rest[:1] in (["report"], ["pictures"]):
         return rest
     for name in library.own_names():
-        node = OmegaConf.load(folder / f"{name}.yaml")
+        node = _read_mapping(folder / f"{name}.yaml")
         ConfigStore.instance().store(name, node, "experiment", "_global_", provider="claims")
     plain = re.fullmatch(r"[\w./-]+", str(folder), re.ASCII)
     return [*rest, f"claims={folder}" if plain else f"claims='{folder}'"]  # after Hydra's flags
+
+
+def _read_mapping(path: Path) -> DictConfig:
+    """A YAML file of a claims folder; ConfigError in one line if it holds no mapping."""
+    try:
+        node = OmegaConf.load(path)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"claims: {path} cannot be read ({schema.shown(error)})") from None
+    if not isinstance(node, DictConfig):
+        raise ConfigError(f"claims: {path} must be a mapping from keys to values")
+    return node
 
 
 def _check_choice(arguments: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""From plain mappings to typed experiments and back: configuration is validated here, once."""
+"""From plain mappings to typed experiments and back; configuration is validated only here."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from harness.storage.store import Store
 T = TypeVar("T")
 
 LONGEST = 200
-"""Characters of a value that a refusal shows."""
+"""Characters of a value that an error message shows."""
 
 
 class ConfigError(InputError):
-    """A setting that cannot be used: one line with the key, the value and what is allowed."""
+    """A bad setting; the message is one line with the key, the value and what is allowed."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def build(name: str, values: Mapping[str, Any]) -> Experiment:
 
 
 def prepare(experiment: Experiment) -> Experiment:
-    """The experiment `prepared` to run; what it cannot use as a ConfigError."""
+    """The experiment, `prepared` to run; ConfigError for input that it cannot use."""
     try:
         return experiment.prepared()
     except ValueError as error:
@@ -101,7 +101,7 @@ def prepare(experiment: Experiment) -> Experiment:
 
 
 def _check_names(name: str, experiment: Experiment) -> None:
-    """Raise TypeError for a field that could not be told from another name: a fault of the file."""
+    """Raise TypeError if the file names a field as another field or a column is named."""
     if len(columns(experiment)) != len(coordinates(experiment)):
         raise TypeError(f"{name}: two fields end in the same name and would share a column")
     if clash := sorted({*ROW_COLUMNS, *RUN_KEYS} & columns(experiment).keys()):
@@ -111,15 +111,15 @@ def _check_names(name: str, experiment: Experiment) -> None:
 
 
 def dump(name: str, experiment: Experiment) -> dict[str, Any]:
-    """The plain mapping that `build` makes the experiment from."""
+    """The plain mapping from which `build` makes the same experiment."""
     adapter = _adapter(name, library.claims_folder())
     return adapter.dump_python(experiment, mode="json")
 
 
 def validate(adapter: TypeAdapter[T], values: Mapping[str, Any], owner: str) -> T:
-    """The typed value; the first error as a ConfigError that says whose key it is."""
+    """The typed value; ConfigError for the first error, naming the key and its `owner`."""
     try:
-        # By way of JSON, whose strict rules take a mapping for a dataclass but no True for 1.
+        # Strict JSON accepts a mapping for a dataclass, but refuses True for 1.
         return adapter.validate_json(json.dumps(values), strict=True)
     except ValidationError as error:
         raise ConfigError(_one_line(owner, error)) from None
@@ -148,13 +148,13 @@ def _one_line(owner: str, error: ValidationError) -> str:
             return f"{key}: missing; a value is needed"
         case "unexpected_keyword_argument" | "extra_forbidden":
             return f"{key}={given}: unknown key of {owner}"
-        case "value_error":  # raised by a dataclass's __post_init__, which names the key itself
+        case "value_error":  # from a dataclass's __post_init__, whose message names the key
             return str(first["ctx"]["error"])
         case _:
             return f"{key}={given}: {first['msg'][0].lower()}{first['msg'][1:]}"
 
 
 def shown(value: Any) -> str:
-    """A value for one line of a terminal, whatever it holds."""
+    """A value as printable text of limited length, for one line of a terminal."""
     text = "".join(c if c.isprintable() else " " for c in str(value))
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."

@@ -511,6 +511,8 @@ def test_a_report_of_claims_that_it_is_not_told_of_says_so_and_writes_the_others
         ("experiment=norms claims=bare", "claims=bare: norms.yaml has no norms.py beside it"),
         ("experiment=helper claims=my_claims", "helper.py has no helper.yaml beside it"),
         ("experiment=norms claims=clash", "claims=clash: wdc is an experiment of the harness"),
+        ("experiment=norms claims=broken", r"norms.yaml cannot be read \(.+\)"),
+        ("experiment=norms claims=list", "norms.yaml must be a mapping"),
         ("experiment=norms claims=dashed", "claims=dashed: my-norms.yaml: a claim's name"),
         ("experiment=norms claims=a$b", r"a\$b: the path must not contain '\$'"),
         ("experiment=norms +claims=my_claims", "claims"),
@@ -535,6 +537,10 @@ def test_claims_that_cannot_be_used_are_refused_in_one_line(
         (tmp_path / name).mkdir()
         for file in files:
             (tmp_path / name / file).touch()
+    for name, text in {"broken": "a: {", "list": "[1, 2]"}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "norms.yaml").write_text(text)
+        (tmp_path / name / "norms.py").touch()
     words = arguments.split()
     command = words[0] in ("train", "report")
     before = tree(tmp_path)
