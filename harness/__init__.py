@@ -49,3 +49,5 @@ of a slope of F.  In shapes I and J count the points of two axes, R those of one
 
 Arrays are float64; the last axis is the coordinate and leading axes ("...") broadcast.
 """
+
+__version__ = "0.2.0"
