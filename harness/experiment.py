@@ -61,6 +61,7 @@ class Experiment(Settings, ABC):
     paired : dotted names of fields that do not enter the seed: cells that differ in these alone
         draw the same networks, so that their trials can be compared in pairs.
     alone : its trials measure times: they run one after the other.
+    needs : modules of an optional extra that its trials import; its tables are judged without.
     """
 
     claims: ClassVar[tuple[Claim, ...]] = ()
@@ -68,6 +69,7 @@ class Experiment(Settings, ABC):
     version: ClassVar[int] = 1
     paired: ClassVar[tuple[str, ...]] = ()
     alone: ClassVar[bool] = False
+    needs: ClassVar[tuple[str, ...]] = ()
 
     def prepared(self) -> Self:
         """The experiment as it is run: what it reads is there and is identified in its fields.

@@ -14,17 +14,16 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-import experiments
 from harness import app, schema
 from harness.claims import Claim
-from harness.experiment import Experiment, Settings, coordinates, experiment_class
+from harness.experiment import Settings, coordinates
 from harness.schema import Run
 from harness.storage.cell import Cell
 from harness.sweep import sweep
-from tests.conftest import ROOT, skip_without_extra
+from tests.configured import NAMES, kind, skip_without_extra
+from tests.conftest import ROOT
 
 CONF = ROOT / "conf"
-NAMES = experiments.names()
 PROFILES = ("quick", "paper", "full")
 Point = tuple[Run, Cell]
 every_experiment = pytest.mark.parametrize("name", NAMES)
@@ -44,10 +43,6 @@ def own(name: str) -> dict[str, Any]:
     values = OmegaConf.to_container(OmegaConf.load(CONF / "experiment" / f"{name}.yaml"))
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}
-
-
-def kind(name: str) -> type[Experiment]:
-    return experiment_class(importlib.import_module(f"experiments.{name}"))
 
 
 @pytest.fixture(scope="module")
