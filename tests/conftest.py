@@ -98,6 +98,7 @@ class Toy(Experiment):
 
         figure, axes = figures.canvas(1, 1)
         axes[0, 0].plot(table["size"], table["draw"], "o")
+        axes[0, 0].axis("off")  # text takes most of the time of a figure
         return figure
 '''
 
@@ -268,20 +269,6 @@ def write_readme_claim(folder: Path) -> None:
     for path, text in found:
         (folder / path).parent.mkdir(exist_ok=True)
         (folder / path).write_text(text)
-
-
-EXTRA = {
-    "mnist": ("torch", "mlxtend", "skimage"),
-    "generators": ("torch", "mlxtend"),
-    "trained_prior": ("torch", "mlxtend"),
-}
-"""Modules of the optional extra that an experiment needs."""
-
-
-def skip_without_extra(name: str) -> None:
-    """Skip the test of an experiment whose optional extra is not installed."""
-    for module in EXTRA.get(name, ()):
-        pytest.importorskip(module)
 
 
 def store_weights(folder: Path, name: str, layers: Sequence[NDArray[np.float64]]) -> None:
