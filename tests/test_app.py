@@ -1,177 +1,31 @@
-"""The command line in one process: bad input is one line and exit code 2, nothing is touched."""
+"""The command line in one process: cells, sweeps, reports, and how they end."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import runpy
 import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from omegaconf.errors import OmegaConfBaseException
 
-import experiments
+from harness import __version__ as version
+from harness import library
 from harness.claims import Verdict
 from harness.sweep import sweep
-from tests.conftest import ROOT, TOY_CELLS, tree
+from tests.conftest import ROOT, TIMEOUT, TOY_CELLS, tree, write_readme_claim
 
 TOY = "experiment=toy"
 SMALL = "hydra.sweeper.grids=[{inner.size:[1,2]}]"
 NETS = "experiment=convergence"
-GO_ON = "the same command runs only what is missing: harness --config-dir "
-
-
-# --- Bad input ------------------------------------------------------------------------------
-
-BAD: list[tuple[str, str]] = [
-    # the experiment
-    ("", "experiment: missing; must be one of .*convergence.*toy"),
-    ("-m", "experiment: missing; must be one of .*convergence.*toy"),
-    ("experiment=bogus", "experiment=bogus: must be one of .*convergence.*toy"),
-    ("-m experiment=bogus", "experiment=bogus: must be one of .*convergence.*toy"),
-    ("experiment=", "experiment=: must be one of .*toy"),
-    ("experiment=toy,convergence", "experiment=toy,convergence: one experiment at a time"),
-    ("-m experiment=toy,convergence", "experiment=toy,convergence: one experiment at a time"),
-    ("-m experiment=glob(*)", r"experiment=glob\(\*\): one experiment at a time"),
-    # keys
-    (f"{TOY} bogus=1", "bogus=1: unknown key"),
-    (f"{TOY} +bogus=1", "bogus=1: unknown key of experiment toy"),
-    (f"{TOY} ++bogus=1", "bogus=1: unknown key of experiment toy"),
-    (f"{TOY} inner.bogus=1", "inner.bogus=1: unknown key"),
-    (f"{TOY} +inner.bogus=1", "inner.bogus=1: unknown key of experiment toy"),
-    (f"{TOY} thresholds.bogus=1", "thresholds.bogus=1: unknown key"),
-    (f"{TOY} ~scale", "scale: missing"),
-    (f"-m {TOY} bogus=1", "bogus=1: unknown key"),
-    (f"-m {TOY} bogus=1,2", "bogus=1: unknown key of experiment toy"),
-    (f"-m {TOY} inner.bogus=1,2", "inner.bogus=1: unknown key of experiment toy"),
-    # types
-    (f"{TOY} scale=abc", "scale=abc: .*number"),
-    (f"{TOY} scale=", "scale=: .*number"),
-    (f"{TOY} scale=[1,2]", r"scale=\[1, 2\]: .*number"),
-    (f"{TOY} inner.size=2.5", "inner.size=2.5: .*integer"),
-    (f"{TOY} inner.size=true", "inner.size=True: .*integer"),
-    (f"{TOY} method=magic", "method=magic: .*'plain' or 'fancy'"),
-    (f"{TOY} trials=true", "trials=True: .*integer"),
-    (f"{TOY} trials=many", "trials=many: .*integer"),
-    (f"{TOY} seed=null", "seed=None: .*integer"),
-    # ranges
-    (f"{TOY} scale=0", "scale=0: .*greater than 0"),
-    (f"{TOY} scale=nan", "scale=nan: .*finite"),
-    (f"{TOY} trials=0", "trials=0: .*greater than or equal to 1"),
-    (f"{TOY} profiles.quick.trials=0", "trials=0: .*greater than or equal to 1"),
-    (f"{TOY} cells_per_job=0", "cells_per_job=0: .*greater than or equal to 1"),
-    (f"-m {TOY} cells_per_job=0", "cells_per_job=0: .*greater than or equal to 1"),
-    (f"-m {TOY} cells_per_job=many", "cells_per_job=many: .*integer"),
-    (f"-m {TOY} cells_per_job=1,2", "cells_per_job=1,2: must be the same in all cells"),
-    (f"{TOY} plan=maybe", "plan=maybe: .*boolean"),
-    (f"-m {TOY} plan=maybe", "plan=maybe: .*boolean"),
-    (f"{TOY} packed=bogus", "packed=bogus: is set by a sweep itself"),
-    (f"-m {TOY} packed=bogus", "packed=bogus: is set by a sweep itself"),
-    (f"{TOY} seed=-1", "seed=-1: .*greater than or equal to 0"),
-    (f"{NETS} network.d=0", "network.d=0: .*greater than or equal to 1"),
-    (f"{NETS} network.ell=0", "network.ell=0: .*greater than or equal to 1"),
-    (f"{NETS} network.widths1=[5,7,199]", "network.widths1=.*end in network.ell = 200"),
-    (f"{NETS} network.widths2=[4,7,200]", "network.widths2=.*begin with network.p = 5"),
-    (f"{NETS} kappa=0", "kappa=0: .*greater than 0"),
-    (f"{NETS} kappa=nan", "kappa=nan: .*finite"),
-    (f"{NETS} network=bogus", "network=bogus: must be one of expansive"),
-    # names and profiles
-    (f"{TOY} name=../up", r"name=\.\./up: "),
-    (f"{TOY} name=.hidden", r"name=\.hidden: "),
-    (f"{TOY} name=", "name=: "),
-    (f"-m {TOY} name=cells", "name=cells: "),
-    (f"-m {TOY} name=REPORT.md", r"name=REPORT\.md: "),
-    (f"{TOY} profile=bogus", "profile=bogus: must be one of full, paper, quick"),
-    (f"{TOY} profile=", "profile=: must be one of full, paper, quick"),
-    # sweeps
-    (f"-m {TOY} scale=1,2,-3,4", "scale=-3: .*greater than 0"),
-    (f"-m {TOY} inner.size=1,two,3", "inner.size=two: .*integer"),
-    (f"-m {TOY} scale=interval(0,1)", "(?i)interval"),
-    (f"-m {TOY} profile=quick,paper", "profile=quick,paper: must be the same in all cells"),
-    (f"-m {TOY} trials=1,2", "trials=1,2: must be the same in all cells"),
-    (f"-m {TOY} seed=1,2", "seed=1,2: must be the same in all cells"),
-    (f"-m {TOY} hydra.sweeper.grids=[{{seed:[5]}}]", "seed=5: is of the whole sweep"),
-    (f"-m {TOY} hydra.sweeper.grids=5", r"grids=5: "),
-    (f"-m {TOY} hydra.sweeper.grids=[5]", r"grids=.*5"),
-    (f"{TOY} scale=1,2", "scale=1,2.*--multirun"),
-    # launchers
-    (f"-m {TOY} hydra/launcher=bogus", "hydra/launcher=bogus: must be one of basic, joblib"),
-    (f"-m {TOY} hydra/launcher=slurm hydra.launcher.poll_s=soon", "poll_s=soon: .*number"),
-    (f"-m {TOY} hydra/launcher=slurm hydra.launcher.cpus_per_task=0", "cpus_per_task=0: .*than"),
-    (f"-m {TOY} hydra/launcher=slurm hydra.launcher.timeout_min=0.5", "timeout_min=0.5: .*integer"),
-    (f"-m {TOY} hydra/launcher=slurm results=a%j", "results=/.*/a%j: must have neither %"),
-    (f"-m {TOY} hydra/launcher=slurm hydra.launcher.submitit_folder=x", "=x: must be in results="),
-    (f"-m {TOY} hydra/launcher=joblib hydra.launcher.n_jobs=two", "n_jobs=two"),
-    (f"-m {TOY} hydra/launcher=joblib hydra.launcher.n_jobs=0", "n_jobs=0: must be a number of w"),
-    (f"-m {TOY} plan=true hydra/launcher=joblib hydra.launcher.n_jobs=0", "n_jobs=0: must"),
-    # Hydra's own language
-    (f"{TOY} scale", "'scale'"),
-    (f"{TOY} scale=[1", r"\[1"),
-    (f"{TOY} scale=${{nope}}", "nope"),
-    ("reprot", "'reprot'"),
-    ("--config-name bogus", "bogus"),
-]
-
-
-@pytest.mark.parametrize(("arguments", "pattern"), BAD, ids=[text or "nothing" for text, _ in BAD])
-def test_bad_input_is_one_line_and_nothing_is_touched(harness, tmp_path, arguments, pattern):
-    line = harness(*arguments.split()).refusal
-    assert line.startswith("error: ")
-    assert re.search(pattern, line), line
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("results", ["/dev/null/x", "/dev/null", "/proc/x"])
-@pytest.mark.parametrize("mode", [[], ["-m"]])
-def test_results_that_cannot_be_written_are_refused(harness, tmp_path, results, mode):
-    line = harness(*mode, TOY, f"results={results}").refusal
-    assert re.match(f"error: results={results}: must be a folder that can be written", line)
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("value", ["", "null", "''"])
-def test_results_that_are_no_folder_are_refused(harness, tmp_path, value):
-    """The empty path is the current folder, which nobody means."""
-    assert "results=" in harness(TOY, f"results={value}").refusal
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("command", [[TOY], ["-m", TOY], ["report"]])
-def test_results_of_another_schema_are_refused_and_left_as_they_are(harness, tmp_path, command):
-    harness("-m", TOY, "hydra.sweeper.grids=[{}]")
-    (tmp_path / "results" / "cells" / "SCHEMA").write_text("99\n")
-    before = tree(tmp_path)
-    line = harness(*command).refusal
-    assert re.match("error: results=results: holds cells of schema '99'", line)
-    assert tree(tmp_path) == before
-
-
-@pytest.mark.parametrize(
-    ("arguments", "pattern"),
-    [
-        (["bogus"], "bogus"),
-        (["bogus=1"], "bogus=1"),
-        (["results="], "results="),
-        (["results=nowhere"], "results=nowhere: holds no sweep"),
-        (["results=/dev/null/x"], "results=/dev/null/x: "),
-        (["-m"], "-m"),
-    ],
-    ids=str,
-)
-def test_a_report_of_nothing_is_refused_and_nothing_is_made(harness, tmp_path, arguments, pattern):
-    assert re.search(pattern, harness("report", *arguments).refusal)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_bad_value_stops_a_sweep_before_its_first_cell_in_a_folder_in_use(harness, tmp_path):
-    harness(TOY)
-    before = tree(tmp_path)
-    assert harness("-m", TOY, "scale=1,2,-3").refusal
-    assert harness(TOY, "trials=0").refusal
-    assert tree(tmp_path) == before
+AXIS = "[{claims:[elsewhere]}]"
+GO_ON = "the same command runs only what is missing: harness -m experiment=toy "
 
 
 # --- One cell -------------------------------------------------------------------------------
@@ -341,7 +195,7 @@ def test_a_sweep_whose_later_jobs_cannot_begin_ends_like_one_whose_cells_fail(
 ):
     """The results folder is spoilt by the time the first cell is measured."""
     harness(TOY, "results=elsewhere")  # makes the class known
-    toy = sys.modules["experiments.toy"].Toy
+    toy = sys.modules["own_claims.toy"].Toy
     trial, mark = toy.trial, tmp_path / "results" / "cells" / "SCHEMA"
 
     def spoil(self: object, rng: object) -> object:
@@ -372,7 +226,7 @@ def test_failed_cells_are_told_even_if_what_is_left_cannot_be_judged_or_drawn(
     def fail(self: object, rows: object) -> None:
         raise ValueError("no such rows")
 
-    monkeypatch.setattr(sys.modules["experiments.toy"].Toy, method, fail)
+    monkeypatch.setattr(sys.modules["own_claims.toy"].Toy, method, fail)
     done = harness(*command)
     assert done.code == 1
     assert "1 of 2 cells failed:" in done.err
@@ -399,7 +253,7 @@ def test_an_interrupt_is_said_in_one_line(harness, monkeypatch):
     def interrupt(self: object, rng: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sys.modules["experiments.toy"].Toy, "trial", interrupt)
+    monkeypatch.setattr(sys.modules["own_claims.toy"].Toy, "trial", interrupt)
     for mode in ([], ["-m"]):
         done = harness(*mode, TOY)
         assert done.code == 130
@@ -457,24 +311,121 @@ def test_python_m_harness_is_the_command(monkeypatch, tmp_path, capsys):
     assert "nowhere" in capsys.readouterr().err
 
 
-# --- The README's experiment ----------------------------------------------------------------
+def test_the_version_is_the_one_of_the_package(harness):
+    assert harness("--version").out == f"harness {version}\n"
 
 
-def test_the_experiment_of_the_readme_runs_as_printed(harness, tmp_path, monkeypatch):
-    text = (ROOT / "README.md").read_text()
-    found = re.findall(
-        r"`(experiments/\w+\.py|conf/experiment/\w+\.yaml)`:\n\n```\w+\n(.+?)```", text, re.DOTALL
-    )
-    assert len(found) == 2
-    for path, source in found:
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).write_text(source)
-    name = Path(found[0][0]).stem
-    folder = str(tmp_path / "experiments")
-    monkeypatch.setattr(experiments, "__path__", [*experiments.__path__, folder])
-    monkeypatch.delitem(sys.modules, f"experiments.{name}", raising=False)
-    search = f"hydra.searchpath=[file://{tmp_path}/conf]"
-    done = harness("-m", f"experiment={name}", search, "trials=5")
+# --- Claims of one's own --------------------------------------------------------------------
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    """A folder with the claim of the README."""
+    write_readme_claim(tmp_path)
+    return tmp_path / "my_claims"
+
+
+SWEEP = ("-m", "experiment=norms", "claims=my_claims", "trials=5")
+
+
+def test_the_claim_of_the_readme_runs_as_printed(harness, tmp_path, mine):
+    done = harness(*SWEEP)
     assert done.code == 0, done.err
     assert done.out.strip().startswith(tuple(Verdict))
-    assert (tmp_path / "results" / name / "figure.png").stat().st_size > 1000
+    assert (tmp_path / "results" / "norms" / "figure.png").stat().st_size > 1000
+
+
+def test_a_report_of_claims_that_it_is_not_told_of_says_so_and_writes_the_others(
+    harness, tmp_path, mine
+):
+    harness("-m", TOY, SMALL)
+    harness(*SWEEP)
+    library.forget_claims()
+    without = harness("report")
+    errors = [line for line in without.err.splitlines() if line.startswith("error: ")]
+    assert (without.code, len(errors)) == (2, 2)
+    assert all("a claim of your own needs claims=FOLDER" in line for line in errors)
+    told = harness("report", "claims=my_claims")
+    assert "norms.half" in told.out
+    assert "## norms" in (tmp_path / "results" / "REPORT.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "pattern"),
+    [
+        ("experiment=norms claims=nowhere", "claims=nowhere: must be a folder"),
+        ("experiment=norms claims=", "claims=: must be a folder"),
+        ("experiment=norms claims=my_claims/norms.py", "norms.py: must be a folder"),
+        ("experiment=norms claims=empty", "claims=empty: holds no claim"),
+        ("experiment=norms claims=my_claims claims=empty", "claims=empty: one folder"),
+        ("experiment=norms claims=bare", "claims=bare: norms.yaml has no norms.py beside it"),
+        ("experiment=helper claims=my_claims", "helper.py has no helper.yaml beside it"),
+        ("experiment=norms claims=clash", "claims=clash: wdc is an experiment of the harness"),
+        ("experiment=norms claims=broken", r"norms.yaml cannot be read \(.+\)"),
+        ("experiment=norms claims=list", "norms.yaml must be a mapping"),
+        ("experiment=norms claims=dashed", "claims=dashed: my-norms.yaml: a claim's name"),
+        ("experiment=norms claims=a$b", r"a\$b: the path must not contain '\$'"),
+        ("experiment=norms +claims=my_claims", "claims"),
+        ("experiment=wdc ++claims=my_claims", "claims=my_claims: must be given as claims=FOLDER"),
+        ("experiment=bogus claims=my_claims", "experiment=bogus: must be one of .*, norms, .*wdc$"),
+        ("train claims=my_claims", "claims=my_claims: unknown key"),
+        ("report claims=nowhere", "claims=nowhere: must be a folder"),
+    ],
+)
+@pytest.mark.parametrize("mode", [[], ["-m"]], ids=["run", "sweep"])
+def test_claims_that_cannot_be_used_are_refused_in_one_line(
+    harness, tmp_path, mine, mode, arguments, pattern
+):
+    (mine / "helper.py").touch()
+    for name, files in {
+        "empty": [],
+        "bare": ["norms.yaml"],
+        "clash": ["wdc.yaml", "wdc.py"],
+        "dashed": ["my-norms.yaml", "my-norms.py"],
+        "a$b": ["norms.yaml", "norms.py"],
+    }.items():
+        (tmp_path / name).mkdir()
+        for file in files:
+            (tmp_path / name / file).touch()
+    for name, text in {"broken": "a: {", "list": "[1, 2]"}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "norms.yaml").write_text(text)
+        (tmp_path / name / "norms.py").touch()
+    words = arguments.split()
+    command = words[0] in ("train", "report")
+    before = tree(tmp_path)
+    line = harness(*([] if command else mode), *words).refusal
+    assert re.search(pattern, line), line
+    assert tree(tmp_path) == before
+
+
+def test_a_configuration_cannot_name_a_folder_of_claims(harness, private, tmp_path, mine):
+    """A folder of claims is code, and --config-dir is not."""
+    text = (private.conf / "experiment" / "toy.yaml").read_text()
+    (tmp_path / "conf" / "experiment").mkdir(parents=True)
+    (tmp_path / "conf" / "experiment" / "wdc.yaml").write_text(f"{text}claims: {mine}\n")
+    line = harness("--config-dir", "conf", "experiment=wdc").refusal
+    assert "my_claims: must be given as claims=FOLDER" in line
+
+
+def test_claims_are_no_axis_of_a_sweep(harness, mine):
+    line = harness("-m", "experiment=norms", "claims=my_claims", f"hydra.sweeper.grids={AXIS}")
+    assert "claims=elsewhere: is of the whole sweep" in line.refusal
+
+
+def test_folders_of_the_current_directory_are_not_imported(harness, tmp_path):
+    """Neither ours nor what a claim is called means what stands there."""
+    for name in ("experiments", "own_claims", "conf"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise AssertionError")
+        (tmp_path / name / "wdc.py").write_text("raise AssertionError")
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "experiment=wdc", "plan=true"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

@@ -19,6 +19,7 @@ from tests.conftest import ROOT, TIMEOUT
 ROWS: dict[str, int] = {
     "harness": 0,
     "harness.errors": 0,
+    "harness.library": 0,
     "harness.network": 0,
     "harness.theory": 0,
     "harness.stats": 0,
@@ -33,7 +34,6 @@ ROWS: dict[str, int] = {
     "harness.ensemble": 2,
     "harness.matrices": 2,
     "harness.figures": 2,
-    "harness.peers": 2,
     "harness.mnist": 2,
     "experiments": 2,
     "harness.storage": 3,

@@ -98,11 +98,3 @@ def test_the_command_says_how_two_folders_compare(harness, undisturbed, tmp_path
     (tmp_path / "copy" / "toy").rename(tmp_path / "copy" / "other")
     shutil.rmtree(tmp_path / "copy" / "cells")
     assert harness("compare", str(undisturbed), "copy").code == 1
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [(), ("results",), ("a", "b", "c"), ("nowhere", "nothing"), ("a", "b", "rtol=-1"), ("a=b",)],
-)
-def test_the_command_refuses_what_it_cannot_compare(harness, arguments):
-    assert harness("compare", *arguments).refusal.startswith("error: ")

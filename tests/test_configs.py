@@ -7,24 +7,22 @@ import sys
 from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-import experiments
 from harness import app, schema
 from harness.claims import Claim
-from harness.experiment import Experiment, Settings, coordinates, experiment_class
+from harness.experiment import Settings, coordinates
 from harness.schema import Run
 from harness.storage.cell import Cell
 from harness.sweep import sweep
-from tests.conftest import ROOT, skip_without_extra
+from tests.configured import NAMES, kind, skip_without_extra
+from tests.conftest import ROOT
 
 CONF = ROOT / "conf"
-NAMES = experiments.names()
 PROFILES = ("quick", "paper", "full")
 Point = tuple[Run, Cell]
 every_experiment = pytest.mark.parametrize("name", NAMES)
@@ -44,10 +42,6 @@ def own(name: str) -> dict[str, Any]:
     values = OmegaConf.to_container(OmegaConf.load(CONF / "experiment" / f"{name}.yaml"))
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}
-
-
-def kind(name: str) -> type[Experiment]:
-    return experiment_class(importlib.import_module(f"experiments.{name}"))
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +112,9 @@ def test_what_is_stored_of_a_cell_makes_the_same_cell_again(bare_logging, plan, 
 # --- Files ----------------------------------------------------------------------------------
 
 
-def test_every_experiment_has_a_yaml_and_the_other_way_round():
+def test_every_yaml_has_a_module_and_the_other_way_round():
+    modules = {path.stem for path in (ROOT / "experiments").glob("*.py")}
+    assert modules - {"__init__"} == set(NAMES)
     assert sorted(path.stem for path in (CONF / "experiment").glob("*.yaml")) == NAMES
 
 
@@ -228,5 +224,3 @@ def test_the_readme_lists_every_experiment():
     readme = (ROOT / "README.md").read_text()
     for name in NAMES:
         assert f"[{name}](experiments/{name}.py)" in readme
-    for path in Path(ROOT / "experiments").glob("*.py"):
-        assert path.stem in {*NAMES, "__init__"}

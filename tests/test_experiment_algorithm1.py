@@ -16,8 +16,8 @@ from harness.experiment import columns
 from harness.problem import Demodulation
 from harness.storage.cell import Cell
 from harness.sweep.runner import measure
+from tests.configured import configured, noise, verdicts
 from tests.helpers import network
-from tests.test_experiments import _hydra, configured, noise, verdicts  # noqa: F401
 
 YES, NO, UNSURE = Verdict.SUPPORTED, Verdict.REFUTED, Verdict.INCONCLUSIVE
 

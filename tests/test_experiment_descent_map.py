@@ -2,39 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
 from experiments import descent_map
 from experiments.descent_map import DescentMap
-from harness.app import CONF, read
 from harness.claims import Verdict
 from harness.experiment import columns
 from harness.landscape import slopes
 from harness.landscape.axes import plane_kinks
 from harness.problem import BRANCHES, Demodulation
 from harness.theory import expected_gradients
+from tests.configured import configured
 from tests.helpers import integer_network, problem
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _hydra() -> Iterator[None]:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        yield
-
-
-def configured(changes: dict[str, Any] | None = None) -> DescentMap:
-    cfg = compose("config", overrides=["experiment=descent_map"])
-    for key, value in (changes or {}).items():
-        OmegaConf.update(cfg, key, value)
-    experiment = read(cfg)[1].experiment
+def experiment_with(changes: dict[str, Any] | None = None) -> DescentMap:
+    experiment = configured("descent_map", changes)
     assert isinstance(experiment, DescentMap)
     return experiment
 
@@ -74,7 +62,7 @@ def table_of(
 
 
 def verdicts(table: pd.DataFrame) -> dict[str, Verdict]:
-    experiment = configured()
+    experiment = experiment_with()
     coordinates = {"degrees", "radii", "kink_radii", "epsilon", "flat"}
     own = {k: v for k, v in columns(experiment).items() if k in coordinates}
     return {f.claim.id.partition(".")[2]: f.verdict for f in experiment.judge(table.assign(**own))}
@@ -108,7 +96,7 @@ def test_a_share_of_zero_is_counted_as_one_pair() -> None:
 
 
 def test_a_trial_has_a_row_for_generic_points_and_for_each_pair_of_layers() -> None:
-    experiment = configured({**SMALL, "network.ell": 60, "network.c": 0.5})
+    experiment = experiment_with({**SMALL, "network.ell": 60, "network.c": 0.5})
     rows = experiment.trial(np.random.default_rng(0))
     assert [(row["layer_h"], row["layer_m"]) for row in rows] == [
         *((0, 0), (1, 1), (1, 2), (2, 1), (2, 2)),
@@ -123,7 +111,7 @@ def test_a_trial_has_a_row_for_generic_points_and_for_each_pair_of_layers() -> N
 
 @pytest.mark.parametrize("seed", range(3))
 def test_generic_shares_are_what_a_loop_over_balanced_points_counts(seed: int) -> None:
-    experiment = configured(SMALL)
+    experiment = experiment_with(SMALL)
     row = experiment.trial(np.random.default_rng(seed))[0]
     rng = np.random.default_rng(seed)
     P = experiment.network.problem(rng)
@@ -189,16 +177,9 @@ def test_kinks_next_to_the_angles_are_of_every_layer_and_near() -> None:
         assert (np.pi - np.abs(mine)).min() == (np.pi - np.abs(all_)).min()
 
 
-def test_planes_need_two_dimensions() -> None:
-    with pytest.raises(ValueError, match=r"network.n=1: .* at least 2"):
-        configured({"network.n": 1, "network.p": 2})
-    with pytest.raises(ValueError, match=r"radii=\[\]"):
-        configured({"radii": []})
-
-
 def test_degenerate_networks_give_rows() -> None:
     """Dead cones and units without weights everywhere."""
-    experiment = configured(SMALL)
+    experiment = experiment_with(SMALL)
     for seed in range(20):
         rng = np.random.default_rng(seed)
         G1, G2 = integer_network(rng, (2, 2, 4)), integer_network(rng, (2, 4))
@@ -209,7 +190,7 @@ def test_degenerate_networks_give_rows() -> None:
 
 
 def test_the_map_is_drawn_again_from_the_seed_of_its_row() -> None:
-    experiment = configured(SMALL)
+    experiment = experiment_with(SMALL)
     one, other = (experiment.network.problem(np.random.default_rng(9)) for _ in range(2))
     np.testing.assert_array_equal(one.y0, other.y0)
     larger = replace(experiment, network=replace(experiment.network, ell=20))

@@ -1,4 +1,4 @@
-"""Verdicts of `stationary_points` and `torus` on fabricated tables, and what they refuse."""
+"""Verdicts of `stationary_points` and `torus` on fabricated tables."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 
 from harness.claims import Verdict
-from harness.schema import ConfigError
-from tests.test_experiments import _hydra, configured, noise, verdicts  # noqa: F401
+from tests.configured import configured, noise, verdicts
 
 YES, NO, UNSURE = Verdict.SUPPORTED, Verdict.REFUTED, Verdict.INCONCLUSIVE
 
@@ -108,17 +107,3 @@ def torus_table(correlation: float, power: float, trials: int = 100) -> pd.DataF
 )
 def test_torus_verdicts(table, expected):
     assert verdicts(configured("torus"), torus_table(*table)) == expected
-
-
-@pytest.mark.parametrize(
-    ("name", "changes", "message"),
-    [
-        ("stationary_points", {"network.n": 3, "network.p": 2}, "network.n=3: must be 2"),
-        ("stationary_points", {"network.p": 5}, "network.p=5: must be 2"),
-        ("torus", {"network.n": 1, "network.p": 2}, "network.n=1: must be >= 2"),
-        ("torus", {"points": 2}, "points"),
-    ],
-)
-def test_impossible_settings_are_named(name, changes, message):
-    with pytest.raises(ConfigError, match=message):
-        configured(name, changes)

@@ -9,7 +9,7 @@ import pytest
 from experiments.spurious import near
 from harness.claims import Verdict
 from harness.problem import BRANCHES
-from tests.test_experiments import _hydra, configured, noise, verdicts  # noqa: F401
+from tests.configured import configured, noise, verdicts
 
 YES, NO, UNSURE = Verdict.SUPPORTED, Verdict.REFUTED, Verdict.INCONCLUSIVE
 

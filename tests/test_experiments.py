@@ -2,167 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
-from experiments.ablation import WORDS as ABLATIONS
 from experiments.benchmark import BARS
 from experiments.convergence import MARK_COLUMNS
 from harness import figures
-from harness.app import CONF, read
 from harness.claims import Verdict
-from harness.experiment import Experiment
-from harness.mnist.methods import METHODS
-from harness.network import gaussian_network
-from harness.schema import experiment_names
 from harness.storage.cell import Cell
 from harness.storage.store import Store
 from harness.sweep.runner import measure, run_cell
 from harness.theory import rho
-from tests.conftest import skip_without_extra, store_weights
+from tests.configured import NAMES, configured, noise, shrunk, verdicts
 
-SHRUNK = {
-    "benchmark": [
-        {"task": task, "widths": [2, 8, 40][:: 1 if task != "residual" else 2], "points": 5}
-        | {"duration": 0.01, "steps": 5}
-        for task in ("residual", "grid", "grid_loss", "census", "algorithm1")
-    ],
-    "wdc": [
-        {"network.n": n, "network.ell": ell, "samples": 20, "budget": 200, "boxes": 500}
-        for n in (2, 3, 5)
-        for ell in (40, 80)
-    ],
-    "joint_wdc": [
-        {"n": n, "p": n, "ell": ell, "samples": 10, "budget": 100}
-        for n in (2, 3)
-        for ell in (40, 80)
-    ],
-    "premise": [{"ell": ell} for ell in (20, 80)],
-    "convergence": [
-        {"network.n": 3, "network.p": 3, "network.ell": ell, "max_steps": 200, "sign_check": check}
-        for ell in (40, 80)
-        for check in ("every", "never")
-    ],
-    "ablation": [
-        {"network.n": 3, "network.p": 3, "network.ell": ell, "arm": arm, "max_steps": 100}
-        for ell in (40, 80)
-        for arm in ABLATIONS
-    ],
-    "depth": [
-        {"network.n": 3, "network.p": 3, "network.ell": ell, "network.d": d, "network.s": d}
-        | {"network.growth": growth, "network.c": c, "max_steps": 100}
-        for ell in (40, 80)
-        for d in (2, 3)
-        for growth, c in (("log", 4.0), ("factor", 4.0), ("factor", 1.0), ("factor", 0.5))
-    ],
-    "noise": [
-        {"network.n": 3, "network.p": 3, "network.ell": ell, "noise": noise, "max_steps": 100}
-        for ell in (40, 80)
-        for noise in (0.0, 0.01, 0.1)
-    ],
-    "sample_complexity": [
-        {"network.n": n, "network.p": p, "network.ell": ell, "truth": truth, "noise": noise}
-        | {"network.growth": growth, "max_steps": 100}
-        for ell in (20, 40, 80)
-        for n, p, truth, noise, growth in (
-            (2, 2, "random", 0.0, "log"),
-            (3, 3, "random", 0.0, "log"),
-            (2, 4, "random", 0.0, "log"),
-            (3, 3, "aligned", 0.0, "log"),
-            (3, 3, "random", 0.1, "log"),
-            (2, 2, "random", 0.0, "factor"),
-        )
-    ],
-    "descent_map": [
-        {"network.ell": ell, "network.d": d, "network.s": d, "degrees": [0, 60, 150, 180]}
-        for ell in (30, 300, 400)
-        for d in (1, 2)
-    ],
-    "expected_landscape": [
-        {"network.ell": ell, "network.d": d, "network.s": d, "network.growth": growth, "points": 20}
-        for ell in (40, 80)
-        for d in (1, 2)
-        for growth in ("proportional", "log")
-    ],
-    "figure1": [{"expansivity": e} for e in (4, 16, 32)],
-    "hyperbolas": [
-        {"network.ell": ell, "network.d": d, "network.s": d} for ell in (40, 80) for d in (1, 2)
-    ],
-    "spurious": [
-        {"network.n": 3, "network.p": 3, "network.ell": ell, "starts": 8, "max_steps": 20}
-        for ell in (30, 60)
-    ],
-    "storage": [{"cells": cells, "rows": 3, "columns": 2} for cells in (4, 16)],
-    "stationary_points": [{"network.ell": ell, "budget": 50, "max_steps": 20} for ell in (30, 60)],
-    "torus": [
-        {"network.ell": ell, "network.d": d, "network.s": d, "points": 12}
-        for ell in (30, 60)
-        for d in (1, 2)
-    ],
-    "trained_prior": [
-        {"prior": prior, "weights": "tiny", "points": 5, "starts": 2, "hunt_starts": 1}
-        | {"budget": 20, "max_steps": 50}
-        for prior in ("trained", "spectrum", "gaussian")
-    ],
-    "generators": [{"kind": kind, "samples": 20, "batches": 2} for kind in ("dcgan", "decoder")],
-    "mnist": [
-        {"method": method, "pairs": 2, "starts": 2, "steps": 2, "max_steps": 20}
-        for method in METHODS
-    ],
-    "local_maximisers": [
-        {"network.ell": ell, "network.d": d, "network.s": d, "directions": 8}
-        for ell in (20, 80)
-        for d in (1, 2)
-    ],
-}
+TRIALS = 6
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _hydra() -> Iterator[None]:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        yield
+def experiment_cells(name: str) -> list[Cell]:
+    """The cells of an experiment's shrunk sweep."""
+    return [Cell(name, experiment, seed=0) for experiment in shrunk(name)]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Small decoders, in the working directory's folder "tiny" of this module's tests."""
-    folder = tmp_path_factory.mktemp("weights")
-    rng = np.random.default_rng(0)
-    for name, widths in (("digits_decoder", (3, 9, 40)), ("distortions_decoder", (2, 7, 40))):
-        store_weights(folder / "tiny", name, gaussian_network(rng, widths).weights)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        yield
-
-
-def configured(name: str, changes: dict[str, Any] | None = None) -> Experiment:
-    """The experiment of its YAML with some keys changed; skips the test without its extra."""
-    skip_without_extra(name)
-    cfg = compose("config", overrides=[f"experiment={name}"])
-    for key, value in (changes or {}).items():
-        OmegaConf.update(cfg, key, value)
-    return read(cfg)[1].experiment
-
-
-def test_every_experiment_has_a_shrunk_grid() -> None:
-    assert sorted(SHRUNK) == experiment_names()
-
-
-@pytest.mark.parametrize("name", sorted(SHRUNK))
+@pytest.mark.parametrize("name", NAMES)
 def test_shrunk_experiment_runs_judges_and_draws(name: str, tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    cells = [Cell(name, configured(name, changes), seed=0) for changes in SHRUNK[name]]
+    store, cells = Store(tmp_path), experiment_cells(name)
     for cell in cells:
-        run_cell(store, cell, 6)
-    table, _ = store.collect(cells, 6)
+        run_cell(store, cell, TRIALS)
+    table, _ = store.collect(cells, TRIALS)
     experiment = cells[0].experiment
     findings = experiment.judge(table)
     assert [f.claim for f in findings] == list(experiment.claims)
@@ -174,10 +44,9 @@ def test_shrunk_experiment_runs_judges_and_draws(name: str, tmp_path: Path) -> N
     assert summary is None or len(summary) > 0
 
 
-@pytest.mark.parametrize("name", sorted(SHRUNK))
+@pytest.mark.parametrize("name", NAMES)
 def test_a_sweep_of_one_cell_is_inconclusive_not_an_error(name: str, tmp_path: Path) -> None:
-    cell = Cell(name, configured(name, SHRUNK[name][0]), seed=0)
-    store = Store(tmp_path)
+    store, [cell, *_] = Store(tmp_path), experiment_cells(name)
     run_cell(store, cell, 1)
     table, _ = store.collect([cell], 1)
     assert len(cell.experiment.judge(table)) == len(cell.experiment.claims)
@@ -185,14 +54,6 @@ def test_a_sweep_of_one_cell_is_inconclusive_not_an_error(name: str, tmp_path: P
 
 
 # Verdicts of each experiment's judge on fabricated tables
-
-
-def verdicts(experiment: Experiment, table: pd.DataFrame) -> dict[str, Verdict]:
-    return {f.claim.id.partition(".")[2]: f.verdict for f in experiment.judge(table)}
-
-
-def noise(size: int, width: float, seed: int = 0) -> np.ndarray:
-    return width * np.random.default_rng(seed).standard_normal(size)
 
 
 def figure1_table(bias: float, width: float, exponent: float, trials: int = 400) -> pd.DataFrame:

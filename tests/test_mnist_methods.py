@@ -11,6 +11,7 @@ from harness.mnist import images, methods, quality, recover, weights
 from harness.mnist.weights import WeightsError
 from harness.network import ReluNetwork, gaussian_network
 from tests.conftest import store_weights
+from tests.helpers import refused
 
 
 def strokes(count=3, side=28):
@@ -110,10 +111,10 @@ def test_scaled_layers_have_the_trace_of_the_theorem_and_draw_the_same_up_to_a_f
 def test_generators_that_do_not_fit_are_refused_in_one_line(tmp_path):
     store_weights(tmp_path, "digits_decoder", networks()[0].weights)
     store_weights(tmp_path, "distortions_decoder", [np.ones((100, 2))])
-    with pytest.raises(WeightsError, match="draws 144 pixels, distortions_decoder 100; must be"):
+    with refused("draws 144 pixels, distortions_decoder 100; must be", WeightsError):
         weights.load_pair(tmp_path)
     store_weights(tmp_path, "distortions_decoder", networks()[1].weights)
-    with pytest.raises(WeightsError, match="draw 144 pixels; must be 28 x 28"):
+    with refused("draw 144 pixels; must be 28 x 28", WeightsError):
         methods.check("decoder", tmp_path)
 
 
@@ -148,7 +149,7 @@ def test_other_weights_have_another_fingerprint(tmp_path):
 
 def test_a_projection_without_the_truth_is_refused():
     effort = methods.Effort(1, 1, 0.1, 1)
-    with pytest.raises(ValueError, match="method=decoder_projection: needs the truth"):
+    with refused("method=decoder_projection: needs the truth", ValueError):
         methods.take_apart(
             "decoder_projection",
             np.ones((1, 28, 28)),
@@ -299,7 +300,7 @@ def test_weights_that_are_no_generator_are_refused_in_one_line(tmp_path):
     pytest.importorskip("torch")
     for name in weights.DCGANS:
         store_weights(tmp_path, name, [np.ones((3, 2))])
-    with pytest.raises(WeightsError, match=r"digits_dcgan\.safetensors: are not those of a DCGAN"):
+    with refused(r"digits_dcgan\.safetensors: are not those of a DCGAN", WeightsError):
         methods.check("dcgan", tmp_path)
 
 
@@ -321,5 +322,5 @@ def test_tensors_that_do_not_fit_are_named_with_their_file(tmp_path, changes, me
     (tmp_path / "digits_dcgan.safetensors").write_bytes(data)
     sums = {"digits_dcgan.safetensors": weights.checksum(data)}
     (tmp_path / weights.CHECKSUMS).write_text(json.dumps(sums))
-    with pytest.raises(WeightsError, match=r"digits_dcgan\.safetensors: " + message):
+    with refused(r"digits_dcgan\.safetensors: " + message, WeightsError):
         methods.check("dcgan", tmp_path)

@@ -29,6 +29,7 @@ from harness.storage.folder import RECORD_BYTES, StoreError
 from harness.storage.store import Store
 from harness.sweep import allowed, slurm
 from tests.conftest import ROOT, Outcome, Private, tree
+from tests.helpers import refused
 
 Harness = Callable[..., Outcome]
 PWNED = "PWNED"
@@ -88,7 +89,7 @@ def test_only_a_known_experiment_is_ever_imported(harness, given, name):
         rf"experiment={re.escape(name)}: must be one of .*toy", refusal_of_a_report(harness)
     )
     assert set(sys.modules) <= loaded | set(schema.experiment_names())
-    with pytest.raises(ConfigError, match="must be one of"):
+    with refused("must be one of", ConfigError):
         schema.build(name, {})
 
 
@@ -247,14 +248,14 @@ def test_a_cell_behind_a_link_is_not_even_set_aside_as_damaged(swept, tmp_path):
     segment = next((swept / "cells" / "toy").rglob("*.json"))
     elsewhere = outside(tmp_path, segment)
     (elsewhere / segment.name).write_text("not ours")
-    with pytest.raises(StoreError, match="leads out of the folder"):
+    with refused("leads out of the folder", StoreError):
         report.update(Store(swept), "toy")
     assert tree(elsewhere) == {segment.name: b"not ours"}
 
 
 def test_a_figure_behind_a_link_is_not_shown(given, tmp_path):
     outside(tmp_path, given / "toy" / "figure.png")
-    with pytest.raises(StoreError, match="leads out of the folder"):
+    with refused("leads out of the folder", StoreError):
         Store(given).read_figure("toy")
 
 
@@ -263,7 +264,7 @@ def test_the_files_of_slurm_s_jobs_are_not_behind_a_link(swept, tmp_path, part):
     (swept / "cells" / ".submitit").mkdir()
     elsewhere = outside(tmp_path, swept / part)
     before = set(elsewhere.rglob("*"))
-    with pytest.raises(StoreError, match="leads out of the folder"):
+    with refused("leads out of the folder", StoreError):
         slurm.new_folder("results", "results/cells/.submitit")
     assert set(elsewhere.rglob("*")) == before
 
@@ -273,7 +274,7 @@ def test_the_files_of_slurm_s_jobs_are_of_this_user_alone(swept, monkeypatch):
     assert folder.parent == swept / "cells" / ".submitit"
     assert [path.stat().st_mode & 0o777 for path in (folder, folder.parent)] == [0o700, 0o700]
     monkeypatch.setattr(os, "geteuid", lambda: folder.stat().st_uid + 1)
-    with pytest.raises(StoreError, match="must be a folder of the user who runs this"):
+    with refused("must be a folder of the user who runs this", StoreError):
         slurm.new_folder("results", "results/cells/.submitit")
 
 
@@ -287,7 +288,7 @@ def test_a_link_that_leads_to_itself_is_refused(harness, given):
     (given / "toy" / "table.csv").unlink()
     (given / "toy" / "table.csv").symlink_to("table.csv")
     store = Store(given)
-    with pytest.raises(StoreError, match=r"link that leads out|cannot be read"):
+    with refused(r"link that leads out|cannot be read", StoreError):
         store.read_table("toy")
 
 
@@ -330,13 +331,13 @@ def test_rows_that_no_run_writes_are_set_aside_whatever_their_checksum(swept, ro
 def test_a_pickled_matrix_is_refused(tmp_path):
     path = tmp_path / "W.npy"
     np.save(path, np.array([[Bomb()]], dtype=object), allow_pickle=True)
-    with pytest.raises(ValueError, match=r"network\.weights=.*must be a \.npy or \.npz"):
+    with refused(r"network\.weights=.*must be a \.npy or \.npz", ValueError):
         load_matrix(str(path))
     path.write_bytes(pickle.dumps(Bomb()))
-    with pytest.raises(ValueError, match=r"network\.weights=.*must be a \.npy or \.npz"):
+    with refused(r"network\.weights=.*must be a \.npy or \.npz", ValueError):
         load_matrix(str(path))
     np.savez(tmp_path / "W.npz", W=np.array([Bomb()], dtype=object), allow_pickle=True)
-    with pytest.raises(ValueError, match=r"network\.weights=.*must be a \.npy or \.npz"):
+    with refused(r"network\.weights=.*must be a \.npy or \.npz", ValueError):
         load_matrix(str(tmp_path / "W.npz"))
 
 
@@ -351,7 +352,7 @@ def test_a_damaged_archive_is_one_line(tmp_path, data):
 def test_a_member_of_an_archive_stays_in_it(tmp_path):
     with zipfile.ZipFile(tmp_path / "W.npz", "w") as archive:
         archive.writestr(f"../{PWNED}", "x")
-    with pytest.raises(ValueError, match="real matrix"):
+    with refused("real matrix", ValueError):
         load_matrix(str(tmp_path / "W.npz"))
     assert not (tmp_path.parent / PWNED).exists()
 
@@ -364,7 +365,7 @@ def test_a_stored_cell_opens_no_file_until_it_is_measured(tmp_path):
     path = tmp_path / "W.npy"
     np.save(path, np.ones((9, 3)))
     other = Matrix(**stored | {"weights": str(path)})
-    with pytest.raises(ValueError, match=r"network\.sha256=0000000000000000: the file has"):
+    with refused(r"network\.sha256=0000000000000000: the file has", ValueError):
         other.sample(np.random.default_rng(0))
     fresh = Matrix(n=1, ell=1, law="gaussian", weights=str(path)).prepared()
     again = Matrix(**vars(fresh))
@@ -381,7 +382,7 @@ def test_a_malicious_checkpoint_is_not_unpickled(tmp_path):
     (tmp_path / "b.pt").write_bytes(pickle.dumps(Bomb()))
     (tmp_path / "c.pt").write_bytes(b"")
     for name in ("a.pt", "b.pt", "c.pt"):
-        with pytest.raises(CheckpointError, match="is damaged"):
+        with refused("is damaged", CheckpointError):
             training._read(tmp_path / name)
 
 
@@ -398,7 +399,7 @@ def test_weights_that_are_no_safetensors_are_refused_in_one_line(tmp_path, data)
     (tmp_path / "w.safetensors").write_bytes(data)
     sums = {"w.safetensors": weights.checksum(data)}
     (tmp_path / weights.CHECKSUMS).write_text(json.dumps(sums))
-    with pytest.raises(weights.WeightsError, match="is no safetensors file"):
+    with refused("is no safetensors file", weights.WeightsError):
         weights.load("w", tmp_path)
 
 
@@ -522,7 +523,7 @@ def test_a_target_in_an_experiment_s_own_settings_is_an_unknown_key(harness, pri
 
 @pytest.mark.parametrize("axis", ["hydra.job.name", "+hydra.callbacks", "hydra/launcher"])
 def test_an_axis_is_no_setting_of_hydra(harness, private, tmp_path, axis):
-    with pytest.raises(ConfigError, match="must be a setting of the experiment"):
+    with refused("must be a setting of the experiment", ConfigError):
         allowed.check_axis(axis)
     grids = yaml_of(private, tmp_path, f"hydra: {{sweeper: {{grids: [{{{axis}: [1, 2]}}]}}}}")
     line = harness("-m", *grids).refusal

@@ -27,6 +27,7 @@ from harness.storage.files import StoreError, write_atomically
 from harness.storage.segments import encode
 from harness.storage.store import Store
 from tests.conftest import tree
+from tests.helpers import refused
 
 INF, NAN = float("inf"), float("nan")
 
@@ -473,7 +474,7 @@ def test_a_table_that_was_changed_is_noticed(store):
     store.write_table("example", store.collect([CELL], 1)[0], {})
     path = store.root / "example" / "table.csv"
     path.write_bytes(path.read_bytes().replace(b"0.5", b"0.6", 1))
-    with pytest.raises(StoreError, match=r"example/table\.csv does not belong to its prov"):
+    with refused(r"example/table\.csv does not belong to its prov", StoreError):
         store.read_table("example")
 
 
@@ -482,7 +483,7 @@ def test_a_table_without_its_provenance_or_the_other_way_round_is_refused(store,
     store.append(CELL, [row(0)])
     store.write_table("example", store.collect([CELL], 1)[0], {})
     (store.root / "example" / missing).unlink()
-    with pytest.raises(StoreError, match=f"{missing} is missing"):
+    with refused(f"{missing} is missing", StoreError):
         store.read_table("example")
 
 
@@ -491,7 +492,7 @@ def test_a_provenance_that_cannot_be_read_is_refused_in_one_line(store, text):
     store.append(CELL, [row(0)])
     store.write_table("example", store.collect([CELL], 1)[0], {})
     (store.root / "example" / "provenance.json").write_text(text)
-    with pytest.raises(StoreError, match=r"example/(provenance\.json|table\.csv)"):
+    with refused(r"example/(provenance\.json|table\.csv)", StoreError):
         store.read_table("example")
 
 
@@ -509,7 +510,7 @@ def test_a_sweep_is_remembered(store):
 def test_a_sweep_that_cannot_be_read_is_refused_in_one_line(store, text):
     store.write_sweep("example", {})
     (store.root / "cells" / "example.sweep.json").write_text(text)
-    with pytest.raises(StoreError, match="example"):
+    with refused("example", StoreError):
         store.read_sweep("example")
 
 

@@ -31,6 +31,7 @@ from harness.storage.store import Store
 from harness.sweep import runner
 from tests import target
 from tests.conftest import TIMEOUT, tree
+from tests.helpers import refused
 from tests.target import CELLS, TRIALS, sweep, table
 
 KILLS = 60
@@ -349,7 +350,7 @@ def test_a_write_that_the_system_refuses_loses_that_write_alone(
 
     with monkeypatch.context() as disk:
         disk.setattr(os, "fsync", refuse)
-        with pytest.raises(StoreError, match=f"cannot be written .{os.strerror(code)}."):
+        with refused(f"cannot be written .{os.strerror(code)}.", StoreError):
             sweep_here(store)
     before = segments(store)
     assert before
@@ -444,7 +445,7 @@ def test_a_file_that_cannot_be_read_is_named_and_not_touched(swept, monkeypatch)
 
     with monkeypatch.context() as disk:
         disk.setattr(Path, "read_bytes", fail)
-        with pytest.raises(StoreError, match=r"\.json: cannot be read \(Permission denied\)$"):
+        with refused(r"\.json: cannot be read \(Permission denied\)$", StoreError):
             swept.missing(CELLS[0], TRIALS)
     assert tree(swept.root) == before
 
@@ -453,7 +454,7 @@ def test_a_file_in_the_place_of_a_cells_folder_is_named(store):
     folder = store.root / "cells" / "target" / CELLS[0].key
     folder.parent.mkdir(parents=True)
     folder.touch()
-    with pytest.raises(StoreError, match=r"cannot be read \(Not a directory\)$"):
+    with refused(r"cannot be read \(Not a directory\)$", StoreError):
         store.missing(CELLS[0], 1)
 
 
@@ -548,7 +549,7 @@ def test_a_results_folder_may_have_any_name_and_be_a_link(tmp_path, undisturbed_
 
 def test_a_link_that_leads_nowhere_is_refused(tmp_path):
     (tmp_path / "link").symlink_to("nowhere")
-    with pytest.raises(StoreError, match="must be a folder that can be written"):
+    with refused("must be a folder that can be written", StoreError):
         Store(tmp_path / "link").check()
 
 
