@@ -190,14 +190,12 @@ class TrainedPrior(Experiment):
         tested = "; ".join(f"{prior}: {len(rows)} trials" for prior, rows in by_prior.items())
         tested += "; one trained pair of networks"
         layers = wdc_columns(table)
-        level, over = (
-            stats.simultaneous(len(layers)),
-            "median lower end, over that of Gaussian layers",
-        )
+        level = stats.simultaneous(len(layers))
+        over = "median lower end, over that of Gaussian layers"
 
-        def ratio(column: str, level: float) -> stats.Estimate:
+        def ratio(name: str, level: float) -> stats.Estimate:
             return stats.contrast(
-                trained[column], gaussian[column], stats.ratio_of_medians, level=level
+                trained[name], gaussian[name], stats.ratio_of_medians, level=level
             )
 
         def change(prior: str) -> stats.Estimate:
