@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import numpy as np
 from annotated_types import Ge, Gt
 
-from harness import claims, figures, selection, stats
+from harness import claims, descent, figures, selection, stats
 from harness.claims import Claim, Finding
-from harness.descent import Stopping, alternating_descent, step_size
 from harness.ensemble import Ensemble, unit_vectors
 from harness.experiment import Experiment, Row, Settings
 from harness.problem import Demodulation
@@ -125,24 +124,16 @@ class Ablation(Experiment):
         P = Demodulation(unit.G1, unit.G2, root * unit.h0, root * unit.m0)
         count = self.starts if self.arm == "restarts" else 1
         # The step that suits a truth of size 1
-        step = step_size(unit if self.arm == "fixed_step" else P, self.kappa)
-        solution = alternating_descent(
+        step = descent.step_size(unit if self.arm == "fixed_step" else P, self.kappa)
+        solution = descent.alternating_descent(
             *(P, H[:count], M[:count], step, self.max_steps),
             engine="tracking",
-            stopping=Stopping(loss_rtol=1e-12),
+            stopping=descent.Stopping(loss_rtol=1e-12),
             **OPTIONS.get(self.arm, {}),
         )
         best = int(np.argmin(np.nan_to_num(solution.loss, nan=np.inf)))
-        return [
-            {
-                "size": root**2,
-                "epsilon_true": float(P.neighbourhood(solution.h[best], solution.m[best])),
-                "loss_ratio": solution.loss[best] / P.loss_at_zero,
-                "steps": int(solution.steps.sum()),
-                "flips": int(solution.flips.sum()),
-                "status": solution.status[best],
-            }
-        ]
+        total = {"steps": int(solution.steps.sum()), "flips": int(solution.flips.sum())}
+        return [{"size": root**2} | descent.row(P, solution, best) | total]
 
     def judge(self, table: pd.DataFrame) -> list[Finding]:
         share = self.thresholds.share

@@ -13,7 +13,7 @@ from harness.claims import Claim, Finding
 from harness.descent import SignCheck, alternating_descent, local_rate, step_size
 from harness.ensemble import Ensemble, unit_vectors
 from harness.experiment import Experiment, Row, Settings
-from harness.problem import BRANCHES
+from harness.problem import BRANCHES, branch_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,7 +109,7 @@ class Convergence(Experiment):
                 "loss_ratio": solution.loss[0] / P.loss_at_zero,
                 "epsilon_true": distances[0],
                 "product_error": P.product_error(solution.h, solution.m)[0],
-                "nearest": "".join("+" if sign > 0 else "-" for sign in nearest),
+                "nearest": branch_name(nearest),
                 "epsilon_nearest": min(distances),
                 "steps": solution.steps[0],
                 "flips": solution.flips[0],

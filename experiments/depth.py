@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 from annotated_types import Ge, Gt
 
-from harness import claims, figures, selection, stats
+from harness import claims, descent, figures, selection, stats
 from harness.claims import Claim, Finding
-from harness.descent import alternating_descent, step_size
 from harness.ensemble import Ensemble, unit_vectors
 from harness.experiment import Experiment, Row, Settings
 from harness.status import Status
@@ -84,24 +83,16 @@ class Depth(Experiment):
 
     def trial(self, rng: np.random.Generator) -> list[Row]:
         P = self.network.problem(rng)
-        solution = alternating_descent(
+        solution = descent.alternating_descent(
             P,
             unit_vectors(rng, 1, P.n),
             unit_vectors(rng, 1, P.p),
-            step=step_size(P, self.kappa),
+            step=descent.step_size(P, self.kappa),
             max_steps=self.max_steps,
             engine="tracking",
         )
-        return [
-            {
-                "narrowest": min(min(widths[1:-1], default=0) for widths in self.network.widths()),
-                "epsilon_true": float(P.neighbourhood(solution.h, solution.m)[0]),
-                "loss_ratio": solution.loss[0] / P.loss_at_zero,
-                "steps": solution.steps[0],
-                "flips": solution.flips[0],
-                "status": solution.status[0],
-            }
-        ]
+        narrowest = min(min(widths[1:-1], default=0) for widths in self.network.widths())
+        return [{"narrowest": narrowest} | descent.row(P, solution)]
 
     def judge(self, table: pd.DataFrame) -> list[Finding]:
         limits = self.thresholds

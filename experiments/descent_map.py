@@ -14,8 +14,7 @@ from harness import claims, figures, selection, stats
 from harness.claims import Claim, Finding
 from harness.ensemble import Ensemble
 from harness.experiment import Experiment, Row, Settings
-from harness.landscape import product_grid, slopes
-from harness.landscape.axes import plane_kinks, polar_plane
+from harness.landscape import plane_kinks, polar_plane, product_grid, slopes
 from harness.problem import Demodulation
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from harness import claims, figures, selection, stats
 from harness.claims import Claim, Finding
 from harness.ensemble import Ensemble
 from harness.experiment import Experiment, Row, Settings
-from harness.problem import BRANCHES
+from harness.problem import BRANCHES, branch_name
 from harness.theory import rho
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ ORDER = Claim(
     "At every predicted spurious point the sign check prefers the true branch (d, s >= 2)",
     "Algorithm 1, step (i)",
 )
-NAMES = {branch: "".join("+" if sign > 0 else "-" for sign in branch) for branch in BRANCHES}
+NAMES = {branch: branch_name(branch) for branch in BRANCHES}
 
 
 @dataclass(frozen=True)

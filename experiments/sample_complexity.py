@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import numpy as np
 from annotated_types import Ge, Gt
 
-from harness import claims, figures, selection, stats
+from harness import claims, descent, figures, selection, stats
 from harness.claims import Claim, Finding
 from harness.conditions.aligned import aligned_truths
-from harness.descent import alternating_descent, step_size
 from harness.ensemble import Ensemble, unit_vectors
 from harness.experiment import Experiment, Row, Settings, UnmeasurableError
 from harness.problem import Demodulation
@@ -112,22 +111,14 @@ class SampleComplexity(Experiment):
                 raise UnmeasurableError(P.status)
         noise *= self.noise * np.linalg.norm(P.y0)
         P = Demodulation(P.G1, P.G2, P.h0, P.m0, noise)
-        solution = alternating_descent(
+        solution = descent.alternating_descent(
             P,
             *directions,
-            step=step_size(P, self.kappa),
+            step=descent.step_size(P, self.kappa),
             max_steps=self.max_steps,
             engine="tracking",
         )
-        return [
-            {
-                "epsilon_true": float(P.neighbourhood(solution.h, solution.m)[0]),
-                "loss_ratio": solution.loss[0] / P.loss_at_zero,
-                "steps": solution.steps[0],
-                "flips": solution.flips[0],
-                "status": solution.status[0],
-            }
-        ]
+        return [descent.row(P, solution)]
 
     def judge(self, table: pd.DataFrame) -> list[Finding]:
         limits = self.thresholds

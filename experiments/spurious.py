@@ -14,7 +14,7 @@ from harness.descent import Stopping, alternating_descent, step_size
 from harness.ensemble import Ensemble, Size
 from harness.experiment import Experiment, Row, Settings
 from harness.landscape import hunt
-from harness.problem import BRANCHES, Branch
+from harness.problem import BRANCHES, Branch, branch_name
 from harness.status import Status
 
 if TYPE_CHECKING:
@@ -172,8 +172,12 @@ class Spurious(Experiment):
         figures.reference(distance, (base["ell"].min(), base["ell"].max()), 1.0, -1 / slope, **line)
         own = base[base["n"] == self.network.n]
         for index, branch in enumerate(BRANCHES):
-            name, column = "".join("+" if sign > 0 else "-" for sign in branch), near(branch)
-            style: Any = {"label": name, "index": index, "shift": 1.04 ** (index - 1.5)}
+            column = near(branch)
+            style: Any = {
+                "label": branch_name(branch),
+                "index": index,
+                "shift": 1.04 ** (index - 1.5),
+            }
             figures.curve(count, own.astype({column: float}), "ell", column, stats.mean, **style)
         share.set(ylabel="share of networks", title="(a) networks with a spurious minimum")
         distance.set(ylabel="worst epsilon of a network", title="(b) distance to the hyperbolas")

@@ -15,10 +15,17 @@ from harness.conditions import wdc_bracket
 from harness.descent import Stopping, alternating_descent, step_size
 from harness.ensemble import Ensemble, Size
 from harness.experiment import Experiment, Row, Settings
-from harness.landscape import stationary_points, torus_index, torus_profile
-from harness.landscape.arcs import direction, linear_arcs
-from harness.landscape.census import MAXIMA, MINIMA, SADDLES
-from harness.problem import BRANCHES, Demodulation
+from harness.landscape import (
+    MAXIMA,
+    MINIMA,
+    SADDLES,
+    direction,
+    linear_arcs,
+    stationary_points,
+    torus_index,
+    torus_profile,
+)
+from harness.problem import BRANCHES, Demodulation, branch_name
 from harness.status import Status
 
 if TYPE_CHECKING:
@@ -47,7 +54,7 @@ COMPLETE = Claim(
     "Minima less saddles plus maxima are 0 where neither plateaus nor flat lines interfere",
     "Poincare and Hopf",
 )
-NAMES = {branch: "".join("+" if sign > 0 else "-" for sign in branch) for branch in BRANCHES}
+NAMES = {branch: branch_name(branch) for branch in BRANCHES}
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,13 @@ from harness import claims, figures, selection, stats
 from harness.claims import Claim, Finding
 from harness.ensemble import Ensemble
 from harness.experiment import Experiment, Row, Settings
-from harness.landscape import expected_profile, section, stationary_points, torus_profile
-from harness.landscape.arcs import plane_through
+from harness.landscape import (
+    expected_profile,
+    plane_through,
+    section,
+    stationary_points,
+    torus_profile,
+)
 from harness.problem import Demodulation
 
 if TYPE_CHECKING:

@@ -190,14 +190,12 @@ class TrainedPrior(Experiment):
         tested = "; ".join(f"{prior}: {len(rows)} trials" for prior, rows in by_prior.items())
         tested += "; one trained pair of networks"
         layers = wdc_columns(table)
-        level, over = (
-            stats.simultaneous(len(layers)),
-            "median lower end, over that of Gaussian layers",
-        )
+        level = stats.simultaneous(len(layers))
+        over = "median lower end, over that of Gaussian layers"
 
-        def ratio(column: str, level: float) -> stats.Estimate:
+        def ratio(name: str, level: float) -> stats.Estimate:
             return stats.contrast(
-                trained[column], gaussian[column], stats.ratio_of_medians, level=level
+                trained[name], gaussian[name], stats.ratio_of_medians, level=level
             )
 
         def change(prior: str) -> stats.Estimate:
@@ -251,17 +249,18 @@ class TrainedPrior(Experiment):
         constants, cosines, found, minima = axes.ravel()
         layers = wdc_columns(table)
         for index, (prior, group) in enumerate(_by_prior(table)):
-            offset, label = 0.15 * (index - 1.5), {"label": prior, "index": index}
+            offset = 0.15 * (index - 1.5)
+            look: Any = {"label": prior, "index": index, "line": False}
             ends = [stats.quantile(group[name]) for name in (*layers, "joint_wdc")]
             places = list(np.arange(len(ends)) + offset)
-            figures.estimates(constants, places, ends, line=False, **label)
+            figures.estimates(constants, places, ends, **look)
             colour = {"color": figures.COLOURS[index]}
             box: Any = {"whis": (5, 95), "showfliers": False, "widths": 0.5, "boxprops": colour}
             for side, name in enumerate(("cosine_h", "cosine_m")):
                 place = [4 * side + 0.7 * (index - 1.5)]
                 cosines.boxplot(group[name], positions=place, medianprops=colour, **box)
             shares = [stats.mean(group["found"]), stats.proportion(group["any_found"])]
-            figures.estimates(found, [offset, 1 + offset], shares, line=False, **label)
+            figures.estimates(found, [offset, 1 + offset], shares, **look)
             some = group[group["spurious"] > 0]
             words = f"{prior}, {len(some)} of {len(group)} trials, lost {_lost(group):.0%}"
             dots: Any = {"marker": figures.MARKERS[index], "s": 18, "label": words} | colour

@@ -280,7 +280,8 @@ def _interval(
     value: float | Array, draws: ArrayLike, n: int, method: str, level: float
 ) -> Estimate:
     """An estimate with the percentile interval of its draws (R,)."""
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    ends = [(1 - level) / 2, (1 + level) / 2]
+    low, high = np.quantile(np.asarray(draws, dtype=np.float64), ends)
     return Estimate(float(value), float(low), float(high), n, method, level)
 
 

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from harness.conditions.residual import Residual, residual_numpy
 from harness.descent import Engine, Stopping, alternating_descent, step_size
 from harness.ensemble import unit_vectors
-from harness.landscape import product_grid, stationary_points
-from harness.landscape.arcs import direction, linear_arcs
+from harness.landscape import direction, linear_arcs, product_grid, stationary_points
 from harness.network import gaussian_network
 from harness.peers import frameworks
 from harness.problem import Demodulation
