@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from harness import __version__ as version
 from harness import library
+from harness.app import main
 from harness.claims import Verdict
 from harness.sweep import sweep
 from tests.conftest import ROOT, TIMEOUT, TOY_CELLS, tree, write_readme_claim
@@ -24,7 +25,6 @@ from tests.conftest import ROOT, TIMEOUT, TOY_CELLS, tree, write_readme_claim
 TOY = "experiment=toy"
 SMALL = "hydra.sweeper.grids=[{inner.size:[1,2]}]"
 NETS = "experiment=convergence"
-AXIS = "[{claims:[elsewhere]}]"
 GO_ON = "the same command runs only what is missing: harness -m experiment=toy "
 
 
@@ -399,18 +399,35 @@ def test_claims_that_cannot_be_used_are_refused_in_one_line(
     assert tree(tmp_path) == before
 
 
-def test_a_configuration_cannot_name_a_folder_of_claims(harness, private, tmp_path, mine):
-    """A folder of claims is code, and --config-dir is not."""
-    text = (private.conf / "experiment" / "toy.yaml").read_text()
+@pytest.mark.parametrize("mode", [[], ["-m"]], ids=["run", "sweep"])
+def test_a_configuration_cannot_name_a_folder_of_claims(harness, capsys, tmp_path, mine, mode):
+    """A folder of claims is code; a folder for --config-dir is not."""
     (tmp_path / "conf" / "experiment").mkdir(parents=True)
-    (tmp_path / "conf" / "experiment" / "wdc.yaml").write_text(f"{text}claims: {mine}\n")
-    line = harness("--config-dir", "conf", "experiment=wdc").refusal
-    assert "my_claims: must be given as claims=FOLDER" in line
+    text = f"# @package _global_\nexperiment: norms\nclaims: {mine}\n"
+    (tmp_path / "conf" / "experiment" / "evil.yaml").write_text(text)
+    library.forget_claims()
+    assert main([*mode, "--config-dir", "conf", "experiment=evil"]) == 2
+    assert "my_claims: must be given as claims=FOLDER" in capsys.readouterr().err
+    assert library.claims_folder() is None
 
 
-def test_claims_are_no_axis_of_a_sweep(harness, mine):
-    line = harness("-m", "experiment=norms", "claims=my_claims", f"hydra.sweeper.grids={AXIS}")
-    assert "claims=elsewhere: is of the whole sweep" in line.refusal
+INJECTED = {
+    "an axis": "sweeper: {{grids: [{{claims: [{mine}], network: [expansive, expansive]}}]}}",
+    "another parameter": "sweeper: {{params: {{claims: {mine}}}}}",
+    "a worker's overrides": "overrides: {{hydra: ['claims={mine}', 'experiment=norms']}}",
+}
+
+
+@pytest.mark.parametrize("text", INJECTED.values(), ids=INJECTED)
+def test_no_other_way_leads_from_a_configuration_to_claims(harness, capsys, tmp_path, mine, text):
+    (tmp_path / "conf" / "experiment").mkdir(parents=True)
+    own = f"# @package _global_\ndefaults: [noise]\nhydra: {{{text.format(mine=mine)}}}\n"
+    (tmp_path / "conf" / "experiment" / "evil.yaml").write_text(own)
+    library.forget_claims()
+    assert main(["-m", "--config-dir", "conf", "experiment=evil", "plan=true"]) == 2
+    line = capsys.readouterr().err
+    assert re.search("my_claims: (must be given as claims=FOLDER|is not allowed)", line)
+    assert library.claims_folder() is None
 
 
 def test_folders_of_the_current_directory_are_not_imported(harness, tmp_path):
