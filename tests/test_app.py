@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -65,7 +66,7 @@ def test_a_bug_in_a_single_cell_raises(harness, monkeypatch):
 
 
 def table(folder: Path) -> list[str]:
-    return (folder / "toy" / "table.csv").read_text().splitlines()
+    return gzip.decompress((folder / "toy" / "table.csv.gz").read_bytes()).decode().splitlines()
 
 
 def test_a_sweep_says_its_verdicts_and_where_the_report_is(harness, tmp_path):
@@ -117,7 +118,7 @@ def test_a_name_of_ones_own_keeps_a_sweep_apart_and_shares_the_cells(harness, tm
     harness("-m", TOY, SMALL, "name=mine", "inner.size=2,3")
     assert tree(tmp_path / "results" / "toy") == first
     assert tree(tmp_path / "results" / "cells" / "toy").items() >= cells.items()
-    assert (tmp_path / "results" / "mine" / "table.csv").exists()
+    assert (tmp_path / "results" / "mine" / "table.csv.gz").exists()
 
 
 def cells_of(lines: list[str]) -> set[str]:
@@ -236,8 +237,8 @@ def test_failed_cells_are_told_even_if_what_is_left_cannot_be_judged_or_drawn(
 def test_another_sweeps_broken_table_does_not_hide_this_ones_result(harness, tmp_path):
     harness("-m", TOY, SMALL, "name=old")
     shutil.rmtree(tmp_path / "results" / "cells")
-    with (tmp_path / "results" / "old" / "table.csv").open("a") as stream:
-        stream.write("1,2,3\n")
+    with (tmp_path / "results" / "old" / "table.csv.gz").open("ab") as stream:
+        stream.write(b"1,2,3\n")
     done = harness("-m", TOY, SMALL)
     assert "toy.small" in done.out
     report = (tmp_path / "results" / "REPORT.md").read_text()
