@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.conditions.branch_kernels import best_first
-from harness.conditions.exact_kernels import mean_norm
+from harness.conditions.mean_kernels import mean_norm, overlap, plane_mean
 
 Array = NDArray[np.float64]
 
@@ -65,13 +65,6 @@ def folded(a: float, b: float) -> float:
 
 
 @numba.njit(cache=True, nogil=True)
-def overlap(theta: float) -> float:
-    """m^T Q_{m,y} y = ((pi - theta) cos theta + sin theta)/(2 pi) for unit m, y; decreasing."""
-    theta = min(max(theta, 0.0), math.pi)
-    return ((math.pi - theta) * math.cos(theta) + math.sin(theta)) / (2 * math.pi)
-
-
-@numba.njit(cache=True, nogil=True)
 def bound_box(pair: Pair, angles: Array, radii: Array) -> tuple[float, float]:
     """The residual of (6), or (7), at the centre of a box and an upper bound on the box.
 
@@ -108,15 +101,14 @@ def bound_box(pair: Pair, angles: Array, radii: Array) -> tuple[float, float]:
     theta, phi = folded(angles[0], angles[1]), folded(angles[2], angles[3])
     spread = radii[2] + radii[3] + TOL
     q, q_low, q_high = overlap(phi), overlap(phi + spread), overlap(phi - spread)
-    tau = alpha * (math.pi - theta) / (2 * math.pi)
-    length = alpha * math.sin(theta) / (2 * math.pi)
-    u, v = length * math.cos(angles[0] + angles[1]), length * math.sin(angles[0] + angles[1])
+    turn = angles[0] + angles[1]
+    tau, u, v = plane_mean(theta, math.sin(theta), math.cos(turn), math.sin(turn), alpha)
     value = abs(centre[0] - q * tau) + math.hypot(centre[1] - q * u, centre[2] - q * v)
     slope = alpha / math.pi * (radii[0] + radii[1])
     top = high[0] - q_low * tau + math.hypot(high[1] - q_low * u, high[2] - q_low * v)
     bottom = low[0] - q_high * tau - math.hypot(low[1] - q_high * u, low[2] - q_high * v)
     below = min(
-        q_high * slope - bottom, alpha * q_high * mean_norm(theta, radii[0] + radii[1] + TOL)
+        q_high * slope - bottom, alpha * q_high * mean_norm(theta - (radii[0] + radii[1] + TOL))
     )
     return value, max(top + q_low * slope, below)
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.conditions.branch_kernels import best_first
-from harness.conditions.exact_kernels import mean_norm
+from harness.conditions.mean_kernels import mean_norm, subtract_mean
 
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -71,37 +71,6 @@ def extreme_eigenvalues(A: Array) -> tuple[float, float]:
     for i in range(1, n):
         least, greatest = min(least, A[i, i]), max(greatest, A[i, i])
     return least, greatest
-
-
-@numba.njit(cache=True, nogil=True)
-def subtract_q(A: Array, x: Array, y: Array, alpha: float) -> float:
-    """Puts A - alpha Q_{x,y} in place of A; the angle of x and y.
-
-    With b = xhat + yhat and d = xhat - yhat,
-    sin(theta) M = (|d| / 2|b|) b b^T - (|b| / 2|d|) d d^T.
-    """
-    n = len(x)
-    xx, yy = 0.0, 0.0
-    for k in range(n):
-        xx, yy = xx + x[k] ** 2, yy + y[k] ** 2
-    u, v = 1 / math.sqrt(xx), 1 / math.sqrt(yy)
-    bb, dd = 0.0, 0.0
-    for k in range(n):
-        bb += (x[k] * u + y[k] * v) ** 2
-        dd += (x[k] * u - y[k] * v) ** 2
-    bb, dd = math.sqrt(bb), math.sqrt(dd)
-    theta = 2 * math.atan2(dd, bb)
-    plus = dd / (2 * bb) if bb > 0 else 0.0
-    minus = bb / (2 * dd) if dd > 0 else 0.0
-    scale = alpha / (2 * math.pi)
-    for i in range(n):
-        A[i, i] -= scale * (math.pi - theta)
-        for j in range(n):
-            A[i, j] -= scale * (
-                plus * (x[i] * u + y[i] * v) * (x[j] * u + y[j] * v)
-                - minus * (x[i] * u - y[i] * v) * (x[j] * u - y[j] * v)
-            )
-    return theta
 
 
 @numba.njit(cache=True, nogil=True)
@@ -192,13 +161,13 @@ def bound_pair(rows: Rows, centre: Array, radius: Array) -> tuple[float, float]:
     x, y = centre[0::2], centre[1::2]
     theta = 0.0
     for which in range(3):
-        theta = subtract_q(work[which], x, y, alpha)
+        theta = subtract_mean(work[which], x, y, alpha)
     spread = cell_radius(x, radius[0::2]) + cell_radius(y, radius[1::2])
     slack = alpha / math.pi * spread
     bottom, _ = extreme_eigenvalues(work[0])
     _, top = extreme_eigenvalues(work[1])
     least, greatest = extreme_eigenvalues(work[2])
-    below = min(slack - bottom, alpha * mean_norm(theta, spread))
+    below = min(slack - bottom, alpha * mean_norm(theta - spread))
     return max(-least, greatest), max(below, top + slack)
 
 
