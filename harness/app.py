@@ -184,7 +184,7 @@ def _hydra_main(cfg: DictConfig) -> list[tuple[str, Failure]] | Failure:
     try:
         run, cell = sweep.read(plain(cfg))
         cells = [cell] if run.packed is None else unpack(run.packed, run.experiment, run.seed)
-        run.store.check()
+        run.check_results()
     except BAD_INPUT as error:  # Hydra prints lines of its own for anything but SystemExit
         if interrupts.seen():
             raise
@@ -303,7 +303,7 @@ def _pictures(arguments: Sequence[str]) -> int:
     """`harness pictures name=NAME [results=FOLDER] [to=FOLDER]`."""
     usage = "`harness pictures` takes name=NAME, results=FOLDER and to=FOLDER"
     given = _settings(arguments, {"name": "", "results": "results", "to": ""}, usage)
-    name, store = given["name"], Store(Path(given["results"]), look=True)
+    name, store = given["name"], ReadOnlyStore(Path(given["results"]))
     if not store.names():
         raise StoreError(f"results={store.root}: holds no sweep")
     if name not in store.names():

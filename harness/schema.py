@@ -23,7 +23,7 @@ from harness.experiment import (
     experiment_class,
 )
 from harness.storage.folder import NAME, RESERVED
-from harness.storage.store import Store
+from harness.storage.store import ReadOnlyStore, Store
 
 T = TypeVar("T")
 
@@ -65,7 +65,12 @@ class Run(Settings):
 
     @property
     def store(self) -> Store:
-        return Store(Path(self.results), look=self.plan)
+        """The results folder."""
+        return Store(Path(self.results))
+
+    def check_results(self) -> None:
+        """Raise StoreError unless the results folder can be used: for a plan, only read."""
+        (ReadOnlyStore(Path(self.results)) if self.plan else self.store).check()
 
 
 RUN = TypeAdapter(Run)

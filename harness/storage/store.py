@@ -273,14 +273,11 @@ class ReadOnlyStore(Folder):
 
 @dataclass(frozen=True)
 class Store(ReadOnlyStore):
-    """A results folder.  With look=True nothing is written or created, as by a ReadOnlyStore."""
-
-    look: bool = False
+    """Read and write access to a results folder."""
 
     def check(self) -> None:
         """Raise StoreError unless the folder can be written and its cells have this schema."""
-        if not self.look:
-            self._check_writable()
+        self._check_writable()
         super().check()
 
     def _check_writable(self) -> None:
@@ -303,9 +300,8 @@ class Store(ReadOnlyStore):
 
     def _reject(self, path: Path) -> None:
         """Rename a damaged segment, so that its trials are measured again."""
-        if not self.look:
-            log.warning("damaged cell file set aside, its trials will be measured again: %s", path)
-            set_aside(path)
+        log.warning("damaged cell file set aside, its trials will be measured again: %s", path)
+        set_aside(path)
 
     def _write_schema(self) -> None:
         if not self._schema_file.exists():

@@ -64,7 +64,8 @@ class Costs:
 
 def plan(run: Run, cells: Sequence[Cell], workers: Workers) -> str:
     """What the command would do, in lines of text; measures and writes nothing."""
-    looks = [look(run.store, cell, run.trials) for cell in cells]
+    store = ReadOnlyStore(Path(run.results))
+    looks = [look(store, cell, run.trials) for cell in cells]
     todo = [found for found in looks if found.missing]
     trials = sum(found.missing for found in todo)
     jobs = batched(todo, run.cells_per_job)
@@ -102,7 +103,7 @@ def costs(run: Run, looks: Sequence[Measured]) -> Costs:
             sum(found.bytes for found in measured) / trials,
             f"by {len(measured)} measured cells of this sweep",
         )
-    for store in (run.store, ReadOnlyStore(COMMITTED)):
+    for store in (ReadOnlyStore(Path(run.results)), ReadOnlyStore(COMMITTED)):
         for name in dict.fromkeys((run.name, run.experiment)):
             if found := _earlier(store, name, run):
                 return found

@@ -66,10 +66,10 @@ def run_sweep(
     run, template = base
     runs, every = zip(*points, strict=True)
     cells = distinct(run, runs, template, every)
-    store = run.store
-    store.check()
+    run.check_results()
     if run.plan:
         return Conclusion(planning.plan(run, cells, workers))
+    store = run.store
     store.write_sweep(run.name, record(run, template, cells))
     todo = [cell for cell in cells if store.missing(cell, run.trials)]
     why: Mapping[str, Failure] = {}
