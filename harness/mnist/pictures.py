@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.storage.files import StoreError, write_atomically
-from harness.storage.store import Store
+from harness.storage.store import ReadOnlyStore
 
 SUFFIX = "_png"
 """Suffix of the columns that hold images."""
@@ -33,7 +33,7 @@ LENGTH = 80
 """Longest part of a file name, in characters."""
 
 
-def write(store: Store, name: str, folder: Path) -> int:
+def write(store: ReadOnlyStore, name: str, folder: Path) -> int:
     """Write all images of a sweep's table to a new folder; return how many.
 
     Files are named after the user's image or the pair (<file>_digit.png, pair3_digit.png), then the
@@ -73,7 +73,7 @@ def _vacant(folder: Path) -> bool:
         return False
 
 
-def _rows(store: Store, name: str) -> Iterator[tuple[list[str], dict[str, bytes]]]:
+def _rows(store: ReadOnlyStore, name: str) -> Iterator[tuple[list[str], dict[str, bytes]]]:
     """For each row with images: the parts of their file names, and the images by content."""
     table, _ = store.read_table(name)
     shown = {column: column.removesuffix(SUFFIX) for column in table if column.endswith(SUFFIX)}

@@ -97,7 +97,7 @@ def grid_loss(rng: np.random.Generator, widths: Sequence[int], points: int, _: i
 
 def census(rng: np.random.Generator, widths: Sequence[int], points: int, _: int) -> Work:
     """All stationary points, beside the five matrix products that screen the pairs of arcs."""
-    P, _, _ = _problem(rng, widths, points)
+    P = _problem(rng, widths, points)[0]
     a, b = (G(direction(linear_arcs(G).angles)) for G in (P.G1, P.G2))
     next_a, next_b = np.roll(a, -1, axis=0), np.roll(b, -1, axis=0)
     left = a * P.y0, a * a, a * a, a * next_a, a * next_a
