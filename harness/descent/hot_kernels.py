@@ -11,8 +11,9 @@ quarters of the entries end up like this, and near a solution the iterate moves 
 that.  So every few steps we look for the entries that can still change, copy their columns next to
 each other, and let the following steps read these only, until the iterate leaves the ball.
 
-At the widths 10-47-1000, a run takes 1.3 times as long without hot units if it stops at convergence,
-and 1.5 times if it goes on for 1,000 steps; at 10-93-320 and 20-240-640 they gain less than 1.1.
+At the widths 10-47-1000, a run takes 1.3 times as long without hot units if it stops at
+convergence, and 1.5 times if it goes on for 1,000 steps; at 10-93-320 and 20-240-640 they gain less
+than 1.1.
 
 Importing this module compiles it or loads it from the cache: import it inside the function that
 needs it.
@@ -86,8 +87,8 @@ def borrow_ball(ball: Ball) -> Ball:
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def exact(net: Network, side: int) -> bool:
-    """Whether z_d = B x, without listed units."""
-    return net.sides[side].plain == 0 and net.sides[side].listed == 0
+    """Whether z_d = B x, without pending units."""
+    return net.sides[side].pending == 0
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
