@@ -209,7 +209,7 @@ def _loop(root: Path) -> pd.DataFrame:
 def _csv(root: Path) -> pd.DataFrame:
     from pandas import read_csv
 
-    return read_csv(root / "storage" / "table.csv")
+    return read_csv(root / "storage" / "table.csv.gz")
 
 
 def _in_order(other: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:

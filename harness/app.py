@@ -31,18 +31,22 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import TypeAdapter
+from tqdm import tqdm
 
 import harness
 from harness import library, schema
 from harness.errors import InputError
 from harness.mnist import pictures, training
-from harness.report import write as report
-from harness.report.result import in_one_line
+from harness.report.collect import update
+from harness.report.markdown import insert_claims
+from harness.report.result import Result, in_one_line
+from harness.report.text import verdict_lines
+from harness.report.write import write_report
 from harness.schema import ConfigError, Run
 from harness.storage import compare
 from harness.storage.cell import Cell
 from harness.storage.files import StoreError
-from harness.storage.store import Store
+from harness.storage.store import ReadOnlyStore, Store
 from harness.storage.tables import without_images
 from harness.sweep import allowed, failures, interrupts, planning, sweep
 from harness.sweep.failures import CellsFailedError, Failure
@@ -237,19 +241,18 @@ def _report(arguments: Sequence[str]) -> int:
     if not store.names():
         raise StoreError(f"results={results}: holds no sweep")
     store.check()
-    verdicts: list[str] = []
-    broken: list[ValueError] = []
-    for name in store.names():
+    judged: list[Result] = []
+    broken: list[StoreError] = []
+    for name in tqdm(store.names(), desc="report", unit="sweep", disable=None):
         try:
             with in_one_line(store, name):
-                report.update(store, name)
-                verdicts.append(report.verdict_lines(store, name))
+                judged.append(update(store, name))
         except StoreError as error:
             broken.append(error)
-    written = report.write(store)
+    written = write_report(store, judged)
     if given["readme"]:
-        report.insert_claims(store, Path(given["readme"]))
-    print(*verdicts, f"report: {written}", sep="\n")
+        insert_claims(judged, store.root, Path(given["readme"]))
+    print(*map(verdict_lines, judged), f"report: {written}", sep="\n")
     for fault in broken:
         _refuse(fault)
     return BAD_INPUT_CODE if broken else 0
@@ -267,7 +270,7 @@ def _compare(arguments: Sequence[str]) -> int:
         raise ConfigError(f"rtol={tolerances[-1]}: must be a number, 0 or more")
     if len(folders) != 2:
         raise ConfigError("`harness compare` takes two results folders and rtol=NUMBER")
-    one, other = (Store(Path(folder)) for folder in folders)
+    one, other = (ReadOnlyStore(Path(folder)) for folder in folders)
     for store in (one, other):
         if not store.names():
             raise StoreError(f"results={store.root}: holds no sweep")

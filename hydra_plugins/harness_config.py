@@ -55,6 +55,7 @@ def _checked(load: Callable[..., DictConfig]) -> Callable[..., DictConfig]:
     @functools.wraps(load)
     def checked(*args: Any, **kwargs: Any) -> DictConfig:
         config = load(*args, **kwargs)
+        _check_overrides(config.hydra.overrides.hydra)
         _use_claims(config.get("claims"), signature.bind(*args, **kwargs).arguments["overrides"])
         known = Plugins.instance().discover(Launcher)
         launchers = [f"{kind.__module__}.{kind.__name__}" for kind in known]
@@ -63,6 +64,16 @@ def _checked(load: Callable[..., DictConfig]) -> Callable[..., DictConfig]:
         return config
 
     return checked
+
+
+def _check_overrides(overrides: Sequence[str]) -> None:
+    """Refuse what a file adds to the overrides that Hydra hands to its workers.
+
+    Those of the command line that concern Hydra itself are there too, and nothing else should be.
+    """
+    for override in overrides:
+        if not override.lstrip("+~").startswith(("hydra.", "hydra/")):
+            raise ConfigError(f"hydra.overrides.hydra={shown(override)}: is not allowed")
 
 
 def _use_claims(folder: Any, overrides: Sequence[str]) -> None:

@@ -88,6 +88,8 @@ class HarnessSweeper(BasicSweeper):
         plain: list[Override] = []
         for override, text in zip(parser.parse_overrides(job), job, strict=True):
             allowed.check_axis(override.key_or_group)
+            if override.key_or_group == "claims" and override.value() != self.config.claims:
+                raise ConfigError(f"{text}: must be given as claims=FOLDER in the command")
             if override.is_add() or override.is_delete():
                 return load_sweep_config(self.config, job)
             if not self._is_group(override.key_or_group):

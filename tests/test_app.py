@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -17,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from harness import __version__ as version
 from harness import library
+from harness.app import main
 from harness.claims import Verdict
 from harness.sweep import sweep
 from tests.conftest import ROOT, TIMEOUT, TOY_CELLS, tree, write_readme_claim
@@ -24,7 +26,6 @@ from tests.conftest import ROOT, TIMEOUT, TOY_CELLS, tree, write_readme_claim
 TOY = "experiment=toy"
 SMALL = "hydra.sweeper.grids=[{inner.size:[1,2]}]"
 NETS = "experiment=convergence"
-AXIS = "[{claims:[elsewhere]}]"
 GO_ON = "the same command runs only what is missing: harness -m experiment=toy "
 
 
@@ -65,7 +66,7 @@ def test_a_bug_in_a_single_cell_raises(harness, monkeypatch):
 
 
 def table(folder: Path) -> list[str]:
-    return (folder / "toy" / "table.csv").read_text().splitlines()
+    return gzip.decompress((folder / "toy" / "table.csv.gz").read_bytes()).decode().splitlines()
 
 
 def test_a_sweep_says_its_verdicts_and_where_the_report_is(harness, tmp_path):
@@ -117,7 +118,7 @@ def test_a_name_of_ones_own_keeps_a_sweep_apart_and_shares_the_cells(harness, tm
     harness("-m", TOY, SMALL, "name=mine", "inner.size=2,3")
     assert tree(tmp_path / "results" / "toy") == first
     assert tree(tmp_path / "results" / "cells" / "toy").items() >= cells.items()
-    assert (tmp_path / "results" / "mine" / "table.csv").exists()
+    assert (tmp_path / "results" / "mine" / "table.csv.gz").exists()
 
 
 def cells_of(lines: list[str]) -> set[str]:
@@ -236,8 +237,8 @@ def test_failed_cells_are_told_even_if_what_is_left_cannot_be_judged_or_drawn(
 def test_another_sweeps_broken_table_does_not_hide_this_ones_result(harness, tmp_path):
     harness("-m", TOY, SMALL, "name=old")
     shutil.rmtree(tmp_path / "results" / "cells")
-    with (tmp_path / "results" / "old" / "table.csv").open("a") as stream:
-        stream.write("1,2,3\n")
+    with (tmp_path / "results" / "old" / "table.csv.gz").open("ab") as stream:
+        stream.write(b"1,2,3\n")
     done = harness("-m", TOY, SMALL)
     assert "toy.small" in done.out
     report = (tmp_path / "results" / "REPORT.md").read_text()
@@ -399,18 +400,35 @@ def test_claims_that_cannot_be_used_are_refused_in_one_line(
     assert tree(tmp_path) == before
 
 
-def test_a_configuration_cannot_name_a_folder_of_claims(harness, private, tmp_path, mine):
-    """A folder of claims is code, and --config-dir is not."""
-    text = (private.conf / "experiment" / "toy.yaml").read_text()
+@pytest.mark.parametrize("mode", [[], ["-m"]], ids=["run", "sweep"])
+def test_a_configuration_cannot_name_a_folder_of_claims(harness, capsys, tmp_path, mine, mode):
+    """A folder of claims is code; a folder for --config-dir is not."""
     (tmp_path / "conf" / "experiment").mkdir(parents=True)
-    (tmp_path / "conf" / "experiment" / "wdc.yaml").write_text(f"{text}claims: {mine}\n")
-    line = harness("--config-dir", "conf", "experiment=wdc").refusal
-    assert "my_claims: must be given as claims=FOLDER" in line
+    text = f"# @package _global_\nexperiment: norms\nclaims: {mine}\n"
+    (tmp_path / "conf" / "experiment" / "evil.yaml").write_text(text)
+    library.forget_claims()
+    assert main([*mode, "--config-dir", "conf", "experiment=evil"]) == 2
+    assert "my_claims: must be given as claims=FOLDER" in capsys.readouterr().err
+    assert library.claims_folder() is None
 
 
-def test_claims_are_no_axis_of_a_sweep(harness, mine):
-    line = harness("-m", "experiment=norms", "claims=my_claims", f"hydra.sweeper.grids={AXIS}")
-    assert "claims=elsewhere: is of the whole sweep" in line.refusal
+INJECTED = {
+    "an axis": "sweeper: {{grids: [{{claims: [{mine}], network: [expansive, expansive]}}]}}",
+    "another parameter": "sweeper: {{params: {{claims: {mine}}}}}",
+    "a worker's overrides": "overrides: {{hydra: ['claims={mine}', 'experiment=norms']}}",
+}
+
+
+@pytest.mark.parametrize("text", INJECTED.values(), ids=INJECTED)
+def test_no_other_way_leads_from_a_configuration_to_claims(harness, capsys, tmp_path, mine, text):
+    (tmp_path / "conf" / "experiment").mkdir(parents=True)
+    own = f"# @package _global_\ndefaults: [noise]\nhydra: {{{text.format(mine=mine)}}}\n"
+    (tmp_path / "conf" / "experiment" / "evil.yaml").write_text(own)
+    library.forget_claims()
+    assert main(["-m", "--config-dir", "conf", "experiment=evil", "plan=true"]) == 2
+    line = capsys.readouterr().err
+    assert re.search("my_claims: (must be given as claims=FOLDER|is not allowed)", line)
+    assert library.claims_folder() is None
 
 
 def test_folders_of_the_current_directory_are_not_imported(harness, tmp_path):

@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from harness.conditions.circle import Circle
-from harness.conditions.residual import Residual, joint_weights, overlap
+from harness.conditions.mean import (
+    chord_angle,
+    clipped_angle,
+    overlap,
+    overlap_slope,
+    quadratic_form,
+    quadratic_slope,
+)
+from harness.conditions.residual import Residual, joint_weights
 
 Array = NDArray[np.float64]
 
@@ -108,8 +116,8 @@ def anneal(track: Track, point: Point, width: float, ledger: Ledger) -> Point:
         weighted = gain if d is None else gain * d
         density = np.exp(-z * z / 2) / (math.sqrt(2 * math.pi) * sigma * track.lengths)
         slopes = (weighted * active[::-1] * density) @ W
-        slopes[0] -= track.sign * kappa * _q_slope(x, y, point.v)
-        slopes[1] -= track.sign * kappa * _q_slope(y, x, point.v)
+        slopes[0] -= track.sign * kappa * quadratic_slope(x, y, point.v)
+        slopes[1] -= track.sign * kappa * quadratic_slope(y, x, point.v)
         gates = _step(point.gates, slopes, sigma)
         weights = point.weights
         if weights is not None:
@@ -188,7 +196,7 @@ def _direction(
     if kind <= 2:
         z = (W @ x) / (sigma * track.lengths)
         density = np.exp(-z * z / 2) / (math.sqrt(2 * math.pi) * sigma * track.lengths)
-        slope = (gain * (W @ y > 0) * density) @ W - track.sign * kappa * _q_slope(x, y, v)
+        slope = (gain * (W @ y > 0) * density) @ W - track.sign * kappa * quadratic_slope(x, y, v)
         if kind == 2:
             slope = slope + noise * math.sqrt(slope @ slope / len(x))
         return tangent(x, slope)
@@ -222,7 +230,10 @@ def _weight_move(track: Track, point: Point, rng: np.random.Generator) -> Point 
     live = gain.nonzero()[0]
     pre = np.maximum(paths[0] @ C[live].T, 0) * np.maximum(paths[1] @ C[live].T, 0)
     q = _q_form(point)
-    kappa = [track.sign * track.alpha * q * overlap(m, y) for m, y in zip(*paths, strict=True)]
+    kappa = [
+        track.sign * track.alpha * q * overlap(chord_angle(m, y))
+        for m, y in zip(*paths, strict=True)
+    ]
     values = len(C) * (pre @ gain[live]) - kappa
     k = int(np.argmax(values))
     if values[k] <= point.value:
@@ -238,25 +249,16 @@ def _weight_slopes(track: Track, point: Point, gain: Array) -> Array:
     pre = weights @ C.T
     slopes = len(C) * ((gain * (pre > 0) * np.maximum(pre[::-1], 0)) @ C)
     q = _q_form(point)
-    theta = math.acos(min(1.0, max(-1.0, float(weights[0] @ weights[1]))))
-    # d/dcos of ((pi - theta) cos + sin)/(2 pi) is (pi - theta)/(2 pi)
-    pull = track.sign * track.alpha * q * (math.pi - theta) / (2 * math.pi)
+    theta = clipped_angle(weights[0], weights[1])
+    pull = overlap_slope(theta, track.sign * track.alpha * q)
     return slopes - pull * weights[::-1]
 
 
 def _q_form(point: Point) -> float:
     """v^T Q_{x,y} v."""
     x, y = point.gates
-    return float(Circle(x, y, None, None, point.v).q_form(np.zeros(1))[0])
-
-
-def _q_slope(x: Array, y: Array, v: Array) -> Array:
-    """Gradient in x of v^T Q_{x,y} v for unit x, y, v; sin(theta) is kept from 0."""
-    c = min(1.0, max(-1.0, float(x @ y)))
-    s = max(math.sqrt((1 - c) * (1 + c)), 1e-3)
-    a, b = float(v @ x), float(v @ y)
-    along_y = (1 - a * a - b * b) / s + (2 * a * b - c * (a * a + b * b)) * c / s**3
-    return (along_y * y + 2 * (b - c * a) / s * v) / (2 * math.pi)
+    c = np.clip(x @ y, -1.0, 1.0)
+    return float(quadratic_form(point.v @ x, point.v @ y, c))
 
 
 def _step(pair: Array, slopes: Array, size: float) -> Array:

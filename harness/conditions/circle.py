@@ -7,6 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.conditions.mean import quadratic_form
+
 Array = NDArray[np.float64]
 
 ARC_MARGIN = 1e-9
@@ -29,10 +31,7 @@ class Circle:
         return _turn(self.x, self.dx, t), _turn(self.y, self.dy, t)
 
     def q_form(self, t: Array) -> Array:
-        """v^T Q_{x(t),y(t)} v (K,), by 2 pi v^T Q v = (pi - theta) + (2 a b - c (a^2 + b^2))/s.
-
-        a = v.x, b = v.y, c = cos theta, s = sin theta; the last term is 0 where s vanishes.
-        """
+        """v^T Q_{x(t),y(t)} v at angles t (K,): (K,)."""
         zero = np.zeros_like(self.v)
         dx = zero if self.dx is None else self.dx
         dy = zero if self.dy is None else self.dy
@@ -43,10 +42,7 @@ class Circle:
         b = (self.v @ self.y) * cy + (self.v @ dy) * sy
         c = (self.x @ self.y) * cx * cy + (dx @ self.y) * sx * cy
         c = np.clip(c + (self.x @ dy) * cx * sy + (dx @ dy) * sx * sy, -1.0, 1.0)
-        s = np.sqrt((1 - c) * (1 + c))
-        top = 2 * a * b - c * (a * a + b * b)
-        bent = np.divide(top, s, out=np.zeros_like(t), where=s > 1e-7)
-        return (np.pi - np.arccos(c) + bent) / (2 * np.pi)
+        return quadratic_form(a, b, c)
 
     def best(self, W: Array, gain: Array, kappa: float) -> tuple[float, float]:
         """Maximum over t of sum_i 1{w_i.x > 0} 1{w_i.y > 0} gain_i - kappa v^T Q v, and its t.

@@ -19,10 +19,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import blas, lapack
 
 from harness.conditions.bracket import check_matrix
+from harness.conditions.mean import chord_angle, mean_parts, mean_parts_batch, overlap
 from harness.theory import Q
 
 Array = NDArray[np.float64]
-_QParts = tuple[float, float, float, Array, Array]
+MeanParts = tuple[float, float, float, Array, Array]
+"""shift, plus, minus, e, f of `mean_parts`."""
 
 PACKED_COLUMNS = 16
 """Up to so many columns a batch is one product with the rows' packed outer products."""
@@ -71,14 +73,7 @@ def joint_weights(C: Array, m: Array, y: Array, alpha: float = 1.0) -> tuple[Arr
     """
     m, y = m / math.sqrt(m @ m), y / math.sqrt(y @ y)
     d = len(C) * np.maximum(C @ m, 0.0) * np.maximum(C @ y, 0.0)
-    return d, alpha * overlap(m, y)
-
-
-def overlap(m: Array, y: Array) -> float:
-    """m^T Q_{m,y} y for unit vectors (p,): ((pi - theta) cos theta + sin theta)/(2 pi)."""
-    plus, minus = m + y, m - y
-    theta = 2 * math.atan2(math.sqrt(minus @ minus), math.sqrt(plus @ plus))
-    return ((math.pi - theta) * math.cos(theta) + math.sin(theta)) / (2 * math.pi)
+    return d, alpha * overlap(chord_angle(m, y))
 
 
 class Residual:
@@ -106,7 +101,7 @@ class Residual:
     def norm(self, x: Array, y: Array, kappa: float = 1.0, d: Array | None = None) -> float:
         """||R|| at nonzero x, y (n,); d (ell,) nonnegative or None for ones."""
         return _spectral_norm(
-            self._form(self._active(x[None], y[None])[0], _q_parts(x, y, kappa), d)
+            self._form(self._active(x[None], y[None])[0], mean_parts(x, y, kappa), d)
         )
 
     def top(
@@ -114,14 +109,14 @@ class Residual:
     ) -> tuple[float, Array]:
         """Largest eigenvalue of sign R and its unit eigenvector (n,), for sign = 1 or -1."""
         on = self._active(x[None], y[None])[0]
-        return _top(self._form(on, _q_parts(x, y, kappa), d), sign)
+        return _top(self._form(on, mean_parts(x, y, kappa), d), sign)
 
     def top_weighted(
         self, x: Array, y: Array, sign: int, kappa: float, weights: Array
     ) -> tuple[float, Array]:
         """As `top`, with nonnegative weights (ell,) in place of the indicators and d."""
         on = weights > 1e-6 * weights.max()
-        return _top(self._form(on, _q_parts(x, y, kappa), weights), sign)
+        return _top(self._form(on, mean_parts(x, y, kappa), weights), sign)
 
     def norms(
         self, X: Array, Y: Array, kappa: float | Array = 1.0, d: Array | None = None
@@ -143,9 +138,9 @@ class Residual:
         on = self._active(X, Y)
         if self._packed is not None:
             weights = np.multiply(on, 1.0 if d is None else d, out=self._pre[: len(X)])
-            return _packed_norms(weights @ self._packed, _q_parts_batch(X, Y, kappa))
+            return _packed_norms(weights @ self._packed, mean_parts_batch(X, Y, kappa))
         result = np.empty(len(X))
-        for k, parts in enumerate(zip(*_q_parts_batch(X, Y, kappa), strict=True)):
+        for k, parts in enumerate(zip(*mean_parts_batch(X, Y, kappa), strict=True)):
             weights_k = d[k] if d is not None and d.ndim == 2 else d
             result[k] = _spectral_norm(self._form(on[k], parts, weights_k))
         return result
@@ -161,7 +156,7 @@ class Residual:
             np.matmul(np.concatenate([X, Y]), self.W.T, out=self._pre[: 2 * K])
         return np.greater(np.minimum(pre_x, pre_y, out=pre_x), 0.0, out=self._on[:K])
 
-    def _form(self, on: NDArray[np.bool_], parts: _QParts, d: Array | None) -> Array:
+    def _form(self, on: NDArray[np.bool_], parts: MeanParts, d: Array | None) -> Array:
         """The upper triangle of R (n, n), in Fortran order, from the active rows."""
         index = on.nonzero()[0]
         rows = self._rows[: len(index)]
@@ -209,35 +204,6 @@ def _gram(rows: Array, matrix: Array, part: Array) -> None:
             np.matmul(block[:, columns].T, block, out=out[columns, :width])
             if start:
                 matrix[columns, :width] += part[columns, :width]
-
-
-def _q_parts(x: Array, y: Array, kappa: float) -> _QParts:
-    """Shift, plus, minus, e, f with kappa Q_{x,y} = shift I + plus e e^T - minus f f^T.
-
-    2 pi Q = (pi - theta) I + (|f|/(2|e|)) e e^T - (|e|/(2|f|)) f f^T with e = xhat + yhat and
-    f = xhat - yhat: |e| = 2 cos(theta/2), |f| = 2 sin(theta/2).
-    """
-    x, y = x / math.sqrt(x @ x), y / math.sqrt(y @ y)
-    e, f = x + y, x - y
-    norm_e, norm_f = math.sqrt(e @ e), math.sqrt(f @ f)
-    scale = kappa / (2 * math.pi)
-    shift = scale * (math.pi - 2 * math.atan2(norm_f, norm_e))
-    if norm_e == 0 or norm_f == 0:
-        return shift, 0.0, 0.0, e, f
-    return shift, scale * norm_f / (2 * norm_e), scale * norm_e / (2 * norm_f), e, f
-
-
-def _q_parts_batch(X: Array, Y: Array, kappa: Array) -> tuple[Array, Array, Array, Array, Array]:
-    """`_q_parts` of K points: (K,) three times, (K, n) twice."""
-    X = X / np.linalg.norm(X, axis=1, keepdims=True)
-    Y = Y / np.linalg.norm(Y, axis=1, keepdims=True)
-    e, f = X + Y, X - Y
-    norm_e, norm_f = np.linalg.norm(e, axis=1), np.linalg.norm(f, axis=1)
-    scale = kappa / (2 * np.pi)
-    bent = (norm_e > 0) & (norm_f > 0)
-    plus = np.divide(scale * norm_f, 2 * norm_e, out=np.zeros(len(X)), where=bent)
-    minus = np.divide(scale * norm_e, 2 * norm_f, out=np.zeros(len(X)), where=bent)
-    return scale * (np.pi - 2 * np.arctan2(norm_f, norm_e)), plus, minus, e, f
 
 
 def _top(matrix: Array, sign: int) -> tuple[float, Array]:
