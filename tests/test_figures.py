@@ -57,5 +57,5 @@ def test_a_reference_is_a_power_law_through_its_start():
 
 
 def test_cells_of_a_logarithmic_axis_meet_at_geometric_means():
-    np.testing.assert_allclose(figures.log_edges([1, 4, 64]) ** 2, [1 / 4, 4, 256, 1024])
+    np.testing.assert_allclose(figures.log_edges([1, 4, 64]) ** 2, [1 / 4, 4, 256, 65536])
     assert len(figures.log_edges([3])) == 2
