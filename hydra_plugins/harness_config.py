@@ -66,25 +66,25 @@ def _checked(load: Callable[..., DictConfig]) -> Callable[..., DictConfig]:
     return checked
 
 
-def _check_overrides(overrides: Sequence[str]) -> None:
-    """Refuse what a file adds to the overrides that Hydra hands to its workers.
+def _check_overrides(overrides: Sequence[Any]) -> None:
+    """Refuse overrides that a file adds to those that Hydra hands to its workers.
 
-    Those of the command line that concern Hydra itself are there too, and nothing else should be.
+    Only the command line's overrides of Hydra's own settings belong there.
     """
     for override in overrides:
-        if not override.lstrip("+~").startswith(("hydra.", "hydra/")):
+        if not str(override).lstrip("+~").startswith(("hydra.", "hydra/")):
             raise ConfigError(f"hydra.overrides.hydra={shown(override)}: is not allowed")
 
 
 def _use_claims(folder: Any, overrides: Sequence[str]) -> None:
-    """Make the claims that the command line names known in this process, a worker too.
+    """Make the claims that the command line names known in this process, which may be a worker.
 
-    Claims are code: no file of configuration may name their folder.
+    Claims are code, so no configuration file may name their folder.
 
     Raises
     ------
     InputError
-        If a file names it, or if it is not there.
+        If a file names the folder, or if it is missing.
     """
     if folder is None:
         return
