@@ -16,7 +16,7 @@ from annotated_types import Ge, Gt, MinLen
 
 from harness import peers
 from harness.claims import Claim, Experiment, Finding, Row, Settings, above, spread
-from harness.conditions.residual import Residual, residual_numpy
+from harness.conditions import Residual, residual_numpy
 from harness.descent import Engine, Stopping, alternating_descent, step_size
 from harness.ensemble import Size, unit_vectors
 from harness.landscape import product_grid, stationary_points

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from harness.claims import Claim, Experiment, Finding, Row, Settings, above, spread, within
-from harness.conditions import joint_wdc_bracket
-from harness.conditions.search import (
+from harness.conditions import (
+    joint_wdc_bracket,
     joint_wdc_row_aligned,
     joint_wdc_sampled,
     joint_wdc_search,

@@ -19,8 +19,7 @@ from harness.claims import (
     spread,
     within,
 )
-from harness.conditions import wdc_bracket
-from harness.conditions.search import wdc_sampled, wdc_search
+from harness.conditions import wdc_bracket, wdc_sampled, wdc_search
 from harness.matrices import Matrix, Size
 from harness.stats import power_law, quantile, simultaneous
 

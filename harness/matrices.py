@@ -14,7 +14,7 @@ from annotated_types import Ge
 from numpy.typing import NDArray
 
 from harness.claims import Settings
-from harness.conditions.bracket import check_matrix
+from harness.conditions import check_matrix
 from harness.network import gaussian_network
 from harness.theory import truncation_alpha
 

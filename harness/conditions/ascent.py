@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from harness.conditions.circle import Circle
+from harness.conditions.fast_residual import Residual, joint_weights
 from harness.conditions.mean import (
     chord_angle,
     clipped_angle,
@@ -23,7 +24,6 @@ from harness.conditions.mean import (
     quadratic_form,
     quadratic_slope,
 )
-from harness.conditions.residual import Residual, joint_weights
 
 Array = NDArray[np.float64]
 

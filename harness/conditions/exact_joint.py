@@ -8,9 +8,9 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from harness.conditions.bracket import (
+from harness.conditions.bracket import Bracket
+from harness.conditions.definition import (
     Array,
-    Bracket,
     JointWitness,
     check_matrix,
     joint_wdc_residual,

@@ -5,7 +5,7 @@ x, y, v and sign of
 
     sign [ sum_i 1{w_i.x > 0} 1{w_i.y > 0} d_i (w_i.v)^2 - kappa v^T Q_{x,y} v ],
 
-see `harness.conditions.residual` for d and kappa.  A chain of the search goes from a start
+see `harness.conditions.fast_residual` for d and kappa.  A chain of the search goes from a start
 
 1. through `anneal`: ascent in x, y (and m, y of the joint condition) with the indicators smoothed
    into normal distribution functions, whose width shrinks while v follows as eigenvector;
@@ -35,15 +35,15 @@ from harness.conditions.ascent import (
     tangent,
     unit,
 )
-from harness.conditions.bracket import (
-    Bracket,
+from harness.conditions.bracket import Bracket
+from harness.conditions.definition import (
     JointWitness,
     WdcWitness,
     check_matrix,
     joint_wdc_residual,
     wdc_residual,
 )
-from harness.conditions.residual import Residual
+from harness.conditions.fast_residual import Residual
 
 Array = NDArray[np.float64]
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import blas, lapack
 
-from harness.conditions.bracket import check_matrix
+from harness.conditions.definition import check_matrix
 from harness.conditions.mean import chord_angle, mean_parts, mean_parts_batch, overlap
 from harness.theory import Q
 
