@@ -67,8 +67,8 @@ def joint_wdc_residual(
         if b @ h > 0 and b @ x > 0:
             total += max(c @ m, 0.0) * max(c @ y, 0.0) * np.outer(b, b)
     expected = alpha / ell * (m @ Q(m, y) @ y) * Q(h, x)
-    scale = float(np.linalg.norm(m) * np.linalg.norm(y))
-    return float(np.linalg.norm(total - expected, 2)) * ell / scale
+    lengths = float(np.linalg.norm(m) * np.linalg.norm(y))
+    return float(np.linalg.norm(total - expected, 2)) * ell / lengths
 
 
 def check_matrix(name: str, W: ArrayLike) -> Array:
