@@ -10,8 +10,8 @@ import numpy as np
 
 from harness import claims, figures, selection, stats
 from harness.claims import Claim, Finding
-from harness.conditions import joint_wdc_bracket
-from harness.conditions.search import (
+from harness.conditions import (
+    joint_wdc_bracket,
     joint_wdc_row_aligned,
     joint_wdc_sampled,
     joint_wdc_search,

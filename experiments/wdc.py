@@ -9,8 +9,7 @@ import numpy as np
 
 from harness import claims, figures, selection, stats
 from harness.claims import Claim, Finding
-from harness.conditions import wdc_bracket
-from harness.conditions.search import wdc_sampled, wdc_search
+from harness.conditions import wdc_bracket, wdc_sampled, wdc_search
 from harness.experiment import Experiment, Row, Settings
 from harness.matrices import Matrix, Size
 

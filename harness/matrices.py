@@ -13,7 +13,7 @@ import numpy as np
 from annotated_types import Ge
 from numpy.typing import NDArray
 
-from harness.conditions.bracket import check_matrix
+from harness.conditions import check_matrix
 from harness.experiment import Settings
 from harness.network import gaussian_network
 from harness.theory import truncation_alpha

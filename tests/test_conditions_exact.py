@@ -11,12 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from harness.conditions.bracket import (
-    Bracket,
-    JointWitness,
-    joint_wdc_residual,
-    wdc_residual,
-)
+from harness.conditions.bracket import Bracket
+from harness.conditions.definition import JointWitness, joint_wdc_residual, wdc_residual
 from harness.conditions.exact import wdc_certified_2, wdc_exact_1
 from harness.conditions.exact_joint import joint_certified_2, joint_exact_1
 from harness.conditions.net import merge_parallel, wdc_net

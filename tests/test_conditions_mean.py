@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from harness.conditions import mean
 from harness.conditions.ascent import Point, Track, _weight_slopes
 from harness.conditions.circle import Circle
-from harness.conditions.residual import Residual, joint_weights
+from harness.conditions.fast_residual import Residual, joint_weights
 from harness.theory import Q, angle
 
 Array = NDArray[np.float64]

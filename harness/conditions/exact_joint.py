@@ -8,9 +8,9 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from harness.conditions.bracket import (
+from harness.conditions.bracket import Bracket
+from harness.conditions.definition import (
     Array,
-    Bracket,
     JointWitness,
     check_matrix,
     joint_wdc_residual,
@@ -61,9 +61,9 @@ def joint_certified_2(
 ) -> Bracket:
     """The joint-WDC constant of B, C (ell, 2) between certified ends (eqs. 6, 7).
 
-    Branch and bound over the four angles of h, x, m, y, by scale invariance all of unit length,
-    with both inequalities in one queue; the box with the greatest bound is halved until all are
-    within rtol of the best value found or the budget is spent.  For tens of rows.
+    Branch and bound over the four angles of h, x, m, y, which have unit length since
+    the residual ignores lengths.  Both inequalities share one queue; the box with the greatest
+    bound is halved until all are within rtol of the best value found or the budget is spent.
 
     Parameters
     ----------
@@ -107,18 +107,18 @@ def joint_certified_2(
     largest = [float(np.abs(A).max()) or 1.0 for A in (B, C)]
     u = 2.0 ** round(np.log2(largest[0]))
     uv = 2.0 ** round(np.log2(max(largest[0] * largest[1] if keep.any() else 0.0, np.sqrt(alpha))))
-    scale = uv**2
+    unit = uv**2
     pair = np.array([B[keep] / u, C[keep] / (uv / u)])
     a, b = pair[..., 0], pair[..., 1]
     rows = np.stack([a, b, np.hypot(a, b)], axis=-1)
     squares = len(B) * np.stack([(a * a + b * b) / 2, (a - b) * (a + b) / 2, a * b], axis=-1)
-    problem = Pair(rows, squares, alpha / scale)
+    problem = Pair(rows, squares, alpha / unit)
     _, upper, centre, evaluations = search_boxes(problem, *_start(), rtol, budget)
     witness, lower = _witness(B, C, alpha, centre)
     size = len(B) * float(np.sum(squares[0, :, 0] * squares[1, :, 0])) * 4 / len(B) ** 2
-    slack = (UNIT * (8 * len(B) + 64) + 8e-14) * (size + alpha / scale)
+    slack = (UNIT * (8 * len(B) + 64) + 8e-14) * (size + alpha / unit)
     return Bracket(
-        lower, max(upper * scale, lower) + slack * scale, witness,
+        lower, max(upper * unit, lower) + slack * unit, witness,
         "branch and bound on angles, n = p = 2", evaluations,
     )  # fmt: skip
 

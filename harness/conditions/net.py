@@ -7,7 +7,8 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from harness.conditions.bracket import Array, Bracket, WdcWitness, check_matrix, wdc_residual
+from harness.conditions.bracket import Bracket
+from harness.conditions.definition import Array, WdcWitness, check_matrix, wdc_residual
 from harness.conditions.exact import UNIT, check_scale, signs_certain
 
 

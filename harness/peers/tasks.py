@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.conditions.residual import Residual, residual_numpy
+from harness.conditions import Residual, residual_numpy
 from harness.descent import Engine, Stopping, alternating_descent, step_size
 from harness.ensemble import unit_vectors
 from harness.landscape import direction, linear_arcs, product_grid, stationary_points

@@ -2,10 +2,10 @@
 
 Both conditions ask for the norm of
 
-    R = sum_i 1{w_i.x > 0} 1{w_i.y > 0} d_i w_i w_i^T - kappa Q_{x,y},
+    R = sum_i 1{w_i.x > 0} 1{w_i.y > 0} weights_i w_i w_i^T - scale Q_{x,y},
 
-with d = 1, kappa = alpha for the WDC (eq. 5), and with the weights of `joint_weights` for the
-joint condition (eqs. 6 and 7): the rows' factors d_i >= 0 stand between B_{+,h}^T and B_{+,x},
+with weights_i = 1 and scale = alpha for the WDC (eq. 5).  For the joint condition (eqs. 6 and 7)
+`joint_weights` gives both: the weights_i >= 0 stand between B_{+,h}^T and B_{+,x},
 and a row counts where it is active for both, so that R is symmetric there too.
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import blas, lapack
 
-from harness.conditions.bracket import check_matrix
+from harness.conditions.definition import check_matrix
 from harness.conditions.mean import chord_angle, mean_parts, mean_parts_batch, overlap
 from harness.theory import Q
 
@@ -27,13 +27,15 @@ MeanParts = tuple[float, float, float, Array, Array]
 """shift, plus, minus, e, f of `mean_parts`."""
 
 PACKED_COLUMNS = 16
-"""Up to so many columns a batch is one product with the rows' packed outer products."""
+"""Up to this many columns, a batch is one product with the rows' packed outer products."""
 PACKED_BYTES = 2**28
 BATCH_BYTES = 2**20
-"""Memory allowed for the outer products, and for the pre-activations of a batch."""
+"""Memory allowed for the outer products (256 MB), and for a batch's pre-activations, meant to
+stay in a core's cache (1 MB)."""
 BLOCKED_COLUMNS = 64
 SMALL_PRODUCT = 950_000
-"""Up to so many columns the Gram matrix is made of products of at most so many multiplications."""
+"""Up to 64 columns the Gram matrix is summed from products of at most 950,000 multiplications:
+OpenBLAS multiplies these without packing."""
 
 
 def residual_numpy(W: Array, x: Array, y: Array, alpha: float = 1.0) -> float:
@@ -57,23 +59,23 @@ def joint_residual_numpy(
     diagonal = active * np.maximum(C @ m, 0) * np.maximum(C @ y, 0)
     ell = len(B)
     expected = alpha / ell * (m @ Q(m, y) @ y) * Q(h, x)
-    scale = np.linalg.norm(m) * np.linalg.norm(y)
-    return float(np.linalg.norm((B * diagonal[:, None]).T @ B - expected, 2) * ell / scale)
+    lengths = np.linalg.norm(m) * np.linalg.norm(y)
+    return float(np.linalg.norm((B * diagonal[:, None]).T @ B - expected, 2) * ell / lengths)
 
 
 def joint_weights(C: Array, m: Array, y: Array, alpha: float = 1.0) -> tuple[Array, float]:
-    """d_i = ell (c_i.mhat)_+ (c_i.yhat)_+ and kappa = alpha mhat^T Q_{m,y} yhat (eq. 6).
+    """weights_i = ell (c_i.mhat)_+ (c_i.yhat)_+ and scale = alpha mhat^T Q_{m,y} yhat (eq. 6).
 
     C is (ell, p), m and y are nonzero (p,).  mhat^T Q yhat =
     ((pi - theta) cos theta + sin theta)/(2 pi).
 
     Returns
     -------
-    d, kappa : (ell,), float
+    weights, scale : (ell,), float
     """
     m, y = m / math.sqrt(m @ m), y / math.sqrt(y @ y)
-    d = len(C) * np.maximum(C @ m, 0.0) * np.maximum(C @ y, 0.0)
-    return d, alpha * overlap(chord_angle(m, y))
+    weights = len(C) * np.maximum(C @ m, 0.0) * np.maximum(C @ y, 0.0)
+    return weights, alpha * overlap(chord_angle(m, y))
 
 
 class Residual:
@@ -98,51 +100,51 @@ class Residual:
         self._rows = np.empty((ell, n))
         self._matrix, self._part = np.zeros((n, n)), np.zeros((n, n))
 
-    def norm(self, x: Array, y: Array, kappa: float = 1.0, d: Array | None = None) -> float:
-        """||R|| at nonzero x, y (n,); d (ell,) nonnegative or None for ones."""
+    def norm(self, x: Array, y: Array, scale: float = 1.0, weights: Array | None = None) -> float:
+        """||R|| at nonzero x, y (n,); weights (ell,) nonnegative or None for ones."""
         return _spectral_norm(
-            self._form(self._active(x[None], y[None])[0], mean_parts(x, y, kappa), d)
+            self._form(self._active(x[None], y[None])[0], mean_parts(x, y, scale), weights)
         )
 
     def top(
-        self, x: Array, y: Array, sign: int, kappa: float = 1.0, d: Array | None = None
+        self, x: Array, y: Array, sign: int, scale: float = 1.0, weights: Array | None = None
     ) -> tuple[float, Array]:
         """Largest eigenvalue of sign R and its unit eigenvector (n,), for sign = 1 or -1."""
         on = self._active(x[None], y[None])[0]
-        return _top(self._form(on, mean_parts(x, y, kappa), d), sign)
+        return _top(self._form(on, mean_parts(x, y, scale), weights), sign)
 
     def top_weighted(
-        self, x: Array, y: Array, sign: int, kappa: float, weights: Array
+        self, x: Array, y: Array, sign: int, scale: float, weights: Array
     ) -> tuple[float, Array]:
-        """As `top`, with nonnegative weights (ell,) in place of the indicators and d."""
+        """As `top`, with nonnegative weights (ell,) in place of indicators times weights."""
         on = weights > 1e-6 * weights.max()
-        return _top(self._form(on, mean_parts(x, y, kappa), weights), sign)
+        return _top(self._form(on, mean_parts(x, y, scale), weights), sign)
 
     def norms(
-        self, X: Array, Y: Array, kappa: float | Array = 1.0, d: Array | None = None
+        self, X: Array, Y: Array, scale: float | Array = 1.0, weights: Array | None = None
     ) -> Array:
         """||R|| at K points X, Y (K, n): (K,).
 
-        kappa is one number or (K,); d is None, (ell,) for all points or (K, ell).
+        scale is one number or (K,); weights is None, (ell,) for all points or (K, ell).
         """
         K = len(X)
-        kappa = np.broadcast_to(np.asarray(kappa, dtype=np.float64), (K,))
+        scale = np.broadcast_to(np.asarray(scale, dtype=np.float64), (K,))
         result = np.empty(K)
         for start in range(0, K, self._batch):
             part = slice(start, start + self._batch)
-            weights = d[part] if d is not None and d.ndim == 2 else d
-            result[part] = self._norms(X[part], Y[part], kappa[part], weights)
+            own = weights[part] if weights is not None and weights.ndim == 2 else weights
+            result[part] = self._norms(X[part], Y[part], scale[part], own)
         return result
 
-    def _norms(self, X: Array, Y: Array, kappa: Array, d: Array | None) -> Array:
+    def _norms(self, X: Array, Y: Array, scale: Array, weights: Array | None) -> Array:
         on = self._active(X, Y)
         if self._packed is not None:
-            weights = np.multiply(on, 1.0 if d is None else d, out=self._pre[: len(X)])
-            return _packed_norms(weights @ self._packed, mean_parts_batch(X, Y, kappa))
+            factors = np.multiply(on, 1.0 if weights is None else weights, out=self._pre[: len(X)])
+            return _packed_norms(factors @ self._packed, mean_parts_batch(X, Y, scale))
         result = np.empty(len(X))
-        for k, parts in enumerate(zip(*mean_parts_batch(X, Y, kappa), strict=True)):
-            weights_k = d[k] if d is not None and d.ndim == 2 else d
-            result[k] = _spectral_norm(self._form(on[k], parts, weights_k))
+        for k, parts in enumerate(zip(*mean_parts_batch(X, Y, scale), strict=True)):
+            own = weights[k] if weights is not None and weights.ndim == 2 else weights
+            result[k] = _spectral_norm(self._form(on[k], parts, own))
         return result
 
     def _active(self, X: Array, Y: Array) -> NDArray[np.bool_]:
@@ -156,13 +158,13 @@ class Residual:
             np.matmul(np.concatenate([X, Y]), self.W.T, out=self._pre[: 2 * K])
         return np.greater(np.minimum(pre_x, pre_y, out=pre_x), 0.0, out=self._on[:K])
 
-    def _form(self, on: NDArray[np.bool_], parts: MeanParts, d: Array | None) -> Array:
+    def _form(self, on: NDArray[np.bool_], parts: MeanParts, weights: Array | None) -> Array:
         """The upper triangle of R (n, n), in Fortran order, from the active rows."""
         index = on.nonzero()[0]
         rows = self._rows[: len(index)]
         np.take(self.W, index, axis=0, out=rows, mode="clip")
-        if d is not None:
-            rows *= np.sqrt(d[index])[:, None]
+        if weights is not None:
+            rows *= np.sqrt(weights[index])[:, None]
         _gram(rows, self._matrix, self._part)
         shift, plus, minus, e, f = parts
         self._matrix.ravel()[:: len(self._matrix) + 1] -= shift
@@ -236,7 +238,7 @@ def _spectral_norm(matrix: Array) -> float:
 
 
 def _packed_norms(packed: Array, parts: tuple[Array, Array, Array, Array, Array]) -> Array:
-    """||S - kappa Q|| for packed lower triangles S (K, n (n + 1)/2), overwritten: (K,)."""
+    """||S - scale Q|| for packed lower triangles S (K, n (n + 1)/2), overwritten: (K,)."""
     shift, plus, minus, e, f = parts
     K, n = e.shape
     i, j = np.tril_indices(n)
