@@ -7,6 +7,7 @@ four hyperbolas; `steepest` and `next_to` choose planes and kinks in which failu
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,14 +103,14 @@ def fails(one: ProductGrid, other: ProductGrid, flat: float) -> dict[str, Bools]
 
 def measure(
     P: Demodulation, H: Array, M: Array, answers: dict[str, Bools], epsilon: float
-) -> dict[str, float | int]:
+) -> dict[str, Any]:
     """The number of pairs of a grid, and for each question of `fails` what its failures amount to.
 
     H (I, n) and M (J, p) are the axes, the answers (I, J).  For each of "gradient", "expected" and
     "flat": the share of the pairs that fail, the share that fails outside A_epsilon, and the least
     epsilon whose A holds all that fail; for "either" the first alone.
     """
-    row: dict[str, float | int] = {"pairs": answers["either"].size}
+    row: dict[str, Any] = {"pairs": answers["either"].size}
     row["share_either"] = float(answers["either"].mean())
     for name in QUESTIONS:
         i, j = np.nonzero(answers[name])
