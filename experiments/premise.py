@@ -28,7 +28,7 @@ PREMISE = Claim(
 PROBABILITY = Claim(
     "premise.probability",
     "At fixed n the probability that the WDC constant exceeds a fixed epsilon vanishes with ell",
-    "Theorem 3",
+    "Theorem 2",
 )
 DEPTHS = ((2, 2), (2, 3), (3, 3), (4, 4))
 

@@ -51,7 +51,7 @@ SPLIT = Claim(
 ALIGNED = Claim(
     "sample_complexity.aligned",
     "Truths along the vectors that break the joint-WDC need no longer signals than random ones",
-    "Theorem 2 is for every truth",
+    "Theorem 3 is for every truth",
 )
 NOISE = Claim(
     "sample_complexity.noise",

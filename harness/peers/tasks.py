@@ -46,7 +46,7 @@ class Work:
     operations: float
 
 
-def residual(rng: np.random.Generator, widths: Sequence[int], points: int, _: int) -> Work:
+def residual(rng: np.random.Generator, widths: Sequence[int], points: int, steps: int) -> Work:
     """WDC residual norms at pairs of vectors."""
     n = widths[0]
     W = gaussian_network(rng, (n, widths[-1]), "gaussian").weights[0]
@@ -63,7 +63,7 @@ def residual(rng: np.random.Generator, widths: Sequence[int], points: int, _: in
     return Work(methods, points, points * active * n * (n + 1))
 
 
-def grid(rng: np.random.Generator, widths: Sequence[int], points: int, _: int) -> Work:
+def grid(rng: np.random.Generator, widths: Sequence[int], points: int, steps: int) -> Work:
     """Loss and both gradient norms on a product grid."""
     P, H, M = _problem(rng, widths, points)
 
@@ -80,7 +80,7 @@ def grid(rng: np.random.Generator, widths: Sequence[int], points: int, _: int) -
     return Work(methods, points**2, 4.0 * points**2 * P.ell * (P.n + P.p))
 
 
-def grid_loss(rng: np.random.Generator, widths: Sequence[int], points: int, _: int) -> Work:
+def grid_loss(rng: np.random.Generator, widths: Sequence[int], points: int, steps: int) -> Work:
     """The loss on a product grid, beside the two matrix products that it takes."""
     P, H, M = _problem(rng, widths, points)
     a, b = P.G1(H), P.G2(M)
@@ -95,7 +95,7 @@ def grid_loss(rng: np.random.Generator, widths: Sequence[int], points: int, _: i
     return Work(methods, points**2, 4.0 * points**2 * P.ell)
 
 
-def census(rng: np.random.Generator, widths: Sequence[int], points: int, _: int) -> Work:
+def census(rng: np.random.Generator, widths: Sequence[int], points: int, steps: int) -> Work:
     """All stationary points, beside the five matrix products that screen the pairs of arcs."""
     P = _problem(rng, widths, points)[0]
     a, b = (G(direction(linear_arcs(G).angles)) for G in (P.G1, P.G2))
