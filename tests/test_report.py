@@ -19,7 +19,7 @@ from harness import figures
 from harness.claims import Claim, Finding, Verdict
 from harness.experiment import experiment_class
 from harness.report import markdown, memory, write
-from harness.report.result import Result, load
+from harness.report.result import Judgement, Result, load
 from harness.stats import Estimate
 from harness.storage.store import Store
 from tests.conftest import TOY_CELLS, Outcome, Private, tree
@@ -141,7 +141,7 @@ def test_a_claim_in_words_with_pipes_and_newlines_stays_one_row():
         "<= 1",
         Verdict.INCONCLUSIVE,
     )
-    result = Result("a", None, pd.DataFrame(), None, judged=[finding])
+    result = Result("a", None, pd.DataFrame(), None, judged=Judgement([finding], None))
     lines = markdown.table_lines(markdown._overview([result]))
     assert len(lines) == 3
     assert [len(row) for row in table_rows("\n".join(lines))] == [6, 6, 6]
@@ -371,12 +371,14 @@ def test_a_sweep_judges_its_own_table_once_and_no_other_again(harness, judgement
     assert harness(*SWEEP, ONE, "name=one").code == 0
     report = Path("results/REPORT.md")
     [line] = [line for line in report.read_text().splitlines() if "[toy.small](#one)" in line]
+    section = report.read_text().partition("## one")[2].rstrip()
     judgements.clear()
     readings.clear()
     assert harness(*SWEEP, ONE, "name=two", "trials=4").code == 0
     assert len(judgements) == 1
     assert sorted(readings) == ["one", "two"]
     assert line in report.read_text().splitlines()
+    assert section in report.read_text()
 
 
 def test_a_sweep_judges_the_tables_of_a_clone_once_and_remembers(harness, judgements):

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import pandas as pd
 from annotated_types import MinLen
 from pydantic import TypeAdapter
+from threadpoolctl import threadpool_limits
 
 from harness.report.memory import recall, remember
 from harness.report.result import Origin, Result, identify, in_one_line, load, rebuilt, typed
@@ -40,7 +41,9 @@ SWEEP = TypeAdapter(Sweep)
 def update(store: Store, name: str, wall_seconds: float | None = None) -> Result:
     """Collect the cells of a sweep, where they are kept; judge and draw the stored table.
 
-    The table is read back from the disk once and judged once; the result serves all reports.
+    The table is read back from the disk once and judged once; the result serves all reports.  BLAS
+    runs on one thread, as in every cell: the same table then gives the same files on any number of
+    cores, and small products are faster.
 
     Raises
     ------
@@ -53,7 +56,8 @@ def update(store: Store, name: str, wall_seconds: float | None = None) -> Result
         sweep = typed(SWEEP, record, f"results={store.root}: the sweep {name}")
         own = collect(store, name, sweep, wall_seconds)
     result = replace(load(store, name), own=own)
-    write_sweep(store, result)
+    with threadpool_limits(limits=1, user_api="blas"):
+        write_sweep(store, result)
     remember(store, result)
     return result
 
@@ -69,7 +73,7 @@ def with_others(store: Store, result: Result) -> list[Result]:
         if name == result.name:
             continue
         try:
-            with in_one_line(store, name):
+            with in_one_line(store, name), threadpool_limits(limits=1, user_api="blas"):
                 other = recall(store, load(store, name))
                 _ = other.findings, other.summary
                 if other.judged is None:

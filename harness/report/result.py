@@ -51,14 +51,22 @@ ORIGIN = TypeAdapter(Origin)
 
 
 @dataclass(frozen=True)
+class Judgement:
+    """What an experiment says of a table: its findings and its summary."""
+
+    findings: list[Finding]
+    summary: pd.DataFrame | None
+
+
+@dataclass(frozen=True)
 class Result:
     """A stored sweep: its experiment, table and provenance.
 
-    The table is judged when `findings` are first asked for, and once.
+    The table is judged once, when `findings` are first asked for; `summary` alike.
 
     table_file : name of the table's file.
     own : whether the table is the last sweep's of that name, not one that an earlier sweep left.
-    judged : the findings, where they are known already.
+    judged : the judgement, if it is known already.
     """
 
     name: str
@@ -67,18 +75,20 @@ class Result:
     origin: Origin
     table_file: str = TABLE
     own: bool = True
-    judged: list[Finding] | None = None
+    judged: Judgement | None = None
 
     @cached_property
     def findings(self) -> list[Finding]:
         """What the table says of each claim; nothing if it has no rows."""
         if self.judged is not None:
-            return self.judged
+            return self.judged.findings
         return self.experiment.judge(self.table) if len(self.table) else []
 
     @cached_property
     def summary(self) -> pd.DataFrame | None:
         """The experiment's summary of the table, if it has one."""
+        if self.judged is not None:
+            return self.judged.summary
         return self.experiment.summary(self.table) if len(self.table) else None
 
     @cached_property
