@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from harness import library
+from harness import library, schema
 from harness.mnist import weights
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -221,6 +221,7 @@ def toy(private: Private) -> Iterator[Private]:
     library.use_claims(str(private.claims))
     yield private
     library.forget_claims()
+    schema._adapter.cache_clear()  # it holds classes of the modules that are forgotten
 
 
 @pytest.fixture
