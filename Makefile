@@ -4,7 +4,8 @@
 # make extra       what the MNIST part needs besides (PyTorch, digits);  make mnist  its experiments
 # make report      verdicts, figures and report again from what is stored; measures nothing
 # make readme      the same, and the table of claims in README.md
-# make test        the tests;  make lint  ruff and mypy;  make venv  the virtual environment alone
+# make test        all tests, on all cores;  make test-fast  those that are not marked slow
+# make lint        ruff and mypy;  make venv  the virtual environment alone
 
 PYTHON  ?= python3
 PROFILE ?= quick
@@ -15,7 +16,7 @@ BIN := .venv/bin
 EXPERIMENTS ?= $(basename $(notdir $(wildcard conf/experiment/*.yaml)))
 NEED_EXTRA := generators mnist trained_prior
 
-.PHONY: reproduce mnist report readme test lint venv extra
+.PHONY: reproduce mnist report readme test test-fast lint venv extra
 venv: .venv/installed
 extra: .venv/extra
 
@@ -49,8 +50,14 @@ report: venv
 readme: venv
 	$(BIN)/harness report results=$(RESULTS) readme=README.md
 
+# A module runs in one process, so that its tests share what they prepare.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
 test: venv
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+test-fast: venv
+	$(PYTEST) -m "not slow"
 
 lint: venv
 	$(BIN)/ruff check .
