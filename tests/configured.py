@@ -25,7 +25,7 @@ from hydra_plugins.harness_config import PROFILES, plain
 NAMES = library.names()
 
 LIMITS = {
-    **{"n": 5, "p": 5, "ell": 600, "expansivity": 32, "widths": 40},
+    **{"n": 5, "p": 5, "ell": 600, "expansivity": 32, "widths": 200},
     **{"points": 20, "samples": 20, "batches": 2, "pairs": 2, "directions": 8, "batch": 0},
     **{"starts": 2, "hunt_starts": 1, "budget": 50, "boxes": 500, "steps": 5, "max_steps": 50},
     **{"cells": 16, "rows": 3, "columns": 2, "duration": 0.01},
@@ -49,7 +49,7 @@ def kind(name: str) -> type[Experiment]:
 def skip_without_extra(name: str) -> None:
     """Skip the test unless the optional modules that the experiment needs are installed."""
     for module in kind(name).needs:
-        pytest.importorskip(module)
+        pytest.importorskip(module, reason=f"{name} needs {module}: `make extra` installs it")
 
 
 def configured(name: str, changes: Mapping[str, Any] | None = None) -> Experiment:
@@ -110,11 +110,13 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def _limited(key: str, value: Any) -> Any:
-    """A value with no number above the limit of its field, and no long list."""
+    """A value within the limit of its field: lists are scaled as a whole, or else shortened."""
+    limit = LIMITS.get(key.rpartition(".")[2])
+    if isinstance(value, list) and limit is not None:
+        return [min(entry, max(2, entry * limit // max(value))) for entry in value]
     if isinstance(value, list):
         places = np.linspace(0, len(value) - 1, min(ENTRIES, len(value))).round()
-        return [_limited(key, value[int(place)]) for place in places]
-    limit = LIMITS.get(key.rpartition(".")[2])
+        return [value[int(place)] for place in places]
     numeric = isinstance(value, int | float) and not isinstance(value, bool)
     return min(value, limit) if numeric and limit is not None else value
 

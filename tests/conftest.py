@@ -21,7 +21,7 @@ from harness import library, schema
 from harness.mnist import weights
 
 ROOT = Path(__file__).resolve().parent.parent
-TIMEOUT = 90
+TIMEOUT = 300
 """Seconds after which a subprocess is taken to hang."""
 
 TOY = '''

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
@@ -224,3 +225,15 @@ def test_the_readme_lists_every_experiment():
     readme = (ROOT / "README.md").read_text()
     for name in NAMES:
         assert f"[{name}](experiments/{name}.py)" in readme
+    for path in Path(ROOT / "experiments").glob("*.py"):
+        assert path.stem in {*NAMES, "__init__"}
+
+
+def test_the_makefile_leaves_out_what_needs_an_extra_and_nothing_else():
+    """It asks whether all modules are there, before it starts one of these."""
+    makefile = (ROOT / "Makefile").read_text()
+    [listed] = re.findall(r"^NEED_EXTRA := (.*)$", makefile, re.MULTILINE)
+    [modules] = re.findall(r"-c 'import (.*?)'", makefile)
+    assert listed.split() == [name for name in NAMES if kind(name).needs]
+    needed = {module for name in NAMES for module in kind(name).needs}
+    assert set(modules.split(", ")) == needed
