@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 from annotated_types import Ge, Gt, Le
-from numpy.typing import NDArray
 
 from harness import claims, figures, selection, stats
+from harness.arrays import Array
 from harness.claims import Claim, Finding
 from harness.ensemble import Ensemble
 from harness.experiment import Experiment, Row, Settings
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Array = NDArray[np.float64]
 
 KINKS = Claim(
     "descent_map.kinks",

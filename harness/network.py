@@ -11,7 +11,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Array = NDArray[np.float64]
+from harness.arrays import Array
+
 LastLayer = Literal["truncated", "gaussian"]
 
 KINK_RTOL = 1e-12

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from harness.arrays import Array
 from harness.network import KINK_RTOL, ReluNetwork
 from harness.status import Status
 from harness.theory import rho
 
-Array = NDArray[np.float64]
 Branch = tuple[int, int]
 
 BRANCHES: tuple[Branch, ...] = ((1, 1), (-1, 1), (1, -1), (-1, -1))

@@ -7,10 +7,10 @@ last layers with E w w^T = (alpha/ell) I, so that ||G(h)||^2 is about 2^-d ||h||
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import stats
 
-Array = NDArray[np.float64]
+from harness.arrays import Array
 
 PARALLEL_ATOL = 1e-14
 """Unit vectors closer than this are parallel in `swap`; rounding alone gives a few 1e-16."""

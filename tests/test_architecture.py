@@ -18,6 +18,7 @@ from tests.conftest import ROOT, TIMEOUT
 
 ROWS: dict[str, int] = {
     "harness": 0,
+    "harness.arrays": 0,
     "harness.errors": 0,
     "harness.library": 0,
     "harness.network": 0,

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from harness.arrays import Array
 from harness.network import ReluNetwork
-
-Array = NDArray[np.float64]
 
 
 def aligned_truths(G1: ReluNetwork, G2: ReluNetwork, rounds: int = 30) -> tuple[Array, Array]:

@@ -11,9 +11,9 @@ import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from harness.arrays import Array
 from harness.conditions.circle import Circle
 from harness.conditions.fast_residual import Residual, joint_weights
 from harness.conditions.mean import (
@@ -24,8 +24,6 @@ from harness.conditions.mean import (
     quadratic_form,
     quadratic_slope,
 )
-
-Array = NDArray[np.float64]
 
 # None of these numbers is derived.  With them the search reaches the certified constants of 100
 # Gaussian matrices with two columns (a test).  A worse choice makes the search find less within its

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
+from harness.arrays import Array
 from harness.conditions.definition import JointWitness, WdcWitness
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

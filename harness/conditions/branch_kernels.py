@@ -11,9 +11,9 @@ from typing import Any
 
 import numba
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from harness.arrays import Array
+
 Bound = Callable[[Any, Array, Array], tuple[float, float]]
 """(problem, centre (D,), radius (D,)) -> the value at the centre, an upper bound on the box."""
 Search = Callable[[Any, Array, Array, float, int], tuple[float, float, Array, int]]

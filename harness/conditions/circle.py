@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
+from harness.arrays import Array
 from harness.conditions.mean import quadratic_form
-
-Array = NDArray[np.float64]
 
 ARC_MARGIN = 1e-9
 """Distance kept from the angles where a row switches: far above rounding, about 1e-16, so that the

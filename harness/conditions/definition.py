@@ -8,11 +8,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from harness.arrays import Array
 from harness.theory import Q
-
-Array = NDArray[np.float64]
 
 
 class WdcWitness(NamedTuple):

@@ -12,13 +12,9 @@ from typing import NamedTuple
 
 import numba
 import numpy as np
-from numpy.typing import NDArray
 
+from harness.arrays import Array, Bools, Ints
 from harness.conditions.mean_kernels import mean_norm, plane_mean
-
-Array = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 ARC, SLIVER, EMPTY = range(3)
 """Kinds of cells: open arcs, those of a width near rounding, and what no x is in."""

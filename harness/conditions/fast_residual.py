@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import blas, lapack
 
+from harness.arrays import Array
 from harness.conditions.definition import check_matrix
 from harness.conditions.mean import chord_angle, mean_parts, mean_parts_batch, overlap
 from harness.theory import Q
 
-Array = NDArray[np.float64]
 MeanParts = tuple[float, float, float, Array, Array]
 """shift, plus, minus, e, f of `mean_parts`."""
 

@@ -14,12 +14,10 @@ from typing import NamedTuple
 
 import numba
 import numpy as np
-from numpy.typing import NDArray
 
+from harness.arrays import Array
 from harness.conditions.branch_kernels import best_first
 from harness.conditions.mean_kernels import mean_norm, overlap, plane_mean
-
-Array = NDArray[np.float64]
 
 TOL = 1e-14
 """Allowance, relative to the row's norm, for rounding in a projection or in an angle."""

@@ -19,9 +19,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from harness.arrays import Array
 
 LEAST_SINE = 1e-7
 """Below it the form's bent part is set to 0: it is at most sin(theta), but computed as 0/0."""

@@ -8,12 +8,9 @@ from __future__ import annotations
 import math
 
 import numba
-import numpy as np
-from numpy.typing import NDArray
 
+from harness.arrays import Array
 from harness.conditions import mean
-
-Array = NDArray[np.float64]
 
 _compiled = numba.njit(cache=True, nogil=True)
 

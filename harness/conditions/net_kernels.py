@@ -12,14 +12,10 @@ import math
 from typing import NamedTuple
 
 import numba
-import numpy as np
-from numpy.typing import NDArray
 
+from harness.arrays import Array, Bools
 from harness.conditions.branch_kernels import best_first
 from harness.conditions.mean_kernels import mean_norm, subtract_mean
-
-Array = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 
 class Rows(NamedTuple):

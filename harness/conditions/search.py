@@ -25,6 +25,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from harness.arrays import Array
 from harness.conditions.ascent import (
     WIDEST,
     Ledger,
@@ -44,8 +45,6 @@ from harness.conditions.definition import (
     wdc_residual,
 )
 from harness.conditions.fast_residual import Residual
-
-Array = NDArray[np.float64]
 
 BUDGET = 30_000
 """Evaluations of a search by default.  2,500 reach the certified constant of most Gaussian matrices

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from harness.arrays import Bools
 from harness.descent import tracking
 from harness.descent.solution import (
     SIGNS,
@@ -24,8 +25,6 @@ from harness.descent.solution import (
 from harness.network import ReluNetwork
 from harness.problem import Demodulation
 from harness.status import Status
-
-Bools = NDArray[np.bool_]
 
 
 def alternating_descent(

@@ -15,8 +15,8 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from harness.arrays import Array, Ints
+
 Records = NDArray[np.void]
 
 FAST = {"reassoc", "contract"}

@@ -8,10 +8,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from harness.arrays import Array, Ints
 from harness.problem import BRANCHES, Demodulation
 
-Array = NDArray[np.float64]
-Ints = NDArray[np.int64]
 SignCheck = Literal["every", "once", "never"]
 Engine = Literal["reference", "tracking", "auto"]
 

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from harness.arrays import Array
 from harness.landscape.tolerances import IN_PLANE, SAME_ANGLE
 from harness.network import ReluNetwork
-
-Array = NDArray[np.float64]
 
 OFFSET = -3.0
 """First of four boundaries that keep every arc below pi/2; no round angle, where kinks may lie."""

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from harness.arrays import Array
 from harness.landscape.arcs import direction, linear_arcs, on_plane, plane_through
 from harness.landscape.tolerances import ON_KINK
 from harness.network import ReluNetwork
 
-Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 
 NEWTON_STEPS = 1

@@ -7,9 +7,8 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.arrays import Array
 from harness.landscape.tolerances import ZERO_COEFFICIENT
-
-Array = NDArray[np.float64]
 
 DEPTH = 50
 """Halvings of [-1, 1] at most: intervals of 2^-49 are at the rounding of a root near 1."""

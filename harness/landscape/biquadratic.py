@@ -10,11 +10,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.arrays import Array
 from harness.landscape.bernstein import roots_in_interval
 from harness.landscape.kinds import Kind
 from harness.landscape.tolerances import FLAT, INSIDE
-
-Array = NDArray[np.float64]
 
 
 def solve(X: Array, Y: Array) -> tuple[NDArray[np.int64], Array, Array, NDArray[np.bool_]]:

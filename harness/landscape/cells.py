@@ -9,8 +9,8 @@ N = h^T Y m and D = h2^T T m2.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from harness.arrays import Array
 from harness.landscape.arcs import Arcs, direction, linear_arcs
 from harness.landscape.kinks import Kink, kinks_at
 from harness.landscape.newton import at_best_scale
@@ -18,7 +18,6 @@ from harness.landscape.tolerances import ON_KINK, SINGULAR, STATIONARY
 from harness.network import ReluNetwork
 from harness.problem import Demodulation
 
-Array = NDArray[np.float64]
 Start = tuple[Array, Array, list[Kink]]
 
 MOST_PAIRS = 40_000

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.arrays import Array
 from harness.landscape.arcs import Arcs, direction, linear_arcs
 from harness.landscape.biquadratic import ratio, slope, smooth_kind, solve
 from harness.landscape.kinds import KINDS, MAXIMA, MINIMA, SADDLES, UNSURE, Kind
@@ -35,7 +36,6 @@ from harness.status import Status
 if TYPE_CHECKING:
     import pandas as pd
 
-Array = NDArray[np.float64]
 
 __all__ = [
     "KINDS",

@@ -14,11 +14,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.arrays import Array
 from harness.landscape.tolerances import ON_KINK
 from harness.network import ReluNetwork
 from harness.theory import angle, xi_zeta
 
-Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Index = NDArray[np.int64]
 

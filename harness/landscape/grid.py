@@ -17,12 +17,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from harness.arrays import Array
 from harness.landscape.factor import BLOCK, Factor, evaluate, in_blocks, switch, write_columns
 from harness.network import ReluNetwork
 from harness.problem import Demodulation
 from harness.theory import landscape_scale
 
-Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Index = NDArray[np.int64]
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from harness.arrays import Array
 from harness.descent import alternating_descent, step_size
 from harness.landscape.arcs import direction, linear_arcs, on_plane
 from harness.landscape.cells import cell_starts
@@ -24,8 +25,6 @@ from harness.landscape.tolerances import CONVERGING, SAME_END
 from harness.network import ReluNetwork
 from harness.problem import BRANCHES, Branch, Demodulation
 from harness.status import Status
-
-Array = NDArray[np.float64]
 
 NEAREST, FARTHEST = 0.01, 3.0
 """Smallest and largest length of the noise added to the unit vectors of a hyperbola."""

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-from numpy.typing import NDArray
 
+from harness.arrays import Array
 from harness.landscape.tolerances import NEAR_KINK
 from harness.network import ReluNetwork
 
-Array = NDArray[np.float64]
 Kink = tuple[int, int, int]
 """(factor 1 or 2, layer from 1, unit from 0)."""
 Unit = tuple[int, int]

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.arrays import Array
 from harness.landscape.tolerances import NEWTON_CONVERGED
 from harness.problem import Demodulation
-
-Array = NDArray[np.float64]
 
 FLOOR = 1e-9
 """A Newton step takes no eigenvalue for smaller than this share of the largest one.

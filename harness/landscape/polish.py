@@ -33,8 +33,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from harness.arrays import Array
 from harness.landscape.kinds import SADDLES, Kind
 from harness.landscape.kinks import Kink, Unit, kinks_at, linear_piece, units
 from harness.landscape.newton import FLOOR, TRUST, quadratic_model, relative_gradient
@@ -42,8 +42,6 @@ from harness.landscape.tolerances import CONVERGED, FLAT, ON_K, PARALLEL, RANK, 
 from harness.landscape.walk import along_ray, walk
 from harness.network import ReluNetwork
 from harness.problem import Demodulation
-
-Array = NDArray[np.float64]
 
 MAX_STEPS = 100
 """Newton steps at most.  A descent that needs more wanders along a flat valley."""

@@ -30,10 +30,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.arrays import Array, Bools
 from harness.landscape.tolerances import SURELY_LARGER
 
-Array = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 Pairs = NDArray[np.int64]
 Index = slice | NDArray[np.int64]
 

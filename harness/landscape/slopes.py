@@ -10,15 +10,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from harness.arrays import Array, Bools
 from harness.landscape.axes import PlaneKinks
 from harness.landscape.grid import ProductGrid
 from harness.problem import BRANCHES, Demodulation
 from harness.theory import expected_gradients
-
-Array = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 QUESTIONS = ("gradient", "expected", "flat")
 SCALES = np.geomspace(0.25, 4, 13)

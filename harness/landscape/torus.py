@@ -7,12 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from harness.arrays import Array
 from harness.landscape.arcs import direction, on_plane
 from harness.landscape.tolerances import IN_PLANE
 from harness.problem import Demodulation
 from harness.theory import angles
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,14 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from harness.arrays import Array
 from harness.landscape.kinks import Kink, Unit, units
 from harness.landscape.tolerances import REAL_ROOT
 from harness.network import ReluNetwork, on_kink, relu_jvp
 from harness.problem import Demodulation
-
-Array = NDArray[np.float64]
 
 LONGEST = 2.0
 """Longest search, in steps.  Newton's step aims at t = 1; twice that is room for a minimum that

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-Array = NDArray[np.float64]
+from harness.arrays import Array
 
 Report = Callable[[int, float, float], None]
 

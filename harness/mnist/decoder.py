@@ -13,12 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
+from harness.arrays import Array
 from harness.network import ReluNetwork
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

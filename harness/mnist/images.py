@@ -11,10 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.arrays import Array, Ints
 from harness.errors import InputError
-
-Array = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 SIDE = 28
 """Side of an MNIST image, in pixels."""

@@ -10,15 +10,14 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
+from harness.arrays import Array
 from harness.mnist import images, recover, weights
 from harness.mnist.recover import Recovered
 
 if TYPE_CHECKING:
     from torch import nn
 
-Array = NDArray[np.float64]
 Method = Literal[
     "homomorphic",
     "gaussian_fit",

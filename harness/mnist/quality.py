@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.arrays import Array
 from harness.mnist.images import SIDE, resize, training_digits
-
-Array = NDArray[np.float64]
 
 
 def rescaled(image: Array, truth: Array) -> Array:

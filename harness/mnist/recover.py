@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from scipy.optimize import least_squares
 
+from harness.arrays import Array
 from harness.descent import Stopping, alternating_descent, step_size
 from harness.ensemble import unit_vectors
 from harness.network import ReluNetwork
 from harness.problem import Demodulation
-
-Array = NDArray[np.float64]
 
 FLOOR = 0.3
 """Homomorphic filtering takes the logarithm of the image plus this constant."""

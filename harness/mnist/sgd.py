@@ -13,12 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
+from harness.arrays import Array
 from harness.mnist.recover import Recovered
 
-Array = NDArray[np.float64]
 Generator = nn.Module
 """(K, latent) -> (K, 1, s, s)."""
 

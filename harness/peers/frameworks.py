@@ -10,11 +10,10 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from harness.arrays import Array
 from harness.problem import Demodulation
 
-Array = NDArray[np.float64]
 Grid = tuple[Array, Array, Array]
 Iterates = tuple[Array, Array]
 Descent = Callable[[int], Iterates]

@@ -13,8 +13,8 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from harness.arrays import Array
 from harness.conditions import Residual, residual_numpy
 from harness.descent import Engine, Stopping, alternating_descent, step_size
 from harness.ensemble import unit_vectors
@@ -23,7 +23,6 @@ from harness.network import gaussian_network
 from harness.peers import frameworks
 from harness.problem import Demodulation
 
-Array = NDArray[np.float64]
 Method = Callable[[], Any]
 
 KAPPA = 0.25
