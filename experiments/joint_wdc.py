@@ -246,15 +246,17 @@ class JointWdc(Experiment):
 
     def _needed(self, table: pd.DataFrame, name: str) -> dict[tuple[int, int], float]:
         """The ell at which a power law through the medians gives epsilon, for each (n, p)."""
+        medians: dict[tuple[int, int], dict[int, float]] = {}
+        for (n, p, ell), median in table.groupby(["n", "p", "ell"])[name].median().items():
+            medians.setdefault((n, p), {})[ell] = median
         needed = {}
-        for (n, p), group in table.groupby(["n", "p"]):
-            medians = group.groupby("ell")[name].median()
-            if len(medians) >= 2 and (medians > 0).all():
-                log_ell, log_value = np.log(medians.index), np.log(medians.to_numpy())
+        for size, by_ell in medians.items():
+            if len(by_ell) >= 2 and min(by_ell.values()) > 0:
+                log_ell, log_value = np.log(list(by_ell)), np.log(list(by_ell.values()))
                 slope, level = np.polyfit(log_ell, log_value, 1)
                 log_needed = (np.log(self.thresholds.epsilon) - level) / slope if slope < 0 else 0.0
                 if 0 < log_needed < MAX_LOG_ELL:
-                    needed[int(n), int(p)] = float(np.exp(log_needed))
+                    needed[size] = float(np.exp(log_needed))
         return needed
 
     def _exponent(self, table: pd.DataFrame, name: str, predictor: str) -> stats.Estimate:
