@@ -1,10 +1,12 @@
-# make reproduce   virtual environment, then every experiment in a profile, then results/REPORT.md
-#                  and the same as one page, results/report.html
-#                  (what measures times alone on the machine, the others on all cores)
-# make extra       what the MNIST part needs besides (PyTorch, digits);  make mnist  its experiments
-# make report      verdicts, figures and report again from what is stored; measures nothing
+# make reproduce   virtual environment, every experiment in a profile, then results/REPORT.md and
+#                  the same as one page, results/report.html (experiments that measure times run
+#                  alone on the machine, the others on all cores)
+# make extra       installs the packages of the MNIST part (PyTorch, digits)
+# make mnist       the experiments of the MNIST part
+# make report      verdicts, figures and report again from stored results; measures nothing
 # make readme      the same, and the table of claims in README.md
-# make test        all tests, on all cores;  make test-fast  those that are not marked slow
+# make test        all tests, on all cores
+# make test-fast   those that are not marked slow;  make test-extra  only those of the MNIST part
 # make lint        ruff and mypy;  make venv  the virtual environment alone
 
 PYTHON  ?= python3
@@ -15,8 +17,10 @@ LAUNCHER ?= joblib
 BIN := .venv/bin
 EXPERIMENTS ?= $(basename $(notdir $(wildcard conf/experiment/*.yaml)))
 NEED_EXTRA := generators mnist trained_prior
+# A module runs in one process, so that its tests share what they prepare.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-.PHONY: reproduce mnist report readme test test-fast lint venv extra
+.PHONY: reproduce mnist report readme test test-fast test-extra lint venv extra
 venv: .venv/installed
 extra: .venv/extra
 
@@ -32,7 +36,7 @@ reproduce: venv
 	@failed=0; for experiment in $(EXPERIMENTS); do \
 		case " $(NEED_EXTRA) " in *" $$experiment "*) \
 			$(BIN)/python -c 'import mlxtend, PIL, skimage, torch' 2>/dev/null || \
-			{ echo "$$experiment: left out, it needs \`make extra\`"; continue; };; \
+			{ echo "$$experiment: skipped, it needs \`make extra\`"; continue; };; \
 		esac; \
 		launcher=$(LAUNCHER); \
 		case $$experiment in benchmark|storage) launcher=basic;; esac; \
@@ -42,16 +46,16 @@ reproduce: venv
 	echo "the report is in $(RESULTS)/REPORT.md"; exit $$failed
 
 mnist: extra
-	$(MAKE) reproduce EXPERIMENTS="generators mnist trained_prior"
+	$(MAKE) reproduce EXPERIMENTS="$(NEED_EXTRA)"
+
+test-extra: extra
+	$(PYTEST) -k "mnist or generators or trained_prior or checkpoint"
 
 report: venv
 	$(BIN)/harness report results=$(RESULTS)
 
 readme: venv
 	$(BIN)/harness report results=$(RESULTS) readme=README.md
-
-# A module runs in one process, so that its tests share what they prepare.
-PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 test: venv
 	$(PYTEST)

@@ -1,8 +1,4 @@
-"""One file per claim; see `harness.experiment.Experiment` for what a file must provide."""
+"""One file per claim; see `harness.experiment.Experiment` for what a file must provide.
 
-import pkgutil
-
-
-def names() -> list[str]:
-    """Names of the experiments: the modules of this package."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+An experiment is a module with a configuration of the same name in conf/experiment/.
+"""

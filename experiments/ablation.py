@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt
 
-from harness.claims import Claim, Finding, above, below, within
-from harness.descent import Stopping, alternating_descent, step_size
+from harness import claims, descent, figures, selection, stats
+from harness.claims import Claim, Finding
 from harness.ensemble import Ensemble, unit_vectors
 from harness.experiment import Experiment, Row, Settings
 from harness.problem import Demodulation
-from harness.selection import at_baseline, spread
-from harness.stats import (
-    LEVEL,
-    Estimate,
-    paired_change,
-    proportion,
-    quantile,
-    simultaneous,
-    undetermined,
-)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +37,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "joint": {"joint": True},
     "released": {"joint": True, "sign_check": "once", "balance": False},
 }
-"""What an arm changes of `alternating_descent`; the others change the step or the starts."""
+"""Options of `alternating_descent` by arm; the other arms change the step or the starts."""
 
 WORDS = {
     "paper": "as printed",
@@ -89,9 +80,9 @@ RESTARTS = Claim(
 
 @dataclass(frozen=True)
 class Thresholds(Settings):
-    """epsilon : success is an iterate within it of the true hyperbola.  share : of all trials.
+    """epsilon : success is an iterate within it of the true hyperbola.
 
-    A part matters if leaving it out changes the success rate by more than `share`.
+    share : a part matters if leaving it out changes the success rate by more.
     """
 
     epsilon: Annotated[float, Gt(0)]
@@ -100,12 +91,12 @@ class Thresholds(Settings):
 
 @dataclass(frozen=True)
 class Ablation(Experiment):
-    """One trial: two networks, a truth of random size, random starts; a row a trial.
+    """One trial: two networks, a truth of random size, random starts; one row.
 
-    arm : which variant of Algorithm 1.
+    arm : the variant of Algorithm 1.
     size_range : ||h0|| ||m0|| is log-uniform in [1/size_range, size_range]; a start has the
-        truth's size, as the paper's knows none.
-    starts : of the arm "restarts", of which that with the least loss counts.
+        truth's size (the paper says nothing about sizes).
+    starts : number of starts of the arm "restarts"; the one with the least loss counts.
     """
 
     claims: ClassVar[tuple[Claim, ...]] = (CHECK, ONCE, BALANCE, JOINT, STEP, RESTARTS)
@@ -133,74 +124,56 @@ class Ablation(Experiment):
         P = Demodulation(unit.G1, unit.G2, root * unit.h0, root * unit.m0)
         count = self.starts if self.arm == "restarts" else 1
         # The step that suits a truth of size 1
-        step = step_size(unit if self.arm == "fixed_step" else P, self.kappa)
-        solution = alternating_descent(
+        step = descent.step_size(unit if self.arm == "fixed_step" else P, self.kappa)
+        solution = descent.alternating_descent(
             *(P, H[:count], M[:count], step, self.max_steps),
             engine="tracking",
-            stopping=Stopping(loss_rtol=1e-12),
+            stopping=descent.Stopping(loss_rtol=1e-12),
             **OPTIONS.get(self.arm, {}),
         )
         best = int(np.argmin(np.nan_to_num(solution.loss, nan=np.inf)))
-        return [
-            {
-                "size": root**2,
-                "epsilon_true": float(P.neighbourhood(solution.h[best], solution.m[best])),
-                "loss_ratio": solution.loss[best] / P.loss_at_zero,
-                "steps": int(solution.steps.sum()),
-                "flips": int(solution.flips.sum()),
-                "status": solution.status[best],
-            }
-        ]
+        total = {"steps": int(solution.steps.sum()), "flips": int(solution.flips.sum())}
+        return [{"size": root**2} | descent.row(P, solution, best) | total]
 
     def judge(self, table: pd.DataFrame) -> list[Finding]:
         share = self.thresholds.share
-        table = self._with_success(at_baseline(self, table, ("n", "p", "arm", "ell")))
+        table = self._with_success(selection.at_baseline(self, table, ("n", "p", "arm", "ell")))
         table = table[table["n"] == table["p"]]
-        sizes = [group for _, group in table.groupby("n")]
 
-        def change(arm: str) -> list[Estimate]:
-            return [_change(group, arm, simultaneous(len(sizes))) for group in sizes]
+        def change(arm: str) -> list[stats.Estimate]:
+            return selection.jointly(partial(_change, arm=arm), table, "n")
 
         def tested(arm: str) -> dict[str, Any]:
             own = table[table["arm"].isin([arm, "paper"])]
             return {
                 "statistic": f"change of the success rate, {WORDS[arm]} - {WORDS['paper']}, at the "
                 "worst n",
-                "tested": f"{len(own)} trials; {spread(own, ('n', 'ell', 'd', 'kappa'))}",
+                "tested": f"{len(own)} trials; {selection.spread(own, ('n', 'ell', 'd', 'kappa'))}",
             }
 
         return [
-            below(CHECK, change("check_never"), -share, **tested("check_never")),
-            within(ONCE, change("check_once"), -share, share, **tested("check_once")),
-            within(BALANCE, change("unbalanced"), -share, share, **tested("unbalanced")),
-            within(JOINT, change("joint"), -share, share, **tested("joint")),
-            below(STEP, change("fixed_step"), -share, **tested("fixed_step")),
-            above(RESTARTS, change("restarts"), share, **tested("restarts")),
+            claims.below(CHECK, change("check_never"), -share, **tested("check_never")),
+            claims.within(ONCE, change("check_once"), -share, share, **tested("check_once")),
+            claims.within(BALANCE, change("unbalanced"), -share, share, **tested("unbalanced")),
+            claims.within(JOINT, change("joint"), -share, share, **tested("joint")),
+            claims.below(STEP, change("fixed_step"), -share, **tested("fixed_step")),
+            claims.above(RESTARTS, change("restarts"), share, **tested("restarts")),
         ]
 
     def summary(self, table: pd.DataFrame) -> pd.DataFrame:
-        rows = []
+        values: dict[str, Any] = {
+            "trials": len,
+            "success": lambda g: f"{g['success'].mean():.3f}",
+            "interval": lambda g: stats.proportion(g["success"]).interval(".3f"),
+            "median steps": lambda g: g.loc[g["success"], "steps"].median(),
+            "diverged": lambda g: int((g["status"] == "diverged").sum()),
+        }
         table = self._with_success(table)
-        for (n, arm, ell), group in table.groupby(["n", "arm", "ell"], sort=False):
-            rate = proportion(group["success"])
-            rows.append(
-                {
-                    "n": n,
-                    "variant": WORDS[arm],
-                    "ell": ell,
-                    "trials": rate.n,
-                    "success": f"{rate.value:.3f}",
-                    "interval": f"[{rate.low:.3f}, {rate.high:.3f}]",
-                    "median steps": group.loc[group["success"], "steps"].median(),
-                    "diverged": int((group["status"] == "diverged").sum()),
-                }
-            )
-        return type(table)(rows)
+        table = table.assign(variant=table["arm"].map(WORDS))
+        return selection.summarise(table, ["n", "variant", "ell"], values, sort=False)
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        from harness import figures
-
-        table = self._with_success(at_baseline(self, table, ("arm", "ell")))
+        table = self._with_success(selection.at_baseline(self, table, ("arm", "ell")))
         figure, axes = figures.canvas(1, 3, width=11, height=3.4)
         arms = [arm for arm in WORDS if (table["arm"] == arm).any()]
         ells = sorted(table["ell"].unique())
@@ -211,9 +184,9 @@ class Ablation(Experiment):
             groups = [cell[cell["arm"] == arm] for arm in arms]
             won = [group.loc[group["success"], "steps"] for group in groups]
             values = (
-                [proportion(group["success"]) for group in groups],
+                [stats.proportion(group["success"]) for group in groups],
                 [_change(cell, arm) for arm in arms],
-                [quantile(steps) for steps in won],
+                [stats.quantile(steps) for steps in won],
             )
             for ax, points in zip(axes[0], values, strict=True):
                 style: Any = {"label": f"ell = {ell}", "index": index, "line": False}
@@ -239,16 +212,16 @@ class Ablation(Experiment):
         return figure
 
     def _with_success(self, table: pd.DataFrame) -> pd.DataFrame:
-        """A dead network has epsilon_true NaN: no success, and a trial all the same."""
+        """With a column `success`; a dead network (epsilon_true NaN) is a trial without success."""
         return table.assign(success=table["epsilon_true"] <= self.thresholds.epsilon)
 
 
-def _change(table: pd.DataFrame, arm: str, level: float = LEVEL) -> Estimate:
-    """Of the success rate over all ell, from the printed algorithm to an arm."""
+def _change(table: pd.DataFrame, arm: str, level: float = stats.LEVEL) -> stats.Estimate:
+    """Change of the success rate over all ell from the printed algorithm to an arm."""
     wide = table.pivot_table(
         index=["ell", "trial"], columns="arm", values="success", aggfunc="first"
     )
     if not {arm, "paper"} <= set(wide.columns):
-        return undetermined(0, "Clopper-Pearson, paired")
+        return stats.undetermined(0, "Clopper-Pearson, paired")
     pairs = wide[[arm, "paper"]].dropna().to_numpy(dtype=bool)
-    return paired_change(pairs[:, 0], pairs[:, 1], level=level)
+    return stats.paired_change(pairs[:, 0], pairs[:, 1], level=level)

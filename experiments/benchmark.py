@@ -2,45 +2,24 @@
 
 from __future__ import annotations
 
-import itertools
-import os
-import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt, MinLen
 
-from harness import peers
-from harness.claims import Claim, Finding, above
-from harness.conditions.residual import Residual, residual_numpy
-from harness.descent import Engine, Stopping, alternating_descent, step_size
-from harness.ensemble import Size, unit_vectors
+from harness import claims, figures, selection, stats
+from harness.claims import Claim, Finding
+from harness.ensemble import Size
 from harness.experiment import Experiment, Row, Settings
-from harness.landscape import product_grid, stationary_points
-from harness.landscape.arcs import direction, linear_arcs
-from harness.network import gaussian_network
-from harness.problem import Demodulation
-from harness.selection import spread
-from harness.stats import Estimate, quantile, simultaneous
+from harness.peers import tasks, timing
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Array = np.ndarray
-Method = Callable[[], Any]
 Task = Literal["residual", "grid", "grid_loss", "census", "algorithm1"]
-
-ROUNDS = 3
-"""Turns of each method in a trial."""
-
-SLOW = 0.2
-"""Seconds of a run beside which that does not matter."""
 
 RESIDUAL = Claim(
     "benchmark.residual",
@@ -67,8 +46,6 @@ CENSUS = Claim(
     "All stationary points take at most five times the five matrix products that screen them",
     "most pairs of arcs are ruled out by a sign",
 )
-
-
 DESCENT = Claim(
     "benchmark.descent",
     "Algorithm 1 takes many times fewer seconds by tracking than by JAX, jit and vmap",
@@ -88,9 +65,9 @@ DESCENT_DEEP = Claim(
 
 @dataclass(frozen=True)
 class Bar:
-    """A claim on the speed of a method against another's, and where it is judged.
+    """A claim on the speed of one method relative to another, and where it is judged.
 
-    threshold : its key.  widths : None for the largest there are.
+    threshold : the field of `Thresholds`.  widths : the largest measured if None.
     """
 
     claim: Claim
@@ -119,11 +96,7 @@ UNITS: dict[Task, str] = {
     "algorithm1": "steps of Algorithm 1",
 }
 ONE_CORE = {"residual"}
-"""Tasks that run on one core; the others on all."""
-KAPPA = 0.25
-"""Of the steps of Algorithm 1."""
-CHECKED_STEPS = 50
-"""After so many steps the iterates are compared: later ones can amplify rounding."""
+"""Tasks that run on one core; the others use all."""
 WORDS = {
     "numpy": "plain NumPy",
     "norm": "library, one by one",
@@ -142,7 +115,7 @@ WORDS = {
 
 @dataclass(frozen=True)
 class Thresholds(Settings):
-    """Least ratios of speed, to what `BARS` says."""
+    """Least ratio of speeds of each of `BARS`."""
 
     residual: float
     grid: float
@@ -156,9 +129,9 @@ class Thresholds(Settings):
 
 @dataclass(frozen=True)
 class Benchmark(Experiment):
-    """One trial: a problem of one task; each method in turn, the same answers checked.
+    """One trial: one task; its methods are timed in turns and their answers compared.
 
-    Times are of this machine and this run: only ratios within a trial are compared.
+    Only ratios within a trial are compared: times depend on the machine and on the run.
     """
 
     claims: ClassVar[tuple[Claim, ...]] = tuple(bar.claim for bar in BARS)
@@ -180,134 +153,29 @@ class Benchmark(Experiment):
     thresholds: Thresholds
 
     def trial(self, rng: np.random.Generator) -> list[Row]:
-        build = {
-            "residual": self._residual,
-            "grid": self._grid,
-            "grid_loss": self._grid_loss,
-            "census": self._census,
-            "algorithm1": self._algorithm1,
-        }
-        with _threads(1 if self.task in ONE_CORE else None):
-            methods, work, operations = build[self.task](rng)
-            best = _times(methods, self.duration)
-            peak = _matrix_product_peak(rng)
+        with timing.threads(1 if self.task in ONE_CORE else None):
+            work = tasks.BUILDERS[self.task](rng, self.widths, self.points, self.steps)
+            best = timing.least_times(work.methods, self.duration)
+            peak = timing.matrix_product_peak(rng)
         rows: list[Row] = [
             {
                 "method": name,
                 "installed": True,
                 "time": best[name],
-                "per_second": work / best[name],
-                "share_of_peak": operations / best[name] / peak,
+                "per_second": work.amount / best[name],
+                "share_of_peak": work.operations / best[name] / peak,
             }
-            for name in methods
+            for name in work.methods
         ]
-        for name in sorted(self._compared_with() - set(methods)):
+        for name in sorted(self._compared_with() - set(work.methods)):
             missing: Row = {"installed": False, "time": 0.0, "per_second": 0.0}
             rows.append({"method": name, **missing, "share_of_peak": 0.0})
         return rows
 
     def _compared_with(self) -> set[str]:
-        """What the bars on this task, and on these widths if they name some, are about."""
+        """The other methods of the bars on this task and these widths."""
         own = "-".join(map(str, self.widths))
         return {bar.against for bar in BARS if bar.task == self.task and bar.widths in (None, own)}
-
-    def _residual(self, rng: np.random.Generator) -> tuple[dict[str, Method], int, float]:
-        n = self.widths[0]
-        W = gaussian_network(rng, (n, self.widths[-1]), "gaussian").weights[0]
-        X, Y = rng.standard_normal((2, self.points, n))
-        kernel = Residual(W)
-        methods: dict[str, Method] = {
-            "numpy": lambda: np.array([residual_numpy(W, x, y) for x, y in zip(X, Y, strict=True)]),
-            "norm": lambda: np.array([kernel.norm(x, y) for x, y in zip(X, Y, strict=True)]),
-            "norms": lambda: kernel.norms(X, Y),
-        }
-        _check({name: (method(),) for name, method in methods.items()}, "numpy")
-        active = np.mean(((X @ W.T > 0) & (Y @ W.T > 0)).sum(axis=1))
-        # The symmetric product of the active rows takes active n (n + 1) operations.
-        return methods, self.points, self.points * active * n * (n + 1)
-
-    def _grid(self, rng: np.random.Generator) -> tuple[dict[str, Method], int, float]:
-        P, H, M = self._problem(rng)
-
-        def library() -> tuple[Array, ...]:
-            grid = product_grid(P, H, M)
-            return grid.loss, grid.grad_h_norm, grid.grad_m_norm
-
-        methods: dict[str, Method] = {"product_grid": library, "numpy": peers.grid_numpy(P, H, M)}
-        if peers.installed("jax"):
-            methods["jax"] = peers.grid_jax(P, H, M, nested=False)
-            methods["jax_nested"] = peers.grid_jax(P, H, M, nested=True)
-        _check({name: method() for name, method in methods.items()}, "numpy")
-        # Two products of (I n, ell) with (ell, J) for g1, and two for g2.
-        return methods, self.points**2, 4.0 * self.points**2 * P.ell * (P.n + P.p)
-
-    def _grid_loss(self, rng: np.random.Generator) -> tuple[dict[str, Method], int, float]:
-        P, H, M = self._problem(rng)
-        a, b = P.G1(H), P.G2(M)
-        a_y, a_square, b_square = a * P.y0, a * a, b * b
-        methods: dict[str, Method] = {
-            "products": lambda: (a_y @ b.T, a_square @ b_square.T),
-            "product_grid": lambda: product_grid(P, H, M).loss,
-        }
-        overlap, size = methods["products"]()
-        loss = P.loss_at_zero - overlap + 0.5 * size
-        _check({"product_grid": (methods["product_grid"](),), "products": (loss,)}, "products")
-        return methods, self.points**2, 4.0 * self.points**2 * P.ell
-
-    def _census(self, rng: np.random.Generator) -> tuple[dict[str, Method], int, float]:
-        P, _, _ = self._problem(rng)
-        a, b = (G(direction(linear_arcs(G).angles)) for G in (P.G1, P.G2))
-        next_a, next_b = np.roll(a, -1, axis=0), np.roll(b, -1, axis=0)
-        left = a * P.y0, a * a, a * a, a * next_a, a * next_a
-        right = b, b * b, b * next_b, b * b, b * next_b
-        rows = max(1, 100_000 // len(b))
-
-        def products() -> None:
-            for start in range(0, len(a), rows):
-                for one, other in zip(left, right, strict=True):
-                    one[start : start + rows] @ other.T
-
-        methods: dict[str, Method] = {"products": products, "census": lambda: stationary_points(P)}
-        return methods, len(a) * len(b), 10.0 * len(a) * len(b) * P.ell
-
-    def _algorithm1(self, rng: np.random.Generator) -> tuple[dict[str, Method], int, float]:
-        P, H, M = self._problem(rng)
-        H, M = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (H, M))
-        eta = step_size(P, KAPPA)
-        run_on = Stopping(loss_rtol=0.0, stall_window=self.steps + 1, divergence=np.inf)
-
-        def library(engine: Engine) -> peers.Descent:
-            options: Any = {"engine": engine, "stopping": run_on, "threads": os.cpu_count() or 1}
-
-            def run(steps: int) -> tuple[Array, Array]:
-                solution = alternating_descent(P, H, M, eta, steps, **options)
-                return solution.h, solution.m
-
-            return run
-
-        runs = {"tracking": library("tracking"), "reference": library("reference")}
-        if peers.installed("jax"):
-            runs["jax"] = peers.descent_jax(P, H, M, eta)
-        if peers.installed("torch"):
-            runs["torch_batched"] = peers.descent_torch(P, H, M, eta, batched=True)
-            if P.d == 2:  # deeper networks take minutes
-                runs["torch"] = peers.descent_torch(P, H, M, eta, batched=False)
-        # The reference reports its iterate after the next sign check, the peers before
-        few = min(CHECKED_STEPS, self.steps)
-        answers = {name: _up_to_sign(run(few)) for name, run in runs.items()}
-        _check(answers, "reference", rtol=1e-7)
-        work = self.points * self.steps
-        # With Lambda1 and Lambda2 given: Lambda h and Lambda^T v of each
-        operations = 4.0 * work * P.ell * (P.n + P.p)
-        return {name: partial(run, self.steps) for name, run in runs.items()}, work, operations
-
-    def _problem(self, rng: np.random.Generator) -> tuple[Demodulation, Array, Array]:
-        """Two networks of the same widths, a truth, and points of both axes."""
-        G1, G2 = (gaussian_network(rng, self.widths, "gaussian") for _ in range(2))
-        n = self.widths[0]
-        h0, m0 = unit_vectors(rng, 2, n)
-        H, M = rng.standard_normal((2, self.points, n))
-        return Demodulation(G1, G2, h0, m0), H, M
 
     def judge(self, table: pd.DataFrame) -> list[Finding]:
         findings = []
@@ -315,9 +183,9 @@ class Benchmark(Experiment):
             rows = table[table["task"] == bar.task]
             shape = bar.widths or max(rows["widths"].unique(), key=_weights, default="")
             rows = rows[rows["widths"] == shape]
-            where = spread(rows, ("widths", "points")) or f"no widths {shape}"
+            where = selection.spread(rows, ("widths", "points")) or f"no widths {shape}"
             findings.append(
-                above(
+                claims.above(
                     bar.claim,
                     _ratios(rows, bar.method, bar.against),
                     getattr(self.thresholds, bar.threshold),
@@ -341,17 +209,15 @@ class Benchmark(Experiment):
                         "method": WORDS[method] + ("" if there else ": not installed"),
                         "median time": f"{group['time'].median():.3g} s" if there else "",
                         "per second": f"{group['per_second'].median():.3g}" if there else "",
-                        f"library's {'speed / this'}": _text(cell, library, str(method)),
+                        "library's speed / this": _text(cell, library, str(method)),
                         "share of peak": f"{group['share_of_peak'].median():.2f}" if there else "",
                     }
                 )
         return type(table)(rows)
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        from harness import figures
-
         table = table[table["installed"].astype(bool)]
-        table = table.assign(size=table["widths"].map(_weights))
+        table = table.assign(size=table["widths"].map(_weights), method=table["method"].map(WORDS))
         figure, axes = figures.canvas(3, 2, width=8.5, height=3.0)
         for ax, (task, unit) in zip(axes.ravel(), UNITS.items(), strict=False):
             self._draw(ax, table[table["task"] == task], unit)
@@ -359,14 +225,11 @@ class Benchmark(Experiment):
         return figure
 
     def _draw(self, ax: Axes, table: pd.DataFrame, unit: str) -> None:
-        from harness import figures
-
-        order = sorted(WORDS, key=list(WORDS).index)
-        for method in [name for name in order if (table["method"] == name).any()]:
+        order = list(WORDS.values())
+        for method in [name for name in dict.fromkeys(order) if (table["method"] == name).any()]:
+            look: Any = {"label": method, "index": order.index(method) % len(figures.COLOURS)}
             rows = table[table["method"] == method]
-            index = list(WORDS.values()).index(WORDS[method]) % len(figures.COLOURS)
-            label: Any = {"label": WORDS[method], "index": index}
-            figures.curve(ax, rows, "size", "per_second", quantile, **label)
+            figures.curve(ax, rows, "size", "per_second", stats.quantile, **look)
         names = dict(zip(table["size"], table["widths"], strict=True))
         figures.plain_log(ax)
         ax.set(xscale="log", title=f"{unit} per second", xlabel="widths")
@@ -378,77 +241,30 @@ class Benchmark(Experiment):
         figures.legend(ax, loc="upper left", ncols=2)
 
 
-def _times(methods: dict[str, Method], duration: float) -> dict[str, float]:
-    """Least time of each method, in three rounds that take turns, for `duration` seconds in all.
-
-    In each turn a method runs alone for its share of the time, at least twice unless it is slow:
-    the first run finds caches and idle threads as the method before it left them.  A method that
-    takes longer than all that time runs once.
-    """
-    best = dict.fromkeys(methods, np.inf)
-    share = duration / (ROUNDS * len(methods))
-    for _ in range(ROUNDS):
-        for name, method in methods.items():
-            if duration < best[name] < np.inf:
-                continue
-            end = time.perf_counter() + share
-            for run in itertools.count(1):
-                start = time.perf_counter()
-                method()
-                stop = time.perf_counter()
-                best[name] = min(best[name], stop - start)
-                if run >= 2 and stop > end:
-                    break
-    return best
-
-
-def _threads(cores: int | None) -> AbstractContextManager[Any]:
-    """So many BLAS threads, instead of the one that a cell has."""
-    from threadpoolctl import threadpool_limits
-
-    return threadpool_limits(limits=cores or os.cpu_count() or 1, user_api="blas")
-
-
-def _up_to_sign(iterates: tuple[Array, ...]) -> tuple[Array, ...]:
-    return tuple(np.abs(x) for x in iterates)
-
-
-def _check(answers: dict[str, tuple[Array, ...]], reference: str, rtol: float = 1e-9) -> None:
-    for name, parts in answers.items():
-        for part, expected in zip(parts, answers[reference], strict=True):
-            scale = float(np.abs(expected).max())
-            if not np.allclose(part, expected, rtol=rtol, atol=1e-3 * rtol * scale):
-                raise AssertionError(f"{name} and {reference} give different answers")
-
-
-def _matrix_product_peak(rng: np.random.Generator, size: int = 800) -> float:
-    """Floating-point operations per second of a square matrix product, the best of five."""
-    A, B = rng.standard_normal((2, size, size))
-    return 2.0 * size**3 / min(_times({"product": lambda: A @ B}, 0.02).values())
-
-
-def _ratios(rows: pd.DataFrame, method: str, against: str) -> list[Estimate]:
+def _ratios(rows: pd.DataFrame, method: str, against: str) -> list[stats.Estimate]:
     """Speed of a method over that of another, trial by trial; an estimate for each shape."""
     rows = rows[rows["installed"].astype(bool)]
     cells = [cell for _, cell in rows.groupby(["widths", "points"])]
+    level = stats.simultaneous(len(cells))
     estimates = []
     for cell in cells:
         time = cell.pivot_table(index="trial", columns="method", values="time")
         if {method, against} <= set(time):
-            ratio = time[against] / time[method]
-            estimates.append(quantile(ratio, level=simultaneous(len(cells))))
+            estimates.append(stats.quantile(time[against] / time[method], level=level))
     return estimates
 
 
 def _text(cell: pd.DataFrame, method: str, other: str) -> str:
+    """The ratio of two speeds in words; "" for a method beside itself."""
     estimates = _ratios(cell, method, other) if method != other else []
     return str(estimates[0]) if estimates else ""
 
 
 def _absent(rows: pd.DataFrame) -> str:
+    """The methods that are not installed, in words."""
     names = sorted(rows.loc[~rows["installed"].astype(bool), "method"].unique())
     return f"; {', '.join(names)} not installed" if names else ""
 
 
 def _weights(widths: str) -> int:
-    return peers.pairs([int(width) for width in widths.split("-")])
+    return tasks.count_weights([int(width) for width in widths.split("-")])

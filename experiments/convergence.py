@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 from annotated_types import Ge, Gt
 
-from harness.claims import Claim, Finding, above, below
+from harness import claims, figures, selection, stats
+from harness.claims import Claim, Finding
 from harness.descent import SignCheck, alternating_descent, local_rate, step_size
 from harness.ensemble import Ensemble, unit_vectors
 from harness.experiment import Experiment, Row, Settings
-from harness.problem import BRANCHES
-from harness.selection import at_baseline, spread, varying
-from harness.stats import Estimate, proportion, quantile, simultaneous, undetermined
+from harness.problem import BRANCHES, branch_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,16 +37,16 @@ LINEAR = Claim(
 )
 
 RATE_WINDOW = (1e-15, 1e-4)
-"""Losses, relative to f on K, between which the local rate is fitted."""
+"""Range of losses, relative to f on K, in which the local rate is fitted."""
 
 MARKS = (1, 3, 10, 30, 100, 300, 1000, 3000)
-"""Steps at which a row has the distance to the true hyperbola."""
+"""Steps at which the distance to the true hyperbola is recorded."""
 MARK_COLUMNS = tuple(f"epsilon_at_{mark}" for mark in MARKS)
 
 
 @dataclass(frozen=True)
 class Thresholds(Settings):
-    """epsilon: success is an iterate within it of the true hyperbola.  The others: see `judge`."""
+    """epsilon : success is an iterate within it of the true hyperbola.  The others: see `judge`."""
 
     epsilon: Annotated[float, Gt(0)]
     success_rate: float
@@ -57,7 +56,7 @@ class Thresholds(Settings):
 
 @dataclass(frozen=True)
 class Convergence(Experiment):
-    """One trial: a network, a truth, one random start; a row a trial.
+    """One trial: two networks, a truth, one random start; one row.
 
     The start has random directions, ||h|| = ||m|| and ||h|| ||m|| = start_size ||h0|| ||m0||.
     """
@@ -110,7 +109,7 @@ class Convergence(Experiment):
                 "loss_ratio": solution.loss[0] / P.loss_at_zero,
                 "epsilon_true": distances[0],
                 "product_error": P.product_error(solution.h, solution.m)[0],
-                "nearest": "".join("+" if sign > 0 else "-" for sign in nearest),
+                "nearest": branch_name(nearest),
                 "epsilon_nearest": min(distances),
                 "steps": solution.steps[0],
                 "flips": solution.flips[0],
@@ -125,60 +124,49 @@ class Convergence(Experiment):
     def judge(self, table: pd.DataFrame) -> list[Finding]:
         limits = self.thresholds
         table = self._with_success(table)
-        square = self._square(table)
-        longest = square[square["ell"] == square["ell"].max()] if len(square) else square
-        sizes = [group for _, group in longest.groupby("n")]
-        level = simultaneous(len(sizes))
-        base = at_baseline(self, table, ("n", "p", "ell"))
+        longest = selection.largest(self._square(table), "ell")
+        base = selection.at_baseline(self, table, ("n", "p", "ell"))
         rates = base.loc[base["success"], "rate"]
+        where = selection.spread(longest, ("n", "ell", "d", "s", "kappa"))
+        speeds = selection.spread(base, ("n", "ell", "d", "s"))
         return [
-            above(
+            claims.above(
                 SUCCESS,
-                [proportion(group["success"], level=level) for group in sizes],
+                selection.jointly(stats.proportion, longest, "n", "success"),
                 limits.success_rate,
                 statistic=f"success rate at the largest ell (within epsilon = {limits.epsilon:g}), "
                 "at the worst n",
-                tested=f"{len(longest)} trials; {spread(longest, ('n', 'ell', 'd', 's', 'kappa'))}",
+                tested=f"{len(longest)} trials; {where}",
             ),
-            above(
+            claims.above(
                 SIGN_CHECK,
                 self._gain(table),
                 limits.gain,
                 statistic="of the trials that the check decides, the share it turns to success",
                 tested="the same networks and starts with sign_check = every and never",
             ),
-            below(
+            claims.below(
                 LINEAR,
-                quantile(rates.fillna(1.0), 0.9),
+                stats.quantile(rates.fillna(1.0), 0.9),
                 limits.rate,
                 statistic="0.9-quantile of the factor by which a step multiplies the error",
-                tested=f"{len(rates)} successful trials; {spread(base, ('n', 'ell', 'd', 's'))}",
+                tested=f"{len(rates)} successful trials; {speeds}",
             ),
         ]
 
     def summary(self, table: pd.DataFrame) -> pd.DataFrame:
         table = self._with_success(table)
-        keys = varying(self, table) or ["n"]
-        rows = []
-        for values, group in table.groupby(keys):
-            rate = proportion(group["success"])
-            won = group[group["success"]]
-            rows.append(
-                dict(zip(keys, values, strict=True))
-                | {
-                    "trials": rate.n,
-                    "success": round(rate.value, 3),
-                    "interval": f"[{rate.low:.3f}, {rate.high:.3f}]",
-                    "median steps": won["steps"].median(),
-                    "median rate": round(won["rate"].median(), 4),
-                    "median epsilon": float(f"{group['epsilon_true'].median():.2g}"),
-                }
-            )
-        return type(table)(rows)
+        values: dict[str, Any] = {
+            "trials": len,
+            "success": lambda g: round(float(g["success"].mean()), 3),
+            "interval": lambda g: stats.proportion(g["success"]).interval(".3f"),
+            "median steps": lambda g: g.loc[g["success"], "steps"].median(),
+            "median rate": lambda g: round(g.loc[g["success"], "rate"].median(), 4),
+            "median epsilon": lambda g: float(f"{g['epsilon_true'].median():.2g}"),
+        }
+        return selection.summarise(table, selection.varying(self, table) or ["n"], values)
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        from harness import figures
-
         table = self._with_success(table)
         figure, axes = figures.canvas(2, 4, width=13, height=3.1)
         (square, latent, depth, inner), (step, check, path, rate) = axes
@@ -187,54 +175,48 @@ class Convergence(Experiment):
         self._draw_heat_map(square, base, x="ell", y="n")
         trials = base.groupby(["n", "ell"]).size().min()
         square.set(ylabel="n = p", title=f"(a) {trials} trials a cell")
-        self._draw_lines(latent, at_baseline(self, table, ("p", "ell")), x="ell", by="p")
+        self._draw_lines(latent, selection.at_baseline(self, table, ("p", "ell")), x="ell", by="p")
         latent.set_title(f"(b) p apart from n = {self.network.n}")
-        self._draw_heat_map(depth, at_baseline(self, table, ("d", "s")), x="s", y="d")
+        self._draw_heat_map(depth, selection.at_baseline(self, table, ("d", "s")), x="s", y="d")
         depth.set_title(f"(c) depths, n = p = {self.network.n}, ell = {self.network.ell}")
-        self._draw_lines(inner, at_baseline(self, table, ("c", "ell")), x="ell", by="c")
+        self._draw_lines(inner, selection.at_baseline(self, table, ("c", "ell")), x="ell", by="c")
         inner.set_title("(d) inner widths c n log n")
-        steps = at_baseline(self, table, ("kappa", "start_size"))
+        steps = selection.at_baseline(self, table, ("kappa", "start_size"))
         self._draw_lines(step, steps, x="kappa", by="start_size")
         step.set_title(f"(e) step size and start, ell = {self.network.ell}")
-        checks = at_baseline(self, table, ("sign_check", "ell"))
+        checks = selection.at_baseline(self, table, ("sign_check", "ell"))
         self._draw_lines(check, checks, x="ell", by="sign_check")
         check.set_title("(f) sign check")
-        self._draw_paths(path, at_baseline(self, table, ("ell",)))
-        self._draw_rates(rate, at_baseline(self, table, ("d", "s", "ell")))
+        self._draw_paths(path, selection.at_baseline(self, table, ("ell",)))
+        self._draw_rates(rate, selection.at_baseline(self, table, ("d", "s", "ell")))
         return figure
 
-    # How often, over which rows
-
     def _with_success(self, table: pd.DataFrame) -> pd.DataFrame:
-        """A dead network has epsilon_true NaN: no success, and a trial all the same."""
+        """With a column `success`; a dead network (epsilon_true NaN) is a trial without success."""
         return table.assign(success=table["epsilon_true"] <= self.thresholds.epsilon)
 
     def _square(self, table: pd.DataFrame) -> pd.DataFrame:
-        base = at_baseline(self, table, ("n", "p", "ell"))
+        base = selection.at_baseline(self, table, ("n", "p", "ell"))
         return base[base["n"] == base["p"]]
 
-    def _gain(self, table: pd.DataFrame) -> Estimate:
-        """Among pairs that end differently with and without the check, those it wins."""
-        arms = at_baseline(self, table, ("ell", "sign_check")).pivot_table(
+    def _gain(self, table: pd.DataFrame) -> stats.Estimate:
+        """Share of successes with the check, among pairs of which one alone succeeds."""
+        arms = selection.at_baseline(self, table, ("ell", "sign_check")).pivot_table(
             index=["ell", "trial"], columns="sign_check", values="success", aggfunc="first"
         )
         if not {"every", "never"} <= set(arms.columns):
-            return undetermined(0, "Clopper-Pearson")
+            return stats.undetermined(0, "Clopper-Pearson")
         arms = arms.dropna().astype(bool)
         decided = arms[arms["every"] != arms["never"]]
-        return proportion(decided["every"].to_numpy(dtype=bool))
+        return stats.proportion(decided["every"].to_numpy(dtype=bool))
 
     def _draw_heat_map(self, ax: Axes, table: pd.DataFrame, x: str, y: str) -> None:
-        from harness import figures
-
         image = figures.heat_map(
             ax, table, x=x, y=y, statistic=lambda group: float(group["success"].mean())
         )
         ax.figure.colorbar(image, ax=ax, label="success rate")
 
     def _draw_paths(self, ax: Axes, table: pd.DataFrame) -> None:
-        from harness import figures
-
         for index, (ell, group) in enumerate(table.groupby("ell")):
             low, middle, high = group[list(MARK_COLUMNS)].quantile([0.25, 0.5, 0.75]).to_numpy()
             colour = figures.COLOURS[index % len(figures.COLOURS)]
@@ -245,13 +227,9 @@ class Convergence(Experiment):
         figures.legend(ax, title="ell", loc="lower left")
 
     def _draw_rates(self, ax: Axes, table: pd.DataFrame) -> None:
-        from harness import figures
-
         table = table[(table["d"] == table["s"]) & table["success"]]
         table = table.assign(shrinks=1 - table["rate"]).dropna(subset="shrinks")
-        for index, (d, group) in enumerate(table.groupby("d")):
-            style: Any = {"label": f"{d}", "index": index, "shift": 1 + 0.03 * index}
-            figures.curve(ax, group, "ell", "shrinks", quantile, **style)
+        figures.curves(ax, table, "ell", "shrinks", stats.quantile, by="d", spread=1.03)
         figures.log_ticks(ax, table["ell"].unique())
         ax.set(xlabel="ell", ylabel="1 - q", title=f"(h) local rate, kappa = {self.kappa:g}")
         ax.set_ylim(bottom=0)
@@ -259,18 +237,14 @@ class Convergence(Experiment):
         figures.legend(ax, title="d = s", loc="upper left", ncols=4)
 
     def _draw_lines(self, ax: Axes, table: pd.DataFrame, x: str, by: str) -> None:
-        from harness import figures
-
-        for index, (value, group) in enumerate(table.groupby(by)):
-            style: Any = {"label": str(value), "index": index, "shift": 1 + 0.03 * index}
-            figures.curve(ax, group, x, "success", proportion, **style)
+        figures.curves(ax, table, x, "success", stats.proportion, by=by, spread=1.03)
         figures.log_ticks(ax, table[x].unique())
         ax.set(xlabel=x, ylabel="success rate", ylim=(-0.03, 1.4), yticks=np.linspace(0, 1, 6))
         figures.legend(ax, title=by, loc="upper center", ncols=4, columnspacing=1)  # above the data
 
 
 def _at_marks(step: np.ndarray, distance: np.ndarray) -> list[float]:
-    """The last distance that was recorded at or before each of `MARKS`; (T,), (T,)."""
+    """The last distance recorded at or before each of `MARKS`: steps (T,), distances (T,)."""
     known = ~np.isnan(distance)
     step, distance = step[known], distance[known]
     if not step.size:

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 from annotated_types import Ge, Gt
 
-from harness.claims import Claim, Finding, above, below
-from harness.descent import alternating_descent, step_size
+from harness import claims, descent, figures, selection, stats
+from harness.claims import Claim, Finding
 from harness.ensemble import Ensemble, unit_vectors
 from harness.experiment import Experiment, Row, Settings
-from harness.selection import spread, unmeasured
-from harness.stats import Estimate, proportion, quantile, simultaneous
 from harness.status import Status
 
 if TYPE_CHECKING:
@@ -42,8 +40,15 @@ FITS = Claim(
     "the failures are of descent, not of identification",
 )
 
+SHAPES = {
+    "log": "c n log n",
+    "expansive": "c n",
+    "constant": "c n",
+    "contractive": "c n",
+}
+"""Kinds of inner layers, and their widths in words."""
 FITTED = 1e-9
-"""Loss, relative to f on K, at which the observation is fitted."""
+"""Loss, relative to f on K, up to which the observation counts as fitted."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ class Thresholds(Settings):
 
 @dataclass(frozen=True)
 class Depth(Experiment):
-    """One trial: two networks with d = s layers, a truth, one random start; a row a trial."""
+    """One trial: two networks with d = s layers, a truth, one random start; one row."""
 
     claims: ClassVar[tuple[Claim, ...]] = (EXPANSIVE, CONSTANT, CONTRACTIVE, FITS)
     caption: ClassVar[str] = (
@@ -78,65 +83,56 @@ class Depth(Experiment):
 
     def trial(self, rng: np.random.Generator) -> list[Row]:
         P = self.network.problem(rng)
-        solution = alternating_descent(
+        solution = descent.alternating_descent(
             P,
             unit_vectors(rng, 1, P.n),
             unit_vectors(rng, 1, P.p),
-            step=step_size(P, self.kappa),
+            step=descent.step_size(P, self.kappa),
             max_steps=self.max_steps,
             engine="tracking",
         )
-        return [
-            {
-                "narrowest": min(min(widths[1:-1], default=0) for widths in self.network.widths()),
-                "epsilon_true": float(P.neighbourhood(solution.h, solution.m)[0]),
-                "loss_ratio": solution.loss[0] / P.loss_at_zero,
-                "steps": solution.steps[0],
-                "flips": solution.flips[0],
-                "status": solution.status[0],
-            }
-        ]
+        narrowest = min(min(widths[1:-1], default=0) for widths in self.network.widths())
+        return [{"narrowest": narrowest} | descent.row(P, solution)]
 
     def judge(self, table: pd.DataFrame) -> list[Finding]:
         limits = self.thresholds
-        table = table[table["ell"] == table["ell"].max()]
+        table = selection.largest(table, "ell")
         drawn = {name: table[shape(table) == name] for name in SHAPES}
         drawn["narrow"] = table[shape(table).isin(["constant", "contractive"])]
         shapes = {name: self._with_success(rows) for name, rows in drawn.items()}
         failed = shapes["narrow"][~shapes["narrow"]["success"]]
 
-        def rates(rows: pd.DataFrame, column: str, holds: bool) -> list[Estimate]:
-            cells = [cell[column] == holds for _, cell in rows.groupby(["n", "c", "d"])]
-            level = simultaneous(len(cells))
-            return [proportion(cell.to_numpy(dtype=bool), level=level) for cell in cells]
+        def rates(rows: pd.DataFrame, column: str, holds: bool) -> list[stats.Estimate]:
+            answers = rows.assign(answer=rows[column] == holds)
+            return selection.jointly(stats.proportion, answers, ["n", "c", "d"], "answer")
 
         def tested(name: str) -> str:
-            rows, names = shapes[name], ("n", "d", "ell", "c", "kappa")
-            return f"{len(rows)} trials; {spread(rows, names)}{unmeasured(drawn[name])}"
+            where = selection.spread(shapes[name], ("n", "d", "ell", "c", "kappa"))
+            return f"{len(shapes[name])} trials; {where}{selection.unmeasured(drawn[name])}"
 
         return [
-            above(
+            claims.above(
                 EXPANSIVE,
                 rates(shapes["log"], "success", True),
                 limits.success_rate,
                 statistic="success rate at the largest ell, at the worst depth",
                 tested=tested("log"),
             ),
-            above(
+            claims.above(
                 CONSTANT,
                 rates(shapes["constant"], "success", False),
                 limits.failure_rate,
                 statistic="failure rate at the largest ell, at the worst depth",
                 tested=tested("constant"),
             ),
-            above(
+            claims.above(
                 CONTRACTIVE,
                 rates(shapes["contractive"], "success", False),
                 limits.failure_rate,
                 statistic="failure rate at the largest ell, at the worst depth",
                 tested=tested("contractive"),
             ),
-            below(
+            claims.below(
                 FITS,
                 rates(failed, "fitted", True),
                 1 - limits.failure_rate,
@@ -146,28 +142,19 @@ class Depth(Experiment):
         ]
 
     def summary(self, table: pd.DataFrame) -> pd.DataFrame:
-        rows = []
         table = self._with_success(table)
-        table = table.assign(shape=shape(table))
-        cells = ["shape", "c", "n", "d", "ell"]
-        for (kind, c, n, d, ell), group in table.groupby(cells, sort=False):
-            rows.append(
-                {
-                    "n": n,
-                    "inner widths": f"{'c n log n' if kind == 'log' else 'c n'}, c = {c:g}",
-                    "d = s": d,
-                    "ell": ell,
-                    "narrowest": int(group["narrowest"].max()),
-                    "success": str(proportion(group["success"])),
-                    "fitted": f"{group['fitted'].mean():.2f}",
-                    "median loss ratio": f"{quantile(group['loss_ratio']).value:.2g}",
-                }
-            )
-        return type(table)(rows)
+        rule = np.where(table["growth"] == "log", "c n log n", "c n")
+        table = table.assign(widths=rule + table["c"].map(", c = {:g}".format))
+        headings = {"n": "n", "widths": "inner widths", "d": "d = s", "ell": "ell"}
+        values: dict[str, Any] = {
+            "narrowest": lambda g: int(g["narrowest"].max()),
+            "success": lambda g: str(stats.proportion(g["success"])),
+            "fitted": lambda g: f"{g['fitted'].mean():.2f}",
+            "median loss ratio": lambda g: f"{stats.quantile(g['loss_ratio']).value:.2g}",
+        }
+        return selection.summarise(table, headings, values, sort=False)
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        from harness import figures
-
         table = self._with_success(table)
         table = table.assign(shape=shape(table))
         table = table[table["n"] == self.network.n]
@@ -180,23 +167,18 @@ class Depth(Experiment):
         return figure
 
     def _draw(self, ax: Axes, table: pd.DataFrame, title: str) -> None:
-        from harness import figures
-
-        for index, (d, group) in enumerate(table.groupby("d")):
-            style: Any = {"label": f"{d}", "index": index, "shift": 1.03 ** (index - 1)}
-            figures.curve(ax, group, "ell", "success", proportion, **style)
+        for group, style in figures.styled(table, "d", spread=1.03):
+            figures.curve(ax, group, "ell", "success", stats.proportion, **style)
             fitted = group.groupby("ell")["fitted"].mean()
-            colour = figures.COLOURS[index % len(figures.COLOURS)]
-            ax.plot(
-                fitted.index * style["shift"], fitted, "o--", color=colour, mfc="none", linewidth=1
-            )
+            look: Any = {"color": figures.COLOURS[style["index"] % len(figures.COLOURS)]}
+            ax.plot(fitted.index * style["shift"], fitted, "o--", mfc="none", linewidth=1, **look)
         figures.log_ticks(ax, table["ell"].unique())
         ax.set(xlabel="ell", ylabel="share of trials", title=title)
         ax.set(ylim=(-0.03, 1.3), yticks=np.linspace(0, 1, 6))
         figures.legend(ax, title="d = s", ncols=2, loc="upper left")
 
     def _with_success(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Of the trials that have something to recover: narrow networks are often dead."""
+        """The trials with something to recover (narrow networks are often dead), judged."""
         table = table[~table["status"].isin([Status.DEAD_NETWORK, Status.ZERO_OBSERVATION])]
         return table.assign(
             success=table["epsilon_true"] <= self.thresholds.epsilon,
@@ -204,17 +186,8 @@ class Depth(Experiment):
         )
 
 
-SHAPES = {
-    "log": "c n log n",
-    "expansive": "c n",
-    "constant": "c n",
-    "contractive": "c n",
-}
-"""Of the inner layers, and their widths as a figure says them."""
-
-
 def shape(table: pd.DataFrame) -> pd.Series:
-    """Of each row, which of `SHAPES` its inner layers have."""
+    """The kind of inner layers, one of `SHAPES`, of each row."""
     names = table["growth"].where(table["growth"] == "log", "expansive")
     factor = table["growth"] == "factor"
     names = names.mask(factor & (table["c"] == 1), "constant")

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from harness.claims import Claim, Finding, below, within
+from harness import claims, figures, selection, stats
+from harness.claims import Claim, Finding
 from harness.ensemble import Ensemble, Size, unit_vectors
 from harness.experiment import Experiment, Row, Settings
-from harness.selection import at_baseline, spread
-from harness.stats import power_law, quantile, simultaneous
 from harness.theory import expected_gradients, expected_loss, landscape_scale
 
 if TYPE_CHECKING:
@@ -22,12 +21,12 @@ TYPICAL = Claim(
     "expected_landscape.typical",
     "At a typical point loss and gradients deviate from E f, t1, t2 like ell^(-1/2) when all "
     "layers widen with ell",
-    "concentration behind Theorem 3",
+    "concentration behind Theorem 2",
 )
 WORST = Claim(
     "expected_landscape.worst",
     "The worst of many points falls no slower than that",
-    "pointwise, ours; Theorem 3 is uniform",
+    "pointwise, ours; Theorem 2 is uniform",
 )
 LAST = Claim(
     "expected_landscape.last_layer",
@@ -39,7 +38,7 @@ QUANTITIES = ("loss", "grad_h", "grad_m")
 
 @dataclass(frozen=True)
 class Thresholds(Settings):
-    """exponent_error: how far a fitted exponent may be from -1/2."""
+    """exponent_error : greatest distance of a fitted exponent from -1/2."""
 
     exponent_error: float
 
@@ -92,6 +91,7 @@ class ExpectedLandscape(Experiment):
         return [row]
 
     def _points(self, rng: np.random.Generator, truth: np.ndarray) -> np.ndarray:
+        """The points (K, n) of one side."""
         directions = unit_vectors(rng, self.points, truth.size)
         near = rng.random(self.points) < 0.125
         sign = rng.choice([-1.0, 1.0], size=self.points)
@@ -106,24 +106,25 @@ class ExpectedLandscape(Experiment):
         narrow = narrow[narrow["d"] >= 2]
         error = self.thresholds.exponent_error
         return [
-            within(TYPICAL, low=-0.5 - error, high=-0.5 + error, **self._fitted(wide, "median")),
-            below(WORST, threshold=-0.5 + error, **self._fitted(wide, "worst")),
-            below(LAST, threshold=-0.5 + error, **self._fitted(narrow, "median")),
+            claims.within(
+                TYPICAL, low=-0.5 - error, high=-0.5 + error, **self._fitted(wide, "median")
+            ),
+            claims.below(WORST, threshold=-0.5 + error, **self._fitted(wide, "worst")),
+            claims.below(LAST, threshold=-0.5 + error, **self._fitted(narrow, "median")),
         ]
 
     def _fitted(self, arm: pd.DataFrame, kind: str) -> dict[str, Any]:
-        """Exponents of each depth and quantity, and what they are, as `within` takes them."""
-        groups = [group for _, group in arm.groupby("d")]
-        level = simultaneous(len(groups) * len(QUANTITIES))
+        """What `claims.within` takes of the exponents of all depths and quantities."""
+        columns = {name: f"{name}_{kind}" for name in QUANTITIES}
+        rows = arm.melt(["d", "ell"], list(columns.values()), "quantity", "deviation")
+        where = selection.spread(arm, ("d", "n", "ell", "growth"))
         return {
-            "estimates": [
-                power_law(group["ell"], group[f"{name}_{kind}"], level=level)
-                for group in groups
-                for name in QUANTITIES
-            ],
+            "estimates": selection.jointly(
+                stats.power_law, rows, ["d", "quantity"], "ell", "deviation"
+            ),
             "statistic": f"exponent in ell of the {kind} deviation, worst depth and quantity",
-            "tested": f"{spread(arm, ('d', 'n', 'ell', 'growth'))}, loss and both gradients, "
-            f"{self.points} points, {len(arm)} networks",
+            "tested": f"{where}, loss and both gradients, {self.points} points, "
+            f"{len(arm)} networks",
         }
 
     def summary(self, table: pd.DataFrame) -> pd.DataFrame:
@@ -134,15 +135,13 @@ class ExpectedLandscape(Experiment):
                 for kind in ("median", "worst"):
                     column = group[f"{name}_{kind}"]
                     largest = column[group["ell"] == group["ell"].max()]
-                    fit = power_law(group["ell"], column)
-                    entry[f"{kind} at largest ell"] = f"{quantile(largest).value:.3g}"
-                    entry[f"{kind} exponent"] = f"{fit.value:.3f} [{fit.low:.3f}, {fit.high:.3f}]"
+                    fit = stats.power_law(group["ell"], column)
+                    entry[f"{kind} at largest ell"] = f"{stats.quantile(largest).value:.3g}"
+                    entry[f"{kind} exponent"] = f"{fit.value:.3f} {fit.interval('.3f')}"
                 rows.append(entry)
         return type(table)(rows)
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        from harness import figures
-
         figure, axes = figures.canvas(1, 3, width=9.5, height=3.3)
         panels = (
             (self.network.growth, "median", "all layers widen: median of points"),
@@ -154,16 +153,14 @@ class ExpectedLandscape(Experiment):
             arm = self._arm(table, growth)
             for place, d in enumerate(depths):  # over all panels: one legend explains them
                 for q, (name, words) in enumerate((("loss", "loss"), ("grad_h", "gradient in h"))):
-                    style: Any = {"label": f"{words}, d = s = {d}", "index": 2 * place + q}
-                    rows = arm[arm["d"] == d]
-                    figures.curve(ax, rows, "ell", f"{name}_{kind}", quantile, **style)
-            ells = np.array(sorted(arm["ell"].unique()), dtype=float)
-            if len(ells):
-                largest = arm.loc[arm["ell"] == ells[0], f"grad_h_{kind}"].median()
-                reference = 1.3 * largest * (ells / ells[0]) ** -0.5
-                ax.plot(ells, reference, color="0.6", zorder=0, label="slope -1/2")
+                    look: Any = {"label": f"{words}, d = s = {d}", "index": 2 * place + q}
+                    column = f"{name}_{kind}"
+                    figures.curve(ax, arm[arm["d"] == d], "ell", column, stats.quantile, **look)
+            start = 1.3 * arm.loc[arm["ell"] == arm["ell"].min(), f"grad_h_{kind}"].median()
+            line: Any = {"color": "0.6", "zorder": 0, "label": "slope -1/2"}
+            figures.reference(ax, arm["ell"], start, -0.5, **line)
             figures.plain_log(ax, "y")
-            figures.log_ticks(ax, ells)
+            figures.log_ticks(ax, arm["ell"].unique())
             ax.set(xlabel="ell", title=title)
         axes[0, 0].set_ylabel("relative deviation")
         handles, labels = axes[0, 0].get_legend_handles_labels()
@@ -171,7 +168,7 @@ class ExpectedLandscape(Experiment):
         return figure
 
     def _arm(self, table: pd.DataFrame, growth: str) -> pd.DataFrame:
-        """Rows of one rule for the inner widths, otherwise at base values, depths d = s free."""
-        base = at_baseline(self, table, ("d", "s", "ell", "growth", "c"))
-        base = base[base["d"] == base["s"]]
-        return base[(base["growth"] == growth) & (base["status"] == "ok")]
+        """Rows with d = s and one rule for the inner widths, of the base settings otherwise."""
+        free = ("d", "s", "ell", "growth", "c")
+        base = selection.at_baseline(self, selection.ok(table), free)
+        return base[(base["d"] == base["s"]) & (base["growth"] == growth)]

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 from annotated_types import Ge
 
-from harness.claims import Claim, Finding, within
+from harness import claims, figures, selection, stats
+from harness.claims import Claim, Finding
 from harness.experiment import Experiment, Row, Settings, UnmeasurableError
 from harness.landscape import product_grid
 from harness.network import LastLayer, gaussian_network
 from harness.problem import BRANCHES, Demodulation
-from harness.selection import spread
-from harness.stats import power_law, quantile, simultaneous
 from harness.status import Status
 from harness.theory import rho
 
@@ -31,17 +30,16 @@ VALLEYS = Claim(
 RATE = Claim(
     "figure1.rate",
     "One network's valleys come closer to them as its expansivity grows, like its power -1/2",
-    "concentration behind Theorem 3",
+    "concentration behind Theorem 2",
 )
 NAMES = {(i, j): f"h {'>' if i > 0 else '<'} 0, m {'>' if j > 0 else '<'} 0" for i, j in BRANCHES}
-SPURIOUS = [name for branch, name in NAMES.items() if branch != (1, 1)]
 
 
 @dataclass(frozen=True)
 class Thresholds(Settings):
-    """valley_error: of the median h m at the largest expansivity; exponent_error: of -1/2.
+    """valley_error : tolerance of the median h m at the largest expansivity.
 
-    The exponent is fitted from the expansivity `fit_from` on.
+    exponent_error : tolerance of the exponent -1/2, fitted from the expansivity `fit_from` on.
     """
 
     valley_error: float
@@ -101,50 +99,38 @@ class Figure1(Experiment):
         limits = self.thresholds
         table = self._measured(table)
         spurious = table[table["valley"] != NAMES[1, 1]]
+        wide = selection.largest(table, "expansivity")
         largest = table["expansivity"].max()
-        wide = [g for _, g in table[table["expansivity"] == largest].groupby("valley")]
         fitted = spurious[spurious["expansivity"] >= limits.fit_from]
-        fits = [group for _, group in fitted.groupby("valley")]
         return [
-            within(
+            claims.within(
                 VALLEYS,
-                [quantile(group["error"], level=simultaneous(len(wide))) for group in wide],
+                selection.jointly(stats.quantile, wide, "valley", "error"),
                 *(-limits.valley_error, limits.valley_error),
                 statistic="median of h m - predicted, at the worst of the four valleys",
                 tested=f"widths 1-{largest}-{largest**2}, {self.last_layer} last layers",
             ),
-            within(
+            claims.within(
                 RATE,
-                [
-                    power_law(g["expansivity"], g["distance"], level=simultaneous(len(fits)))
-                    for g in fits
-                ],
+                selection.jointly(stats.power_law, fitted, "valley", "expansivity", "distance"),
                 *(-0.5 - limits.exponent_error, -0.5 + limits.exponent_error),
                 statistic="exponent in e of the median |h m - predicted|, at the worst valley",
-                tested=f"widths 1-e-e^2, {spread(fitted, ('expansivity',))}",
+                tested=f"widths 1-e-e^2, {selection.spread(fitted, ('expansivity',))}",
             ),
         ]
 
     def summary(self, table: pd.DataFrame) -> pd.DataFrame:
-        rows = []
-        for (valley, e), group in self._measured(table).groupby(["valley", "expansivity"]):
-            position = quantile(group["product"])
-            rows.append(
-                {
-                    "valley": valley,
-                    "e": e,
-                    "networks": position.n,
-                    "predicted h m": round(group["predicted"].iloc[0], 5),
-                    "median h m": round(position.value, 5),
-                    "interval": f"[{position.low:.4f}, {position.high:.4f}]",
-                    "median |error|": round(group["distance"].median(), 5),
-                }
-            )
-        return type(table)(rows)
+        values: dict[str, Any] = {
+            "networks": len,
+            "predicted h m": lambda g: round(g["predicted"].iloc[0], 5),
+            "median h m": lambda g: round(stats.quantile(g["product"]).value, 5),
+            "interval": lambda g: stats.quantile(g["product"]).interval(".4f"),
+            "median |error|": lambda g: round(g["distance"].median(), 5),
+        }
+        headings = {"valley": "valley", "expansivity": "e"}
+        return selection.summarise(self._measured(table), headings, values)
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        from harness import figures
-
         table = self._measured(table)
         figure, axes = figures.canvas(2, 2, width=8, height=3.4)
         choice = (table["expansivity"] - self.expansivity).abs().idxmin()
@@ -163,15 +149,15 @@ class Figure1(Experiment):
         return figure
 
     def _measured(self, table: pd.DataFrame) -> pd.DataFrame:
-        base = table[(table["status"] == "ok") & (table["last_layer"] == self.last_layer)]
+        """Rows of the own law of the last layer, with the errors against the prediction."""
+        base = selection.ok(table)
+        base = base[base["last_layer"] == self.last_layer]
         error = base["product"] - base["predicted"]
         return base.assign(error=error, distance=error.abs())
 
     def _draw_surface(
         self, figure: Figure, axes: Any, axis: np.ndarray, loss: np.ndarray, title: str
     ) -> None:
-        from harness import figures
-
         place = axes[0, 0].get_subplotspec()
         axes[0, 0].remove()
         surface: Any = figure.add_subplot(place, projection="3d")
@@ -183,8 +169,6 @@ class Figure1(Experiment):
         surface.view_init(elev=38, azim=-120)
 
     def _draw_map(self, figure: Figure, ax: Axes, axis: np.ndarray, loss: np.ndarray) -> None:
-        from harness import figures
-
         levels = [0.0, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.99, 1.0, 1.1, 1.5, 2.5]
         image = ax.contourf(
             axis,
@@ -207,20 +191,11 @@ class Figure1(Experiment):
         figures.legend(ax, loc="lower left")
 
     def _draw_positions(self, ax: Axes, table: pd.DataFrame) -> None:
-        from harness import figures
-
-        for index, name in enumerate(NAMES.values()):
-            part = table[table["valley"] == name]
-            shift = 1.06 ** (index - 1.5)  # so that the two valleys at -rho_2 can be told apart
-            style: Any = {
-                "label": name,
-                "index": index,
-                "shift": shift,
-                "line": False,
-                "band": True,
-            }
-            figures.curve(ax, part, "expansivity", "product", quantile, **style)
-            colour = figures.COLOURS[index]
+        look: Any = {"statistic": stats.quantile, "line": False, "band": True}
+        # Shifted, so that the two valleys at -rho_2 can be told apart.
+        for part, style in figures.styled(table, "valley", spread=1.06, order=NAMES.values()):
+            figures.curve(ax, part, "expansivity", "product", **look, **style)
+            colour = figures.COLOURS[style["index"]]
             ax.axhline(part["predicted"].iloc[0], color=colour, linestyle="--", linewidth=1)
         figures.log_ticks(ax, table["expansivity"].unique())
         ax.set(
@@ -232,14 +207,13 @@ class Figure1(Experiment):
         figures.legend(ax, ncols=2, loc="upper right")
 
     def _draw_errors(self, ax: Axes, table: pd.DataFrame) -> None:
-        from harness import figures
-
-        for index, name in enumerate(SPURIOUS, start=1):
-            part = table[table["valley"] == name]
-            style: Any = {"label": name, "index": index}
-            figures.curve(ax, part, "expansivity", "distance", quantile, **style)
-        e = np.array(sorted(table["expansivity"].unique()), dtype=float)
-        ax.plot(e, 0.7 * e**-0.5, color="0.6", zorder=0, label="slope -1/2")
+        spurious = table[table["valley"] != NAMES[1, 1]]
+        look: Any = {"by": "valley", "order": NAMES.values()}
+        figures.curves(ax, spurious, "expansivity", "distance", stats.quantile, **look)
+        e = table["expansivity"].unique()
+        figures.reference(
+            ax, e, 0.7 * e.min() ** -0.5, -0.5, color="0.6", zorder=0, label="slope -1/2"
+        )
         figures.plain_log(ax)
         figures.log_ticks(ax, e)
         ax.set(

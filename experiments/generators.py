@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.claims import Claim, Finding, above
+from harness import claims, figures, stats
+from harness.claims import Claim, Finding
 from harness.ensemble import Size
 from harness.experiment import Experiment, Row, Settings
 from harness.mnist import images, methods, quality, weights
-from harness.stats import proportion, quantile, simultaneous
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,9 +20,9 @@ if TYPE_CHECKING:
 
 CLASSES = range(10)
 SIDE = 10
-"""Samples of a side of the sheet that is drawn."""
+"""Samples along a side of the sheet."""
 UNLIKE = 0.05
-"""Share of held-out digits that count as unlike all training digits: fixes how near is near."""
+"""Share of held-out digits that count as unlike all training digits; it defines "near"."""
 
 DIVERSE = Claim(
     "generators.diverse",
@@ -39,9 +38,9 @@ ALIKE = Claim(
 
 @dataclass(frozen=True)
 class Thresholds(Settings):
-    """share : of samples that the rarest class has.
+    """share : least share of the rarest class.
 
-    similarity : median cosine to the nearest training digit, over that of held-out digits.
+    similarity : least median cosine to the nearest training digit, over that of held-out digits.
     """
 
     share: float
@@ -54,7 +53,7 @@ class Generators(Experiment):
 
     kind : "dcgan", or "decoder" for the ReLU networks, whose latent vectors in training had
         another law.
-    weights : a folder of `harness train`; by default the weights that come with the project.
+    weights : a folder made by `harness train`; by default the weights that come with the project.
     """
 
     claims: ClassVar[tuple[Claim, ...]] = (DIVERSE, ALIKE)
@@ -75,23 +74,20 @@ class Generators(Experiment):
     thresholds: Thresholds
     weights: str | None
     sha256: str | None
-    """Of the weights: filled in by `prepared`, so that other ones make new cells."""
+    """Digest of the weights, set by `prepared`: new weights, new cells."""
 
     def prepared(self) -> Generators:
         images.require("mlxtend", "PIL")
-        return replace(self, sha256=methods.check(self.kind, self.folder)[:16])
-
-    @property
-    def folder(self) -> Path:
-        return weights.FOLDER if self.weights is None else Path(self.weights)
+        digest = methods.check(self.kind, weights.folder(self.weights))
+        return replace(self, sha256=digest[:16])
 
     def trial(self, rng: np.random.Generator) -> list[Row]:
-        held_out = nearest(images.test_digits()[0])[1]
+        held_out = quality.nearest_digits(images.test_digits()[0])[1]
         near = np.quantile(held_out, UNLIKE)
         rows: list[Row] = []
         for batch in range(self.batches):
-            drawn = methods.draw_digits(self.kind, rng, self.samples, self.folder)
-            classes, cosines = nearest(images.resize(drawn, images.SIDE))
+            drawn = methods.draw_digits(self.kind, rng, self.samples, weights.folder(self.weights))
+            classes, cosines = quality.nearest_digits(drawn)
             like = cosines >= near
             row: Row = {f"class_{c}": int(np.sum(like & (classes == c))) for c in CLASSES}
             row |= {
@@ -106,22 +102,23 @@ class Generators(Experiment):
     def judge(self, table: pd.DataFrame) -> list[Finding]:
         rows = table[table["kind"] == "dcgan"]
         drawn = int(rows["samples"].sum())
-        level = simultaneous(len(CLASSES))
+        level = stats.simultaneous(len(CLASSES))
         shares = [
-            proportion(np.arange(drawn) < rows[f"class_{c}"].sum(), level=level) for c in CLASSES
+            stats.proportion(np.arange(drawn) < rows[f"class_{c}"].sum(), level=level)
+            for c in CLASSES
         ]
         tested = f"{drawn} samples"
         return [
-            above(
+            claims.above(
                 DIVERSE,
                 shares if drawn else [],
                 self.thresholds.share,
                 statistic="share of the samples near a training digit of the rarest class",
                 tested=tested,
             ),
-            above(
+            claims.above(
                 ALIKE,
-                quantile(rows["similarity"] / rows["held_out_similarity"]),
+                stats.quantile(rows["similarity"] / rows["held_out_similarity"]),
                 self.thresholds.similarity,
                 statistic="median cosine to the nearest training digit, over that of held-out ones",
                 tested=tested,
@@ -129,8 +126,6 @@ class Generators(Experiment):
         ]
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        from harness import figures
-
         figure, axes = figures.canvas(1, 3, width=11, height=3.7)
         for ax in axes[0, :2]:
             ax.axis("off")
@@ -141,7 +136,7 @@ class Generators(Experiment):
             ax.set_title(name)
             drawn = int(group["samples"].sum())
             columns = [*(f"class_{c}" for c in CLASSES), "unlike"]
-            shares = [proportion(np.arange(drawn) < group[name].sum()) for name in columns]
+            shares = [stats.proportion(np.arange(drawn) < group[name].sum()) for name in columns]
             at = [place + 0.2 * (index - 0.5) for place in range(len(columns))]
             label = f"{name}, {drawn} samples"
             figures.estimates(axes[0, 2], at, shares, label=label, index=index, line=False)
@@ -152,11 +147,6 @@ class Generators(Experiment):
         figures.headroom(axes[0, 2], 0.2)
         figures.legend(axes[0, 2], loc="upper left")
         return figure
-
-
-def nearest(x: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Class of, and cosine to, the training digit at the smallest angle: (N, 28, 28) -> (N,)."""
-    return quality.classify(x, *images.training_digits())
 
 
 def sheet(drawn: NDArray[np.float64]) -> NDArray[np.float64]:

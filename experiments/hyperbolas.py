@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from harness.claims import Claim, Finding, above, within
+from harness import claims, figures, selection, stats
+from harness.claims import Claim, Finding
 from harness.ensemble import Ensemble
 from harness.experiment import Experiment, Row, Settings
-from harness.problem import BRANCHES
-from harness.selection import at_baseline, spread
-from harness.stats import power_law, proportion, quantile, simultaneous
+from harness.problem import BRANCHES, branch_name
 from harness.theory import rho
 
 if TYPE_CHECKING:
@@ -33,19 +32,19 @@ LOSS = Claim(
 RATE = Claim(
     "hyperbolas.rate",
     "One network's minimum deviates from there like ell^(-1/2) when all layers widen with ell",
-    "concentration behind Theorem 3",
+    "concentration behind Theorem 2",
 )
 ORDER = Claim(
     "hyperbolas.order",
     "At every predicted spurious point the sign check prefers the true branch (d, s >= 2)",
     "Algorithm 1, step (i)",
 )
-NAMES = {branch: "".join("+" if sign > 0 else "-" for sign in branch) for branch in BRANCHES}
+NAMES = {branch: branch_name(branch) for branch in BRANCHES}
 
 
 @dataclass(frozen=True)
 class Thresholds(Settings):
-    """Errors of radius / true radius and of loss / loss on K, at the largest ell; see `judge`."""
+    """Tolerances at the largest ell, of radius / true radius and loss / loss on K; see `judge`."""
 
     radius_error: float
     loss_error: float
@@ -102,76 +101,66 @@ class Hyperbolas(Experiment):
     def judge(self, table: pd.DataFrame) -> list[Finding]:
         limits = self.thresholds
         table = self._measured(table)
-        base = at_baseline(self, table, ("n", "p", "d", "s", "ell"))
+        base = selection.at_baseline(self, table, ("n", "p", "d", "s", "ell"))
         base = base[base["branch"] != "++"]
-        wide = base[base["ell"] == base["ell"].max()]
-        cells = [group for _, group in wide.groupby(["d", "s", "branch"])]
-        tested = f"{spread(wide, ('d', 's', 'n', 'ell'))}, three branches, {_networks(wide)}"
-        deep = [group for _, group in _deep(wide).groupby(["d", "s"])]
-        widening = [
-            group
-            for _, group in base[base["d"] == base["s"]].groupby(["d", "branch"])
-            if (group["radius_predicted"] > 0).all()
-        ]
-        each = simultaneous(len(cells))
+        wide, equal = selection.largest(base, "ell"), base[base["d"] == base["s"]]
+        widening = equal[equal["radius_predicted"] > 0].assign(
+            distance=lambda rows: rows["radius_error"].abs()
+        )
+        deep = _ordered(_deep(wide)).rename("ordered").reset_index()
+        where = selection.spread(wide, ("d", "s", "n", "ell"))
+        tested = f"{where}, three branches, {_networks(wide)}"
+        cells = ["d", "s", "branch"]
         return [
-            within(
+            claims.within(
                 RADIUS,
-                [quantile(group["radius_error"], level=each) for group in cells],
+                selection.jointly(stats.quantile, wide, cells, "radius_error"),
                 *(-limits.radius_error, limits.radius_error),
                 statistic="median of radius - predicted, at the worst depths and branch",
                 tested=tested,
             ),
-            within(
+            claims.within(
                 LOSS,
-                [quantile(group["loss_error"], level=each) for group in cells],
+                selection.jointly(stats.quantile, wide, cells, "loss_error"),
                 *(-limits.loss_error, limits.loss_error),
                 statistic="median of loss ratio - predicted, at the worst depths and branch",
                 tested=tested,
             ),
-            within(
+            claims.within(
                 RATE,
-                [
-                    power_law(g["ell"], g["radius_error"].abs(), level=simultaneous(len(widening)))
-                    for g in widening
-                ],
+                selection.jointly(stats.power_law, widening, ["d", "branch"], "ell", "distance"),
                 *(-0.5 - limits.exponent_error, -0.5 + limits.exponent_error),
                 statistic="exponent in ell of the median |radius - predicted|, at the worst depth",
-                tested=f"{spread(base[base['d'] == base['s']], ('d', 'n', 'ell'))}, d = s",
+                tested=f"{selection.spread(equal, ('d', 'n', 'ell'))}, d = s",
             ),
-            above(
+            claims.above(
                 ORDER,
-                [proportion(_ordered(group), level=simultaneous(len(deep))) for group in deep],
+                selection.jointly(stats.proportion, deep, ["d", "s"], "ordered"),
                 limits.order_rate,
                 statistic="share of networks with the right order, at the worst pair of depths",
-                tested=f"{spread(_deep(wide), ('d', 's', 'n', 'ell'))}, all three points",
+                tested=f"{selection.spread(_deep(wide), ('d', 's', 'n', 'ell'))}, all three points",
             ),
         ]
 
     def summary(self, table: pd.DataFrame) -> pd.DataFrame:
-        rows = []
+        values: dict[str, Any] = {"rho_d": lambda g: round(rho(int(g["d"].iloc[0])), 5)}
+        for branch in sorted({NAMES[b] for b in BRANCHES} - {"++"}):
+            values[f"radius {branch}"] = partial(_median_radius, branch=branch)
+        values["order fails"] = lambda g: str(stats.proportion(~_ordered(g)))
         base = self._measured(table)
-        for (d, s, ell), group in base[base["d"] == base["s"]].groupby(["d", "s", "ell"]):
-            entry = {"d": d, "s": s, "ell": ell, "rho_d": round(rho(d), 5)}
-            for branch, part in group[group["branch"] != "++"].groupby("branch"):
-                entry[f"radius {branch}"] = str(round(part["radius"].median(), 4))
-            entry["order fails"] = str(proportion(~_ordered(group)))
-            rows.append(entry)
-        return type(table)(rows)
+        return selection.summarise(base[base["d"] == base["s"]], ["d", "s", "ell"], values)
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        from harness import figures
-
         table = self._measured(table)
         equal = table[(table["d"] == table["s"]) & (table["branch"] != "++")]
         figure, axes = figures.canvas(1, 3, width=9.5, height=3.2)
         depth = np.arange(1, equal["d"].max() + 1 if len(equal) else 2)
         rhos = np.array([rho(int(d)) for d in depth])
-        widest = equal[equal["ell"] == equal["ell"].max()]
+        widest = selection.largest(equal, "ell")
         left, middle, right = axes[0]
 
         one, both = (widest[widest["branch"] == branch] for branch in ("-+", "--"))
-        dots = partial(figures.curve, x="d", statistic=quantile, line=False, band=True)
+        dots = partial(figures.curve, x="d", statistic=stats.quantile, line=False, band=True)
 
         left.plot(depth, rhos, color="black", label=r"$\rho_d$")
         dots(left, one, y="radius", label="measured, (-h0, m0)")
@@ -184,10 +173,8 @@ class Hyperbolas(Experiment):
         middle.set(ylabel=r"least loss / loss on $K$", ylim=(0, 1.05))
 
         wrong = (~_ordered(_deep(equal))).rename("wrong").reset_index()
-        for index, (ell, group) in enumerate(wrong.groupby("ell")):
-            style: Any = {"label": f"ell = {ell}", "index": index, "shift": 1 + 0.01 * index}
-            figures.curve(right, group, "d", "wrong", proportion, **style)
-        right.set(ylabel="share of networks with the wrong order", ylim=(-0.01, None))
+        look: Any = {"by": "ell", "label": "ell = {}", "spread": 1.01}
+        figures.curves(right, wrong, "d", "wrong", stats.proportion, **look)
         for ax in axes[0]:
             ax.set(xlabel="depth d = s", xticks=depth)
             if ax is not middle:
@@ -198,7 +185,7 @@ class Hyperbolas(Experiment):
 
     def _measured(self, table: pd.DataFrame) -> pd.DataFrame:
         """Rows of networks that are not dead, with the errors against the closed forms."""
-        alive = table[table["status"] == "ok"]
+        alive = selection.ok(table)
         predicted = alive["radius_predicted"]
         return alive.assign(
             radius_error=alive["radius"] - predicted,
@@ -217,6 +204,10 @@ def _networks(table: pd.DataFrame) -> str:
 
 
 def _ordered(table: pd.DataFrame) -> pd.Series:
-    """Of each network, whether the sign check prefers the true branch at all three points."""
+    """Whether the sign check prefers the true branch at all three points, for each network."""
     spurious = table[table["branch"] != "++"]
     return spurious.groupby(["n", "p", "d", "s", "ell", "trial"])["true_preferred"].all()
+
+
+def _median_radius(table: pd.DataFrame, branch: str) -> str:
+    return str(round(table.loc[table["branch"] == branch, "radius"].median(), 4))

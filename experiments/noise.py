@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 from annotated_types import Ge, Gt
 
-from harness.claims import Claim, Finding, within
+from harness import claims, figures, selection, stats
+from harness.claims import Claim, Finding
 from harness.descent import alternating_descent, step_size
 from harness.ensemble import Ensemble, unit_vectors
 from harness.experiment import Experiment, Row, Settings
 from harness.problem import Demodulation
-from harness.selection import at_baseline, spread
-from harness.stats import power_law, proportion, quantile, simultaneous
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,10 +39,10 @@ EFFICIENT = Claim(
 
 @dataclass(frozen=True)
 class Thresholds(Settings):
-    """linear : the exponent in the noise is 1 to within it.  rate : that in ell -1/2 to within it.
+    """linear : tolerance of the exponent 1 in the noise.  rate : of the exponent -1/2 in ell.
 
-    ratio : the error over that of least squares is 1 to within it.
-    small : noise up to which the first and the last claim speak.
+    ratio : tolerance of the ratio 1 of the error to that of least squares.
+    small : greatest noise in the first and the last claim.
     """
 
     linear: Annotated[float, Gt(0)]
@@ -100,71 +99,65 @@ class Noise(Experiment):
 
     def judge(self, table: pd.DataFrame) -> list[Finding]:
         limits = self.thresholds
-        table = at_baseline(self, table, ("noise", "ell")).dropna(subset="error")
-        longest = table[table["ell"] == table["ell"].max()]
+        table = selection.at_baseline(self, table, ("noise", "ell")).dropna(subset="error")
+        longest = selection.largest(table, "ell")
         small = longest[(longest["noise"] > 0) & (longest["noise"] <= limits.small)]
         own = table[table["noise"] == self.noise]
-        cells = [cell for _, cell in small.groupby("noise")]
-        level = simultaneous(len(cells))
+        small = small.assign(ratio=small["error"] / small["least_squares"])
+
+        def tested(rows: pd.DataFrame) -> str:
+            return f"{len(rows)} trials; {selection.spread(rows, ('n', 'ell', 'noise', 'd'))}"
+
         return [
-            within(
+            claims.within(
                 LINEAR,
-                power_law(small["noise"], small["error"]),
+                stats.power_law(small["noise"], small["error"]),
                 1 - limits.linear,
                 1 + limits.linear,
                 statistic="exponent of the median error in the noise, at the largest ell",
-                tested=f"{len(small)} trials; {spread(small, ('n', 'ell', 'noise', 'd'))}",
+                tested=tested(small),
             ),
-            within(
+            claims.within(
                 RATE,
-                power_law(own["ell"], own["error"]),
+                stats.power_law(own["ell"], own["error"]),
                 -0.5 - limits.rate,
                 -0.5 + limits.rate,
                 statistic="exponent of the median error in ell",
-                tested=f"{len(own)} trials; {spread(own, ('n', 'ell', 'noise', 'd'))}",
+                tested=tested(own),
             ),
-            within(
+            claims.within(
                 EFFICIENT,
-                [quantile(cell["error"] / cell["least_squares"], level=level) for cell in cells],
+                selection.jointly(stats.quantile, small, "noise", "ratio"),
                 1 - limits.ratio,
                 1 + limits.ratio,
                 statistic="median of error / that of least squares, at the worst noise",
-                tested=f"{len(small)} trials; {spread(small, ('n', 'ell', 'noise', 'd'))}",
+                tested=tested(small),
             ),
         ]
 
     def summary(self, table: pd.DataFrame) -> pd.DataFrame:
-        rows = []
-        for (n, noise, ell), group in table.groupby(["n", "noise", "ell"]):
-            rows.append(
-                {
-                    "n": n,
-                    "noise": noise,
-                    "ell": ell,
-                    "trials": len(group),
-                    "median error": str(quantile(group["error"])).partition(" (")[0],
-                    "of least squares": f"{group['least_squares'].median():.3g}",
-                    "within twice that": str(proportion(_good(group))).partition(" (")[0],
-                }
-            )
-        return type(table)(rows)
+        values: dict[str, Any] = {
+            "trials": len,
+            "median error": lambda g: str(stats.quantile(g["error"])).partition(" (")[0],
+            "of least squares": lambda g: f"{g['least_squares'].median():.3g}",
+            "within twice that": lambda g: str(stats.proportion(_good(g))).partition(" (")[0],
+        }
+        return selection.summarise(table, ["n", "noise", "ell"], values)
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        from harness import figures
-
-        table = at_baseline(self, table, ("noise", "ell")).dropna(subset="error").assign(good=_good)
+        table = selection.at_baseline(self, table, ("noise", "ell")).dropna(subset="error")
+        table = table.assign(good=_good(table))
         figure, axes = figures.canvas(1, 3, width=11, height=3.3)
         by_noise, by_ell, share = axes[0]
         noisy = table[table["noise"] > 0]
         self._draw(by_noise, noisy, x="noise", by="ell")
         self._draw(by_ell, noisy, x="ell", by="noise")
-        ends = np.array([table["ell"].min(), table["ell"].max()], dtype=float)
-        slope = noisy["error"].quantile(0.98) * (ends / ends[0]) ** -0.5
-        by_ell.plot(ends, slope, color="black", linestyle=":", label="slope -1/2")
+        start = noisy["error"].quantile(0.98)
+        line: Any = {"color": "black", "linestyle": ":", "label": "slope -1/2"}
+        figures.reference(by_ell, (table["ell"].min(), table["ell"].max()), start, -0.5, **line)
         figures.headroom(by_ell, 0.2)
-        for index, (noise, group) in enumerate(noisy.groupby("noise")):
-            style: Any = {"label": f"{noise:g}", "index": index, "shift": 1.02**index}
-            figures.curve(share, group, "ell", "good", proportion, **style)
+        look: Any = {"by": "noise", "label": "{:g}", "spread": 1.02}
+        figures.curves(share, noisy, "ell", "good", stats.proportion, **look)
         for ax in (by_ell, share):
             figures.log_ticks(ax, table["ell"].unique())
             ax.set_xlabel("ell")
@@ -177,13 +170,11 @@ class Noise(Experiment):
         return figure
 
     def _draw(self, ax: Axes, table: pd.DataFrame, x: str, by: str) -> None:
-        from harness import figures
-
-        for index, (value, group) in enumerate(table.groupby(by)):
-            style: Any = {"label": f"{value:g}", "index": index, "shift": 1.02**index}
-            figures.curve(ax, group, x, "error", quantile, **style)
+        """Median errors, and dashed those of least squares."""
+        for group, style in figures.styled(table, by, label="{:g}", spread=1.02):
+            figures.curve(ax, group, x, "error", stats.quantile, **style)
             expected = group.groupby(x)["least_squares"].median()
-            colour = figures.COLOURS[index % len(figures.COLOURS)]
+            colour = figures.COLOURS[style["index"] % len(figures.COLOURS)]
             ax.plot(expected.index, expected, "--", color=colour, linewidth=1)
         ax.set(yscale="log", ylabel="median error of h m^T")
         figures.headroom(ax, 0.4)
@@ -192,8 +183,9 @@ class Noise(Experiment):
 def least_squares_error(P: Demodulation, e: np.ndarray) -> float:
     """Relative error of h m^T by least squares for noise e (ell,), linearised at the truth.
 
-    With A = diag(b0) Lambda1, B = diag(a0) Lambda2 it solves min ||A dh + B dm - e||, of least
-    norm since the scale is free, and the product moves by dh m0^T + h0 dm^T.
+    The change is dh m0^T + h0 dm^T, where (dh, dm) minimises ||A dh + B dm - e|| with
+    A = diag(b0) Lambda1 and B = diag(a0) Lambda2; of all minimisers (the scale is free) it is the
+    one of least norm.
     """
     a, b = P.G1(P.h0), P.G2(P.m0)
     A, B = b[:, None] * P.G1.Lambda(P.h0), a[:, None] * P.G2.Lambda(P.m0)
@@ -203,4 +195,5 @@ def least_squares_error(P: Demodulation, e: np.ndarray) -> float:
 
 
 def _good(table: pd.DataFrame) -> pd.Series:
+    """Whether the error is within twice that of least squares."""
     return table["error"] <= 2 * table["least_squares"]

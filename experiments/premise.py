@@ -1,4 +1,4 @@
-"""How far measured WDC constants are from what Theorems 2 and 3 assume, and how often they fail."""
+"""How far measured WDC constants are from the premise of the theorems, and how often they fail."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from harness.claims import Claim, Finding, below
+from harness import claims, figures, selection, stats
+from harness.claims import Claim, Finding
 from harness.conditions import wdc_bracket
 from harness.ensemble import Size
 from harness.experiment import Experiment, Row, Settings
 from harness.network import LastLayer, gaussian_network
-from harness.selection import spread
-from harness.stats import Estimate, power_law, proportion, quantile, undetermined
 from harness.theory import premise_epsilon, truncation_alpha
 
 if TYPE_CHECKING:
@@ -29,14 +28,14 @@ PREMISE = Claim(
 PROBABILITY = Claim(
     "premise.probability",
     "At fixed n the probability that the WDC constant exceeds a fixed epsilon vanishes with ell",
-    "Theorem 3",
+    "Theorem 2",
 )
 DEPTHS = ((2, 2), (2, 3), (3, 3), (4, 4))
 
 
 @dataclass(frozen=True)
 class Thresholds(Settings):
-    """epsilon : whose failure is counted; failure : its largest share at the largest ell."""
+    """epsilon : a constant above it is a failure.  failure : greatest share at the largest ell."""
 
     epsilon: float
     failure: float
@@ -46,8 +45,8 @@ class Thresholds(Settings):
 class Premise(Experiment):
     """One trial: a Gaussian layer (ell, n) and the bracket of its constant.
 
-    Certified for n <= 2.  For more columns only the lower end is: a constant above epsilon is
-    proved, one below it is not.
+    For n <= 2 both ends are certified.  For more columns the lower end alone is: the bracket can
+    prove that a constant exceeds epsilon, not that it does not.
     """
 
     claims: ClassVar[tuple[Claim, ...]] = (PREMISE, PROBABILITY)
@@ -79,29 +78,30 @@ class Premise(Experiment):
     def judge(self, table: pd.DataFrame) -> list[Finding]:
         limits = self.thresholds
         table = self._own(table)
-        largest = table[table["ell"] == table["ell"].max()]
+        largest = selection.largest(table, "ell")
+        tested = f"{selection.spread(largest, ('n', 'ell'))}, {len(largest)} matrices"
         needed = premise_epsilon(2, 2)
         return [
-            below(
+            claims.below(
                 PREMISE,
-                quantile(np.log10(largest["lower"] / needed)),
+                stats.quantile(np.log10(largest["lower"] / needed)),
                 0.0,
                 statistic=f"median of log10(lower end / {needed:.2g}) at the largest ell",
-                tested=f"{spread(largest, ('n', 'ell'))}, {len(largest)} matrices",
+                tested=tested,
             ),
-            below(
+            claims.below(
                 PROBABILITY,
                 _exceeding(largest["upper"].to_numpy(), limits.epsilon),
                 limits.failure,
                 statistic=f"share whose constant exceeds {limits.epsilon:g} at the largest ell",
-                tested=f"{spread(largest, ('n', 'ell'))}, {len(largest)} matrices",
+                tested=tested,
             ),
         ]
 
     def summary(self, table: pd.DataFrame) -> pd.DataFrame:
         table = self._own(table)
         rate, level = self._fit(table)
-        fit = power_law(table["ell"], table["upper"])
+        fit = stats.power_law(table["ell"], table["upper"])
         return type(table)(
             [
                 {
@@ -116,12 +116,10 @@ class Premise(Experiment):
         )
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        from harness import figures
-
         every, table = table[table["last_layer"] == self.last_layer], self._own(table)
         figure, axes = figures.canvas(1, 2, width=8, height=3.3)
         constant, failure = axes[0]
-        figures.curve(constant, table, "ell", "upper", quantile, label="measured", line=False)
+        figures.curve(constant, table, "ell", "upper", stats.quantile, label="measured", line=False)
         rate, level = self._fit(table)
         deepest = premise_epsilon(*DEPTHS[-1])
         ell = np.geomspace(table["ell"].min(), (0.1 * deepest / level) ** (1 / rate), 50)
@@ -135,9 +133,7 @@ class Premise(Experiment):
         every = every.assign(
             fails=every["lower"] > self.thresholds.epsilon, ratio=every["ell"] / every["n"]
         )
-        for index, (n, group) in enumerate(every.groupby("n")):
-            style: Any = {"label": f"n = {n}", "index": index}
-            figures.curve(failure, group, "ratio", "fails", proportion, **style)
+        figures.curves(failure, every, "ratio", "fails", stats.proportion, by="n", label="n = {}")
         figures.log_ticks(failure, every["ratio"].unique())
         failure.set(xlabel="ell / n", ylim=(-0.03, 1.03), title="(b) failures")
         figures.legend(failure)
@@ -149,7 +145,7 @@ class Premise(Experiment):
         return table[(table["n"] == self.n) & (table["last_layer"] == self.last_layer)]
 
     def _fit(self, table: pd.DataFrame) -> tuple[float, float]:
-        """(b, a) of a ell^b through the medians of the upper ends; rate -1/2 if there is one."""
+        """(b, a) of a ell^b through the medians of the upper ends; b = -1/2 for a single ell."""
         medians = table.groupby("ell")["upper"].median()
         if len(medians) < 2:
             return -0.5, float(medians.iloc[0] * medians.index[0] ** 0.5)
@@ -157,8 +153,8 @@ class Premise(Experiment):
         return float(b), float(np.exp(log_a))
 
 
-def _exceeding(upper: np.ndarray, epsilon: float) -> Estimate:
+def _exceeding(upper: np.ndarray, epsilon: float) -> stats.Estimate:
     """Share of matrices whose constant may exceed epsilon; undetermined without upper ends."""
     if not np.isfinite(upper).all():
-        return undetermined(len(upper), "Clopper-Pearson")
-    return proportion(upper > epsilon)
+        return stats.undetermined(len(upper), "Clopper-Pearson")
+    return stats.proportion(upper > epsilon)

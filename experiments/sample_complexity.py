@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import numpy as np
 from annotated_types import Ge, Gt
 
-from harness.claims import Claim, Finding, below, within
-from harness.descent import alternating_descent, step_size
+from harness import claims, descent, figures, selection, stats
+from harness.claims import Claim, Finding
+from harness.conditions.aligned import aligned_truths
 from harness.ensemble import Ensemble, unit_vectors
 from harness.experiment import Experiment, Row, Settings, UnmeasurableError
-from harness.network import ReluNetwork
 from harness.problem import Demodulation
-from harness.selection import at_baseline, spread
-from harness.stats import Estimate, threshold, threshold_exponent, threshold_ratio
 from harness.status import Status
 
 if TYPE_CHECKING:
@@ -66,8 +64,9 @@ NOISE = Claim(
 class Thresholds(Settings):
     """epsilon : success is an iterate within epsilon + noise of the true hyperbola.
 
-    slack : an exponent below 1 + slack is no faster than n + p; within slack of 2 is quadratic.
-    ratio : a threshold that changes by less than this factor changes little.
+    slack : growth with an exponent below 1 + slack is no faster than n + p; an exponent within
+        slack of 2 is quadratic.
+    ratio : a change of a threshold by less than this factor counts as small.
     """
 
     epsilon: Annotated[float, Gt(0)]
@@ -79,9 +78,8 @@ class Thresholds(Settings):
 class SampleComplexity(Experiment):
     """One trial: two networks, a truth, one random start of the truth's size; a row a trial.
 
-    truth : "random", or "aligned" with the witness of the joint-WDC's row-aligned adversary:
-        h0 and m0 such that the last hidden layers point along row i of both W_d and W_s, as far
-        as the inner layers let them; i the row with the greatest ||b_i|| ||c_i||.
+    truth : "random", or "aligned" with the witness of the joint-WDC's row-aligned adversary, see
+        `conditions.aligned`.
     noise : ||e|| / ||y0||, for Gaussian e added to y0.
     """
 
@@ -108,122 +106,98 @@ class SampleComplexity(Experiment):
         directions = unit_vectors(rng, 1, P.n), unit_vectors(rng, 1, P.p)
         noise = unit_vectors(rng, 1, P.ell)[0]
         if self.truth == "aligned":
-            P = Demodulation(P.G1, P.G2, *aligned(P.G1, P.G2))
+            P = Demodulation(P.G1, P.G2, *aligned_truths(P.G1, P.G2))
             if P.status != Status.OK:
                 raise UnmeasurableError(P.status)
         noise *= self.noise * np.linalg.norm(P.y0)
         P = Demodulation(P.G1, P.G2, P.h0, P.m0, noise)
-        solution = alternating_descent(
+        solution = descent.alternating_descent(
             P,
             *directions,
-            step=step_size(P, self.kappa),
+            step=descent.step_size(P, self.kappa),
             max_steps=self.max_steps,
             engine="tracking",
         )
-        return [
-            {
-                "epsilon_true": float(P.neighbourhood(solution.h, solution.m)[0]),
-                "loss_ratio": solution.loss[0] / P.loss_at_zero,
-                "steps": solution.steps[0],
-                "flips": solution.flips[0],
-                "status": solution.status[0],
-            }
-        ]
+        return [descent.row(P, solution)]
 
     def judge(self, table: pd.DataFrame) -> list[Finding]:
         limits = self.thresholds
         table = self._with_success(table)
         square, without = _with_threshold(self._square(table, self.network.growth))
         factor, none = _with_threshold(self._square(table, "factor"))
-        splits = at_baseline(self, table, ("n", "p", "ell"))
-        splits = splits[splits["n"] + splits["p"] == 2 * self.network.n]
-        arms = at_baseline(self, table, ("truth", "noise", "ell"))
+        last = selection.largest(square, "n", count=2)
+        splits = self._splits(table)
+        arms = selection.at_baseline(self, table, ("truth", "noise", "ell"))
+        noiseless, random = arms[arms["noise"] == 0], arms[arms["truth"] == "random"]
         exponent, words = "exponent of the ell of half the trials in n = p", _tested(square)
-        words += without
+        words, slim = words + without, _tested(factor) + none
         linear, quadratic = 1 + limits.slack, (2 - limits.slack, 2 + limits.slack)
-        last = square[square["n"].isin(sorted(square["n"].unique())[-2:])]
-        ratio = 1 / limits.ratio, limits.ratio
         return [
-            below(LINEAR, _exponent(square), linear, statistic=exponent, tested=words),
-            below(LOCAL, _exponent(last), linear, statistic=exponent, tested=_tested(last)),
-            within(QUADRATIC, _exponent(square), *quadratic, statistic=exponent, tested=words),
-            below(
-                FACTOR,
-                _exponent(factor),
-                linear,
-                statistic=exponent,
-                tested=_tested(factor) + none,
+            claims.below(LINEAR, _exponent(square), linear, statistic=exponent, tested=words),
+            claims.below(LOCAL, _exponent(last), linear, statistic=exponent, tested=_tested(last)),
+            claims.within(
+                QUADRATIC, _exponent(square), *quadratic, statistic=exponent, tested=words
             ),
-            within(
+            claims.below(FACTOR, _exponent(factor), linear, statistic=exponent, tested=slim),
+            claims.within(
                 SPLIT,
                 _ratio(splits, splits["n"] != splits["p"]),
-                *ratio,
+                *(1 / limits.ratio, limits.ratio),
                 statistic="ell of half the trials, n != p / n = p",
                 tested=_tested(splits),
             ),
-            below(
+            claims.below(
                 ALIGNED,
-                _ratio(arms[arms["noise"] == 0], arms["truth"] == "aligned"),
+                _ratio(noiseless, noiseless["truth"] == "aligned"),
                 limits.ratio,
                 statistic="ell of half the trials, aligned / random truth",
-                tested=_tested(arms[arms["noise"] == 0]),
+                tested=_tested(noiseless),
             ),
-            below(
+            claims.below(
                 NOISE,
-                _ratio(arms[arms["truth"] == "random"], arms["noise"] > 0),
+                _ratio(random, random["noise"] > 0),
                 limits.ratio,
                 statistic="ell of half the trials, with / without noise",
-                tested=_tested(arms[arms["truth"] == "random"], "noise"),
+                tested=_tested(random, "noise"),
             ),
         ]
 
     def summary(self, table: pd.DataFrame) -> pd.DataFrame:
-        keys = ["growth", "truth", "noise", "n", "p"]
-        rows = []
-        for values, group in self._with_success(table).groupby(keys):
-            ells = sorted(group["ell"].unique())
-            estimate = threshold(group["ell"], group["success"])
-            rows.append(
-                dict(zip(keys, values, strict=True))
-                | {
-                    "ell": f"{ells[0]}..{ells[-1]}",
-                    "trials": len(group),
-                    "ell of half": f"{estimate.value:.0f}",
-                    "interval": f"[{estimate.low:.0f}, {estimate.high:.0f}]",
-                    "median steps": group.loc[group["success"], "steps"].median(),
-                }
-            )
-        return type(table)(rows)
+        values: dict[str, Any] = {
+            "ell": lambda g: f"{g['ell'].min()}..{g['ell'].max()}",
+            "trials": len,
+            "ell of half": lambda g: f"{_threshold(g).value:.0f}",
+            "interval": lambda g: _threshold(g).interval(".0f"),
+            "median steps": lambda g: g.loc[g["success"], "steps"].median(),
+        }
+        keys = ("growth", "truth", "noise", "n", "p")
+        return selection.summarise(self._with_success(table), keys, values)
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        from harness import figures
-
         table = self._with_success(table)
         figure, axes = figures.canvas(1, 3, width=11, height=3.4)
         phases, arms, splits = axes[0]
         self._draw_phases(phases, self._square(table, self.network.growth))
         self._draw_arms(arms, table)
-        split = at_baseline(self, table, ("n", "p", "ell"))
-        split = split[split["n"] + split["p"] == 2 * self.network.n]
+        split = self._splits(table)
         places = sorted(split["n"].unique())
         figures.estimates(splits, places, [_threshold(split[split["n"] == n]) for n in places])
         splits.set(
-            xlabel=f"n, with n + p = {2 * self.network.n}",
-            ylabel="ell of half the trials",
-            title="(c) n != p",
-            xticks=places,
+            xlabel=f"n, with n + p = {2 * self.network.n}", xticks=places, title="(c) n != p"
         )
+        splits.set_ylabel("ell of half the trials")
         splits.set_ylim(bottom=0)
         return figure
 
     def _draw_phases(self, ax: Axes, table: pd.DataFrame) -> None:
-        """Each n a column of rectangles, each from halfway to the next ell."""
-        from harness import figures
-
+        """A column of rectangles for each n; a rectangle reaches halfway to the next ell."""
         image = None
         for n, column in table.groupby("n"):
             rates = column.groupby("ell")["success"].mean()
-            rows, sides = _edges(rates.index.to_numpy()), float(n) * 2.0 ** np.array([-0.3, 0.3])
+            rows, sides = (
+                figures.log_edges(rates.index.to_numpy()),
+                float(n) * 2.0 ** np.array([-0.3, 0.3]),
+            )
             image = ax.pcolormesh(
                 sides, rows, rates.to_numpy()[:, None], vmin=0, vmax=1, cmap=figures.SEQUENTIAL
             )
@@ -248,8 +222,6 @@ class SampleComplexity(Experiment):
         figures.legend(ax, loc="lower right")
 
     def _draw_arms(self, ax: Axes, table: pd.DataFrame) -> None:
-        from harness import figures
-
         square = table[table["n"] == table["p"]]
         noise = square["noise"] > 0
         plain = (square["truth"] == "random") & ~noise
@@ -275,67 +247,40 @@ class SampleComplexity(Experiment):
         figures.legend(ax, loc="upper left")
 
     def _with_success(self, table: pd.DataFrame) -> pd.DataFrame:
-        """A dead network has epsilon_true NaN: no success, and a trial all the same."""
+        """With a column `success`; a dead network (epsilon_true NaN) is a trial without success."""
         reached = table["epsilon_true"] <= self.thresholds.epsilon + table["noise"]
         return table.assign(success=reached)
 
     def _square(self, table: pd.DataFrame, growth: str) -> pd.DataFrame:
         """Trials with n = p, a random truth and no noise, of one rule for the inner widths."""
-        free = ("n", "p", "ell", "growth", "c")
-        base = at_baseline(self, table, free)
+        base = selection.at_baseline(self, table, ("n", "p", "ell", "growth", "c"))
         return base[(base["n"] == base["p"]) & (base["growth"] == growth)]
 
-
-def aligned(G1: ReluNetwork, G2: ReluNetwork, rounds: int = 30) -> tuple[np.ndarray, np.ndarray]:
-    """Unit h0, m0 whose hidden representations point along one row of both last layers."""
-    lengths = [np.linalg.norm(G.weights[-1], axis=1) for G in (G1, G2)]
-    row = int(np.argmax(lengths[0] * lengths[1]))
-    truths = []
-    for G in (G1, G2):
-        w = G.weights[-1][row]
-        if G.depth == 1:
-            truths.append(w / np.linalg.norm(w))
-            continue
-        inner = ReluNetwork(G.weights[:-1])
-        x, best, truth = inner.weights[0], -np.inf, w
-        for _ in range(rounds):  # ascent of w . inner(x) over unit x, from every row of W_1
-            x = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-300)
-            values, transpose = inner.pullback(x)
-            top = int(np.argmax(values @ w))
-            if values[top] @ w > best:
-                best, truth = float(values[top] @ w), x[top]
-            x = x + transpose(np.broadcast_to(w, values.shape)) / np.linalg.norm(w)
-        truths.append(truth)
-    return truths[0], truths[1]
+    def _splits(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Trials with the n + p of the base settings."""
+        base = selection.at_baseline(self, table, ("n", "p", "ell"))
+        return base[base["n"] + base["p"] == 2 * self.network.n]
 
 
-def _exponent(table: pd.DataFrame) -> Estimate:
-    return threshold_exponent(table["n"], table["ell"], table["success"].to_numpy(dtype=bool))
+def _exponent(table: pd.DataFrame) -> stats.Estimate:
+    return stats.threshold_exponent(table["n"], table["ell"], table["success"])
 
 
-def _threshold(table: pd.DataFrame) -> Estimate:
-    return threshold(table["ell"], table["success"].to_numpy(dtype=bool))
+def _threshold(table: pd.DataFrame) -> stats.Estimate:
+    return stats.threshold(table["ell"], table["success"])
 
 
 def _with_threshold(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """Rows of the n with an ell of half the trials; in words, which n have none in their range."""
+    """Rows of the n that have an ell of half the trials; in words, the n that have none."""
     none = [n for n, group in table.groupby("n") if np.isnan(_threshold(group).value)]
     words = f"; left out, without such an ell: n = {', '.join(map(str, none))}" if none else ""
     return table[~table["n"].isin(none)], words
 
 
-def _ratio(table: pd.DataFrame, arm: pd.Series) -> Estimate:
-    inside = arm.loc[table.index].to_numpy(dtype=bool)
-    return threshold_ratio(inside, table["ell"], table["success"].to_numpy(dtype=bool))
+def _ratio(table: pd.DataFrame, arm: pd.Series) -> stats.Estimate:
+    return stats.threshold_ratio(arm, table["ell"], table["success"])
 
 
 def _tested(table: pd.DataFrame, *more: str) -> str:
-    return f"{len(table)} trials; {spread(table, ('n', 'p', 'ell', 'd', 'c', 'kappa', *more))}"
-
-
-def _edges(values: np.ndarray) -> np.ndarray:
-    """Halfway, on a logarithmic scale, between increasing values, and as far beyond the ends."""
-    logs = np.log(np.asarray(values, dtype=float))
-    gaps = np.diff(logs) if len(logs) > 1 else np.array([0.5])
-    inner = logs[:-1] + np.diff(logs) / 2
-    return np.exp(np.concatenate([[logs[0] - gaps[0] / 2], inner, [logs[-1] + gaps[-1] / 2]]))
+    where = selection.spread(table, ("n", "p", "ell", "d", "c", "kappa", *more))
+    return f"{len(table)} trials; {where}"

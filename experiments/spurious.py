@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 from annotated_types import Gt, Lt
 
-from harness.claims import Claim, Finding, above, below
+from harness import claims, figures, selection, stats
+from harness.claims import Claim, Finding
 from harness.descent import Stopping, alternating_descent, step_size
 from harness.ensemble import Ensemble, Size
 from harness.experiment import Experiment, Row, Settings
 from harness.landscape import hunt
-from harness.problem import BRANCHES, Branch
-from harness.selection import at_baseline, spread, unsaturated
-from harness.stats import mean, power_law, proportion, quantile, simultaneous
+from harness.problem import BRANCHES, Branch, branch_name
 from harness.status import Status
 
 if TYPE_CHECKING:
@@ -23,10 +22,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TRUE_LOSS = 1e-9
-"""A minimum with a loss ratio below this is the truth's, of which there may be many."""
+"""A minimum with a loss ratio below this is the truth's; there may be many of them."""
 
 FEWEST = 5
-"""Networks with a spurious minimum that an ell needs to enter the fit of epsilon."""
+"""An ell with fewer networks that have a spurious minimum is left out of the fit of epsilon."""
 
 EXIST = Claim(
     "spurious.exist",
@@ -46,7 +45,7 @@ ESCAPE = Claim(
 
 
 def near(branch: Branch) -> str:
-    """Name of the column that counts the spurious minima nearest to a hyperbola."""
+    """The column with the number of spurious minima nearest to a hyperbola, such as "near_pm"."""
     return "near_" + "".join("p" if sign > 0 else "m" for sign in branch)
 
 
@@ -111,38 +110,33 @@ class Spurious(Experiment):
 
     def judge(self, table: pd.DataFrame) -> list[Finding]:
         limits = self.thresholds
-        table = at_baseline(self, table, ("n", "p", "ell"))
-        table = table[table["status"] == "ok"]
+        table = selection.at_baseline(self, selection.ok(table), ("n", "p", "ell"))
+        table = table.assign(some=table["spurious"] > 0, escaped=_escapes(table))
         widest = table[table["ell"] == table.groupby("n")["ell"].transform("max")]
-        cells = [group for _, group in widest.groupby("n")]
-        level = simultaneous(len(cells))
-        largest = spread(widest, ("n", "d", "ell"))
-        with_some = table[table["spurious"] > 0]
+        with_some = table[table["some"]]
         enough = with_some.groupby(["n", "ell"])["epsilon"].transform("size") >= FEWEST
-        fitted, left_out = unsaturated(with_some[enough], "epsilon", "n", "ell")
-        sizes = [group for _, group in fitted.groupby("n")]
+        fitted, left_out = selection.unsaturated(with_some[enough], "epsilon", "n", "ell")
+        grid = ("n", "d", "ell")
+        largest = selection.spread(widest, grid)
         return [
-            above(
+            claims.above(
                 EXIST,
-                [proportion(group["spurious"].to_numpy() > 0, level=level) for group in cells],
+                selection.jointly(stats.proportion, widest, "n", "some"),
                 limits.exist_rate,
                 statistic="share of networks in which the hunt finds one, at the worst n",
                 tested=largest,
             ),
-            below(
+            claims.below(
                 DISTANCE,
-                [
-                    power_law(group["ell"], group["epsilon"], level=simultaneous(len(sizes)))
-                    for group in sizes
-                ],
+                selection.jointly(stats.power_law, fitted, "n", "ell", "epsilon"),
                 limits.power,
                 statistic="exponent in ell of the median worst epsilon, at the worst n",
-                tested=f"{spread(fitted, ('n', 'd', 'ell'))}; {len(with_some)} of {len(table)} "
+                tested=f"{selection.spread(fitted, grid)}; {len(with_some)} of {len(table)} "
                 f"networks have one{left_out}",
             ),
-            above(
+            claims.above(
                 ESCAPE,
-                [proportion(_escapes(group), level=level) for group in cells],
+                selection.jointly(stats.proportion, widest, "n", "escaped"),
                 limits.escape_rate,
                 statistic="share of networks in which it does, from every minimum, at the worst n",
                 tested=f"{largest}, kappa = {self.kappa:g}, {self.max_steps} steps",
@@ -150,51 +144,41 @@ class Spurious(Experiment):
         ]
 
     def summary(self, table: pd.DataFrame) -> pd.DataFrame:
-        rows = []
-        for (n, p, d, ell), group in table[table["status"] == "ok"].groupby(["n", "p", "d", "ell"]):
-            some = group[group["spurious"] > 0]
-            rows.append(
-                {
-                    "n": n,
-                    "p": p,
-                    "d": d,
-                    "ell": ell,
-                    "networks": len(group),
-                    "with a spurious minimum": f"{len(some) / len(group):.2f}",
-                    "minima each": f"{group['spurious'].mean():.1f}",
-                    "on kinks": f"{group['kink_minima'].mean():.1f}",
-                    "nearest to the truth": f"{group['near_pp'].mean():.1f}",
-                    "median worst epsilon": f"{some['epsilon'].median():.3f}" if len(some) else "",
-                    "escaped": f"{_escapes(group).mean():.2f}",
-                }
-            )
-        return type(table)(rows)
+        values: dict[str, Any] = {
+            "networks": len,
+            "with a spurious minimum": lambda g: f"{(g['spurious'] > 0).mean():.2f}",
+            "minima each": lambda g: f"{g['spurious'].mean():.1f}",
+            "on kinks": lambda g: f"{g['kink_minima'].mean():.1f}",
+            "nearest to the truth": lambda g: f"{g['near_pp'].mean():.1f}",
+            "median worst epsilon": _median_epsilon,
+            "escaped": lambda g: f"{_escapes(g).mean():.2f}",
+        }
+        return selection.summarise(selection.ok(table), ["n", "p", "d", "ell"], values)
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        from harness import figures
-
-        table = table[table["status"] == "ok"]
+        table = selection.ok(table)
         table = table.assign(some=table["spurious"] > 0, escaped=_escapes(table))
         figure, axes = figures.canvas(2, 2, width=8.5, height=3.2)
         (share, distance), (count, escape) = axes
         base = table[(table["d"] == self.network.d) & (table["n"] == table["p"])]
-        for index, (n, group) in enumerate(base.groupby("n")):
-            shift = 1.04 ** (index - 1)
-            style: Any = {"label": f"n = p = {n}", "index": index, "shift": shift}
-            figures.curve(share, group, "ell", "some", proportion, **style)
-            figures.curve(escape, group, "ell", "escaped", proportion, **style)
-            some = group[group["some"]]
-            figures.curve(distance, some, "ell", "epsilon", quantile, band=True, **style)
-        ends = np.array([base["ell"].min(), base["ell"].max()], dtype=float)
-        slope = (ends / ends[0]) ** (-1 / (8 * self.network.d))
-        distance.plot(ends, slope, color="black", label=f"slope -1/{8 * self.network.d}")
+        some = base[base["some"]]
+        look: Any = {"by": "n", "label": "n = p = {}", "spread": 1.04}
+        look["order"] = sorted(base["n"].unique())
+        figures.curves(share, base, "ell", "some", stats.proportion, **look)
+        figures.curves(escape, base, "ell", "escaped", stats.proportion, **look)
+        figures.curves(distance, some, "ell", "epsilon", stats.quantile, band=True, **look)
+        slope = 8 * self.network.d
+        line: Any = {"color": "black", "label": f"slope -1/{slope}"}
+        figures.reference(distance, (base["ell"].min(), base["ell"].max()), 1.0, -1 / slope, **line)
         own = base[base["n"] == self.network.n]
         for index, branch in enumerate(BRANCHES):
-            name = "".join("+" if sign > 0 else "-" for sign in branch)
-            style = {"label": name, "index": index, "shift": 1.04 ** (index - 1.5)}
-            figures.curve(
-                count, own.astype({near(branch): float}), "ell", near(branch), mean, **style
-            )
+            column = near(branch)
+            style: Any = {
+                "label": branch_name(branch),
+                "index": index,
+                "shift": 1.04 ** (index - 1.5),
+            }
+            figures.curve(count, own.astype({column: float}), "ell", column, stats.mean, **style)
         share.set(ylabel="share of networks", title="(a) networks with a spurious minimum")
         distance.set(ylabel="worst epsilon of a network", title="(b) distance to the hyperbolas")
         count.set(
@@ -220,3 +204,9 @@ class Spurious(Experiment):
 def _escapes(table: pd.DataFrame) -> pd.Series:
     """Whether every spurious minimum of a network is escaped."""
     return table["escapes"] == table["spurious"]
+
+
+def _median_epsilon(table: pd.DataFrame) -> str:
+    """Median worst epsilon of the networks with a spurious minimum; "" if there is none."""
+    some = table[table["spurious"] > 0]
+    return f"{some['epsilon'].median():.3f}" if len(some) else ""

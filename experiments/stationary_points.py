@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 from annotated_types import Gt
 
-from harness.claims import Claim, Finding, above
+from harness import claims, figures, selection, stats
+from harness.claims import Claim, Finding
 from harness.conditions import wdc_bracket
 from harness.descent import Stopping, alternating_descent, step_size
 from harness.ensemble import Ensemble, Size
 from harness.experiment import Experiment, Row, Settings
-from harness.landscape import stationary_points, torus_index, torus_profile
-from harness.landscape.arcs import direction, linear_arcs
-from harness.landscape.census import MAXIMA, MINIMA, SADDLES
-from harness.problem import BRANCHES, Demodulation
-from harness.selection import at_baseline, spread, unsaturated
-from harness.stats import Estimate, power_law, proportion, quantile, simultaneous
+from harness.landscape import (
+    MAXIMA,
+    MINIMA,
+    SADDLES,
+    direction,
+    linear_arcs,
+    stationary_points,
+    torus_index,
+    torus_profile,
+)
+from harness.problem import BRANCHES, Demodulation, branch_name
 from harness.status import Status
 
 if TYPE_CHECKING:
@@ -47,12 +54,14 @@ COMPLETE = Claim(
     "Minima less saddles plus maxima are 0 where neither plateaus nor flat lines interfere",
     "Poincare and Hopf",
 )
-NAMES = {branch: "".join("+" if sign > 0 else "-" for sign in branch) for branch in BRANCHES}
+NAMES = {branch: branch_name(branch) for branch in BRANCHES}
 
 
 @dataclass(frozen=True)
 class Thresholds(Settings):
-    """power : least exponent of the worst epsilon in the WDC constant; rates : of networks."""
+    """power : least exponent of the worst epsilon in the WDC constant; rates : least shares of
+    networks.
+    """
 
     power: Annotated[float, Gt(0)]
     exist_rate: float
@@ -64,8 +73,8 @@ class Thresholds(Settings):
 class StationaryPoints(Experiment):
     """One trial: two networks and the census of their stationary points; a row for each minimum.
 
-    The WDC constant of a network is the largest over its layers, for n = 2 inputs certified, for
-    the others the best of a search (a lower bound).
+    The WDC constant of a network is the largest of its layers'; it is certified for layers with
+    n = 2 inputs and a lower bound by search for the others.
     """
 
     claims: ClassVar[tuple[Claim, ...]] = (DISTANCE, EXIST, ESCAPE, COMPLETE)
@@ -137,84 +146,72 @@ class StationaryPoints(Experiment):
 
     def judge(self, table: pd.DataFrame) -> list[Finding]:
         limits = self.thresholds
-        networks = _networks(at_baseline(self, table, ("d", "s", "ell")))
+        networks = _networks(selection.at_baseline(self, table, ("d", "s", "ell")))
         wide = networks[networks["ell"] == networks.groupby("d")["ell"].transform("max")]
-        cells = [group for _, group in wide.groupby("d")]
-        level = simultaneous(len(cells))
-        spurious, left_out = unsaturated(networks[networks["spurious"] > 0], "epsilon", "d", "ell")
-        depths = [group for _, group in spurious.groupby("d")]
+        spurious, left_out = selection.unsaturated(
+            networks[networks["spurious"] > 0], "epsilon", "d", "ell"
+        )
         clean = networks[~networks["plateau"] & (networks["degenerate"] == 0)]
-        largest = spread(wide, ("d", "ell"))
+        axes = ("d", "ell")
+        largest = selection.spread(wide, axes)
         return [
-            above(
+            claims.above(
                 DISTANCE,
-                [_exponent(group, simultaneous(len(depths))) for group in depths],
+                selection.jointly(_exponent, spurious, "d"),
                 limits.power,
                 statistic="exponent in the median WDC constant of the median worst epsilon",
-                tested=f"{spread(spurious, ('d', 'ell'))}, networks with spurious minima{left_out}",
+                tested=f"{selection.spread(spurious, axes)}, networks with spurious minima"
+                f"{left_out}",
             ),
-            above(
+            claims.above(
                 EXIST,
-                [proportion(group["spurious"].to_numpy() > 0, level=level) for group in cells],
+                selection.jointly(stats.proportion, wide, "d", "some"),
                 limits.exist_rate,
                 statistic="share of networks with a spurious minimum, at the worst depth",
                 tested=largest,
             ),
-            above(
+            claims.above(
                 ESCAPE,
-                [
-                    proportion(group["recovers"].to_numpy(dtype=bool), level=level)
-                    for group in cells
-                ],
+                selection.jointly(stats.proportion, wide, "d", "recovers"),
                 limits.escape_rate,
                 statistic="share of networks in which it does, from every minimum, at the worst d",
                 tested=f"{largest}, kappa = {self.kappa:g}, {self.max_steps} steps",
             ),
-            above(
+            claims.above(
                 COMPLETE,
-                proportion(clean["torus_index"].to_numpy() == 0),
+                stats.proportion(clean["torus_index"].to_numpy() == 0),
                 limits.complete_rate,
                 statistic="share of networks",
-                tested=f"{spread(clean, ('d', 'ell'))}, {len(clean)} of {len(networks)} networks",
+                tested=f"{selection.spread(clean, axes)}, {len(clean)} of {len(networks)} networks",
             ),
         ]
 
     def summary(self, table: pd.DataFrame) -> pd.DataFrame:
-        rows = []
-        for (d, ell), group in table[table["status"] == "ok"].groupby(["d", "ell"]):
-            networks, spurious = _networks(group), group[group["spurious"].astype(bool)]
-            entry = {"d": d, "ell": ell, "networks": len(networks)}
-            entry["median WDC constant"] = f"{networks['wdc'].median():.3f}"
-            for name in NAMES.values():
-                at = spurious[spurious["branch"] == name]
-                share = at["trial"].nunique() / len(networks)
-                near = f", epsilon {at['epsilon'].median():.3f}" if len(at) else ""
-                entry[f"minima near {name}"] = f"{len(at) / len(networks):.1f} ({share:.2f}{near})"
-            rows.append(entry)
-        return type(table)(rows)
+        values: dict[str, Any] = {
+            "networks": lambda g: len(_networks(g)),
+            "median WDC constant": lambda g: f"{_networks(g)['wdc'].median():.3f}",
+        }
+        for name in NAMES.values():
+            values[f"minima near {name}"] = partial(_minima_near, name=name)
+        return selection.summarise(selection.ok(table), ["d", "ell"], values)
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        from harness import figures
-
-        table = table[table["status"] == "ok"]
+        table = selection.ok(table)
         networks = _networks(table)
         figure, axes = figures.canvas(2, 2, width=8.5, height=3.2)
         (near, power), (count, escape) = axes
         every = table[table["spurious"].astype(bool) & (table["d"] == self.network.d)]
-        for index, name in enumerate(NAMES.values()):
-            style: Any = {"label": name, "index": index, "shift": 1.08 ** (index - 1.5)}
-            at = every[every["branch"] == name]
-            figures.curve(near, at, "ell", "epsilon", quantile, band=True, line=False, **style)
-        for index, (d, group) in enumerate(networks.groupby("d")):
-            style = {"label": f"d = s = {d}", "index": index}
-            found = group[group["spurious"] > 0]
+        look: Any = {"by": "branch", "order": NAMES.values(), "spread": 1.08, "line": False}
+        figures.curves(near, every, "ell", "epsilon", stats.quantile, band=True, **look)
+        for group, style in figures.styled(networks, "d", label="d = s = {}"):
+            index, found = style["index"], group[group["spurious"] > 0]
             dots: Any = {"color": figures.COLOURS[index], "marker": figures.MARKERS[index]}
-            label = f"d = s = {d}"
-            power.scatter(found["wdc"], found["epsilon"], s=12, alpha=0.5, label=label, **dots)
-            x = np.array([0.7, 1.4]) * found["wdc"].median()
-            y = found["epsilon"].median() * np.array([0.7, 1.4]) ** 0.25
-            power.plot(x, y, color="black", label="slope 1/4" if index == 0 else None)
-            figures.curve(escape, group, "ell", "recovers", proportion, **style)
+            dots |= {"s": 12, "alpha": 0.5, "label": style["label"]}
+            power.scatter(found["wdc"], found["epsilon"], **dots)
+            x, y = found["wdc"].median(), found["epsilon"].median()
+            line: Any = {"color": "black", "label": "slope 1/4" if index == 0 else None}
+            figures.reference(power, (0.7 * x, 1.4 * x), 0.7**0.25 * y, 0.25, **line)
+            figures.curve(escape, group, "ell", "recovers", stats.proportion, **style)
         self._draw_kinds(count, networks)
         near.set(
             ylabel="epsilon to the nearest hyperbola",
@@ -242,8 +239,6 @@ class StationaryPoints(Experiment):
         return figure
 
     def _draw_kinds(self, ax: Axes, networks: pd.DataFrame) -> None:
-        from harness import figures
-
         base = networks[networks["d"] == self.network.d]
         kinds = {
             "spurious": "spurious minima",
@@ -252,7 +247,7 @@ class StationaryPoints(Experiment):
         }
         for index, (kind, words) in enumerate(kinds.items()):
             style: Any = {"label": words, "index": index, "shift": 1 + 0.03 * index}
-            figures.curve(ax, base.astype({kind: float}), "ell", kind, quantile, **style)
+            figures.curve(ax, base.astype({kind: float}), "ell", kind, stats.quantile, **style)
         ax.set(ylabel="points of a network", title=f"(c) by kind, d = s = {self.network.d}")
 
 
@@ -264,7 +259,7 @@ def _plateau(P: Demodulation) -> bool:
 
 def _networks(table: pd.DataFrame) -> pd.DataFrame:
     """A row for each network: counts, its worst spurious minimum, whether all are escaped."""
-    table = table[table["status"] == "ok"]
+    table = selection.ok(table)
     spurious = table["spurious"].astype(bool)
     rows = table.assign(
         spurious=spurious,
@@ -272,24 +267,26 @@ def _networks(table: pd.DataFrame) -> pd.DataFrame:
         recovers=table["recovers"].astype(bool) | ~spurious,
         plateau=table["plateau"].astype(bool),
     )
-    return (
-        rows.groupby(["d", "ell", "trial"])
-        .agg(
-            {
-                "epsilon": "max",
-                "recovers": "all",
-                "spurious": "sum",
-                **dict.fromkeys(
-                    ["minima", "saddles", "maxima", "degenerate", "plateau", "torus_index", "wdc"],
-                    "first",
-                ),
-            }
-        )
-        .reset_index()
-    )
+    counts = ["minima", "saddles", "maxima", "degenerate", "plateau", "torus_index", "wdc"]
+    rules = {
+        "epsilon": "max",
+        "recovers": "all",
+        "spurious": "sum",
+        **dict.fromkeys(counts, "first"),
+    }
+    networks = rows.groupby(["d", "ell", "trial"]).agg(rules).reset_index()
+    return networks.assign(some=networks["spurious"] > 0)
 
 
-def _exponent(networks: pd.DataFrame, level: float) -> Estimate:
-    """Of the median worst epsilon in the median WDC constant, over the values of ell."""
+def _exponent(networks: pd.DataFrame, level: float) -> stats.Estimate:
+    """Exponent of the median worst epsilon in the median WDC constant, over the values of ell."""
     constant = networks.groupby("ell")["wdc"].transform("median")
-    return power_law(constant, networks["epsilon"], level=level)
+    return stats.power_law(constant, networks["epsilon"], level=level)
+
+
+def _minima_near(table: pd.DataFrame, name: str) -> str:
+    """Spurious minima a network near a hyperbola (share of networks with one, median epsilon)."""
+    networks = table["trial"].nunique()
+    at = table[table["spurious"].astype(bool) & (table["branch"] == name)]
+    near = f", epsilon {at['epsilon'].median():.3f}" if len(at) else ""
+    return f"{len(at) / networks:.1f} ({at['trial'].nunique() / networks:.2f}{near})"

@@ -1,4 +1,4 @@
-"""Whether a sweep of many cells is planned and collected in time and memory like its table's."""
+"""Whether planning and collecting a sweep take time and memory proportional to its size."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 from annotated_types import Ge
 
-from harness.claims import Claim, Finding, above, below
+from harness import claims, figures, selection, stats
+from harness.claims import Claim, Finding
 from harness.experiment import Experiment, Row, Settings
-from harness.selection import spread
-from harness.stats import power_law, quantile, simultaneous
 from harness.storage.cell import Cell
 from harness.storage.store import Store
 
@@ -26,9 +25,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ROUNDS = 2
-"""Turns of each method in a trial; the better one counts."""
+"""Turns of each method in a trial; the better time counts."""
 MEMORY = Path("/dev/shm")
-"""Where the cells go if it is there: a disk would be measured instead, and its syncs waited for."""
+"""Folder of the cells, if it exists: on a disk its speed and its syncs would be measured."""
 
 LINEAR = Claim(
     "storage.linear",
@@ -55,7 +54,9 @@ WORDS = {
 
 @dataclass(frozen=True)
 class Thresholds(Settings):
-    """Largest exponent; least speed / plain loop's; largest memory / table's."""
+    """linear : greatest exponent.  price : least speed / plain loop's.  space : greatest memory /
+    table's.
+    """
 
     linear: float
     price: float
@@ -64,10 +65,10 @@ class Thresholds(Settings):
 
 @dataclass(frozen=True)
 class Storage(Experiment):
-    """One trial: cells of random rows written, then planned, collected and read by plain means.
+    """One trial: cells of random rows are written, then planned, collected and read by plain means.
 
-    Answers are checked against each other.  Times are of the processor, of this machine and run:
-    it does all the work, and on a busy machine the clock slows long runs down more than short ones.
+    The answers are compared.  Times are processor times: on a busy machine the clock slows long
+    runs down more than short ones.
     """
 
     claims: ClassVar[tuple[Claim, ...]] = (LINEAR, PRICE, SPACE)
@@ -113,7 +114,7 @@ class Storage(Experiment):
         ]
 
     def _methods(self, store: Store, rng: np.random.Generator) -> dict[str, Callable[[], Any]]:
-        """What is compared, the cells written: they differ in a coordinate that is at hand."""
+        """The methods to compare, on cells that are written first; they differ in `cells`."""
         cells = [Cell("storage", replace(self, cells=i + 1), 0) for i in range(self.cells)]
         for cell in cells:
             store.append(cell, self._rows(rng))
@@ -135,65 +136,58 @@ class Storage(Experiment):
         ]
 
     def judge(self, table: pd.DataFrame) -> list[Finding]:
-        tested = spread(table, ("cells", "rows"))
-        largest = table[table["cells"] == table["cells"].max()]
-        level = simultaneous(2)
+        tested = selection.spread(table, ("cells", "rows"))
+        largest = selection.largest(table, "cells")
+        at_largest = selection.spread(largest, ("cells", "rows"))
         times, memory = (
             largest.pivot(index="trial", columns="method", values=name)
             for name in ("time", "memory")
         )
-        ours = [table[table["method"] == name] for name in ("plan", "collect")]
+        ours = table[table["method"].isin(["plan", "collect"])]
         size = largest.groupby("trial")["table_memory"].first()
         return [
-            below(
+            claims.below(
                 LINEAR,
-                [power_law(rows["cells"], rows["time"], level=level) for rows in ours],
+                selection.jointly(stats.power_law, ours, "method", "cells", "time"),
                 self.thresholds.linear,
                 statistic="exponent of time in cells (worse of planning and collecting)",
                 tested=tested,
             ),
-            above(
+            claims.above(
                 PRICE,
-                quantile(times["loop"] / times["collect"]),
+                stats.quantile(times["loop"] / times["collect"]),
                 self.thresholds.price,
                 statistic="median of its speed / the plain loop's",
-                tested=spread(largest, ("cells", "rows")),
+                tested=at_largest,
             ),
-            below(
+            claims.below(
                 SPACE,
-                quantile(memory["collect"] / size),
+                stats.quantile(memory["collect"] / size),
                 self.thresholds.space,
                 statistic="median of its largest memory / the table's",
-                tested=spread(largest, ("cells", "rows")),
+                tested=at_largest,
             ),
         ]
 
     def summary(self, table: pd.DataFrame) -> pd.DataFrame:
-        rows = [
-            {
-                "cells": cells,
-                "method": WORDS[method],
-                "median time": f"{group['time'].median():.3g} s",
-                "microseconds a file": f"{group['microseconds_a_file'].median():.3g}",
-                "rows a second": f"{group['rows_per_second'].median():.3g}",
-                "largest memory": f"{group['memory'].median() / 1e6:.3g} MB",
-                "the table's": f"{group['table_memory'].median() / 1e6:.3g} MB",
-            }
-            for (cells, method), group in table.groupby(["cells", "method"], sort=False)
-        ]
-        return type(table)(rows)
+        values: dict[str, Any] = {
+            "median time": lambda g: f"{g['time'].median():.3g} s",
+            "microseconds a file": lambda g: f"{g['microseconds_a_file'].median():.3g}",
+            "rows a second": lambda g: f"{g['rows_per_second'].median():.3g}",
+            "largest memory": lambda g: f"{g['memory'].median() / 1e6:.3g} MB",
+            "the table's": lambda g: f"{g['table_memory'].median() / 1e6:.3g} MB",
+        }
+        table = table.assign(method=table["method"].map(WORDS))
+        return selection.summarise(table, ["cells", "method"], values, sort=False)
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        from harness import figures
-
         figure, axes = figures.canvas(1, 2)
-        megabytes = table.assign(memory=table["memory"] / 1e6)
-        for ax, (y, label) in zip(
-            axes[0], {"time": "seconds", "memory": "largest memory (MB)"}.items(), strict=True
+        shown = table.assign(memory=table["memory"] / 1e6, method=table["method"].map(WORDS))
+        for ax, y, label in zip(
+            axes[0], ("time", "memory"), ("seconds", "largest memory (MB)"), strict=True
         ):
-            for index, (method, words) in enumerate(WORDS.items()):
-                rows = megabytes[megabytes["method"] == method]
-                figures.curve(ax, rows, "cells", y, quantile, label=words, index=index)
+            order = WORDS.values()
+            figures.curves(ax, shown, "cells", y, stats.quantile, by="method", order=order)
             ax.set(xscale="log", yscale="log", xlabel="cells", ylabel=label)
         figures.headroom(axes[0, 0], 0.45)
         figures.legend(axes[0, 0], loc="upper left")
@@ -201,7 +195,7 @@ class Storage(Experiment):
 
 
 def _loop(root: Path) -> pd.DataFrame:
-    """What one writes first: every file parsed, every row a mapping, no checksum looked at."""
+    """A first attempt: parse every file, make every row a mapping, check nothing."""
     from pandas import DataFrame
 
     records = []
@@ -215,7 +209,7 @@ def _loop(root: Path) -> pd.DataFrame:
 def _csv(root: Path) -> pd.DataFrame:
     from pandas import read_csv
 
-    return read_csv(root / "storage" / "table.csv")
+    return read_csv(root / "storage" / "table.csv.gz")
 
 
 def _in_order(other: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
@@ -233,7 +227,7 @@ def _times(methods: dict[str, Callable[[], Any]]) -> dict[str, float]:
 
 
 def _peak(method: Callable[[], Any]) -> int:
-    """Bytes that a run takes at the most."""
+    """Largest memory of a run, in bytes."""
     tracemalloc.start()
     try:
         method()

@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 from annotated_types import Ge
 
-from harness.claims import Claim, Finding, above, below
+from harness import claims, figures, selection, stats
+from harness.claims import Claim, Finding
 from harness.ensemble import Ensemble
 from harness.experiment import Experiment, Row, Settings
-from harness.landscape import expected_profile, section, stationary_points, torus_profile
-from harness.landscape.arcs import plane_through
+from harness.landscape import (
+    expected_profile,
+    plane_through,
+    section,
+    stationary_points,
+    torus_profile,
+)
 from harness.problem import Demodulation
-from harness.selection import at_baseline, spread
-from harness.stats import power_law, quantile, simultaneous
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +34,7 @@ SHAPE = Claim(
 RATE = Claim(
     "torus.rate",
     "The deviation shrinks at least like the width of the narrowest layer to the power -1/2",
-    "concentration behind Theorem 3",
+    "concentration behind Theorem 2",
 )
 MARKS: dict[str, dict[str, Any]] = {
     "minimum": {"marker": "o", "color": "#D55E00", "s": 16, "label": "minimum"},
@@ -39,12 +43,14 @@ MARKS: dict[str, dict[str, Any]] = {
     "kink saddle": {"marker": "+", "color": "white", "s": 13, "label": "saddle on a kink"},
     "kink maximum": {"marker": "^", "color": "#56B4E9", "s": 8, "label": "maximum on a kink"},
 }
+DRAWN_ELL = 800
+"""Largest ell drawn.  All stationary points of one network at ell = 2,000 take half a minute."""
 LEVELS = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.96, 0.98, 0.99, 1.0]
 
 
 @dataclass(frozen=True)
 class Thresholds(Settings):
-    """correlation : least median one at the largest ell; exponent : largest one, see `judge`."""
+    """correlation : least median at the largest ell.  exponent : greatest, see `judge`."""
 
     correlation: float
     exponent: float
@@ -62,8 +68,8 @@ class Torus(Experiment):
     caption: ClassVar[str] = (
         "The whole landscape for n = p = 2: the loss, minimised over the scale ||h|| ||m|| and "
         "relative to its value on K, over the angles of h to h0 and of m to m0; both axes close to "
-        "a torus. From left to right networks whose layers widen by equal factors up to ell, and "
-        "the expected loss; from top to bottom growing depth d = s. Rings are the four hyperbolas "
+        "a torus. From left to right networks whose layers widen by equal factors up to ell (at "
+        "most 800), and the expected loss; from top to bottom growing depth d = s. Rings are the four hyperbolas "
         "of Theorem 2: the truth at (0, 0), the spurious ones at (pi, 0), (0, pi) and (pi, pi). "
         "All stationary points of each network are marked; where many lie close together they are "
         "cut apart by kinks, directions at which a unit switches. Each panel shows the trial whose "
@@ -105,51 +111,40 @@ class Torus(Experiment):
 
     def judge(self, table: pd.DataFrame) -> list[Finding]:
         limits = self.thresholds
-        base = at_baseline(self, table[table["status"] == "ok"], ("d", "s", "ell"))
-        wide = base[base["ell"] == base["ell"].max()]
-        cells = [group for _, group in wide.groupby("d")]
-        depths = [group for _, group in base.groupby("d")]
+        base = selection.at_baseline(self, selection.ok(table), ("d", "s", "ell"))
+        wide = selection.largest(base, "ell")
+        where = selection.spread(wide, ("n", "p", "d", "ell"))
         return [
-            above(
+            claims.above(
                 SHAPE,
-                [quantile(group["correlation"], level=simultaneous(len(cells))) for group in cells],
+                selection.jointly(stats.quantile, wide, "d", "correlation"),
                 limits.correlation,
                 statistic="median correlation of the two profiles, at the worst depth",
-                tested=f"{spread(wide, ('n', 'p', 'd', 'ell'))}, {self.points}^2 directions",
+                tested=f"{where}, {self.points}^2 directions",
             ),
-            below(
+            claims.below(
                 RATE,
-                [
-                    power_law(g["narrowest"], g["deviation"], level=simultaneous(len(depths)))
-                    for g in depths
-                ],
+                selection.jointly(stats.power_law, base, "d", "narrowest", "deviation"),
                 limits.exponent,
                 statistic="exponent of the median deviation in the narrowest layer's width",
-                tested=f"{spread(base, ('n', 'd', 'narrowest'))}, at the worst depth",
+                tested=f"{selection.spread(base, ('n', 'd', 'narrowest'))}, at the worst depth",
             ),
         ]
 
     def summary(self, table: pd.DataFrame) -> pd.DataFrame:
-        rows = []
-        for (d, ell), group in table[table["status"] == "ok"].groupby(["d", "ell"]):
-            rows.append(
-                {
-                    "d": d,
-                    "ell": ell,
-                    "narrowest layer": group["narrowest"].min(),
-                    "networks": len(group),
-                    "median deviation (rms)": round(group["deviation"].median(), 4),
-                    "median of the worst": round(group["worst"].median(), 3),
-                    "median correlation": str(quantile(group["correlation"])),
-                }
-            )
-        return type(table)(rows)
+        values: dict[str, Any] = {
+            "narrowest layer": lambda g: g["narrowest"].min(),
+            "networks": len,
+            "median deviation (rms)": lambda g: round(g["deviation"].median(), 4),
+            "median of the worst": lambda g: round(g["worst"].median(), 3),
+            "median correlation": lambda g: str(stats.quantile(g["correlation"])),
+        }
+        return selection.summarise(selection.ok(table), ["d", "ell"], values)
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        from harness import figures
-
-        table = at_baseline(self, table[table["status"] == "ok"], ("d", "s", "ell"))
-        depths, ells = sorted(table["d"].unique()), sorted(table["ell"].unique())
+        table = selection.at_baseline(self, selection.ok(table), ("d", "s", "ell"))
+        depths = sorted(table["d"].unique())
+        ells = sorted(table.loc[table["ell"] <= DRAWN_ELL, "ell"].unique())
         rows, columns = max(len(depths), 1), len(ells) + 1
         figure, axes = figures.canvas(rows, columns, width=2.9 * columns + 0.6, height=3.0)
         image = None
@@ -192,8 +187,6 @@ class Torus(Experiment):
 
 
 def _colours(ax: Axes, grid: np.ndarray, loss_ratio: np.ndarray) -> Any:
-    from harness import figures
-
     norm = figures.by_level(LEVELS)
     return ax.pcolormesh(
         *(grid, grid, loss_ratio.T),
@@ -228,21 +221,11 @@ def _torus_axes(ax: Axes, *, first: bool, last: bool) -> None:
 
 def _legend(figure: Figure) -> None:
     """One legend for all panels, on a dark ground so that the white marks show."""
-    from matplotlib.lines import Line2D
-
     handles = [
-        Line2D(
-            [],
-            [],
-            linestyle="none",
-            marker=mark["marker"],
-            color=mark["color"],
-            label=mark["label"],
-            markersize=5,
-        )
+        figures.mark(marker=mark["marker"], color=mark["color"], label=mark["label"], markersize=5)
         for mark in MARKS.values()
     ]
     ring: Any = {"marker": "o", "markersize": 9, "markerfacecolor": "none", "color": "black"}
-    handles.append(Line2D([], [], linestyle="none", label="hyperbolas of Theorem 2", **ring))
+    handles.append(figures.mark(label="hyperbolas of Theorem 2", **ring))
     legend = figure.legend(handles=handles, loc="outside lower center", ncols=6)
     legend.get_frame().set(facecolor="0.72", alpha=1)

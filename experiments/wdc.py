@@ -7,23 +7,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from harness.claims import Claim, Finding, above, below, within
-from harness.conditions import wdc_bracket
-from harness.conditions.search import wdc_sampled, wdc_search
+from harness import claims, figures, selection, stats
+from harness.claims import Claim, Finding
+from harness.conditions import wdc_bracket, wdc_sampled, wdc_search
 from harness.experiment import Experiment, Row, Settings
 from harness.matrices import Matrix, Size
-from harness.selection import at_baseline, spread
-from harness.stats import power_law, quantile, simultaneous
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 RATE = Claim(
     "wdc.rate",
     "At fixed n the WDC constant of a Gaussian matrix falls like ell^(-1/2)",
-    "concentration behind Theorem 3",
+    "concentration behind Theorem 2",
 )
 SHAPE = Claim(
     "wdc.shape",
@@ -33,7 +30,7 @@ SHAPE = Claim(
 LAWS = Claim(
     "wdc.laws",
     "With sparse and heavy-tailed entries of the same covariance it falls at least like ell^(-1/4)",
-    "Theorem 3 is for Gaussian weights",
+    "Theorem 2 is for Gaussian weights",
 )
 SAMPLED = Claim(
     "wdc.sampled",
@@ -44,7 +41,7 @@ SAMPLED = Claim(
 
 @dataclass(frozen=True)
 class Thresholds(Settings):
-    """Errors of exponents, and the share of the constant that sampling must reach."""
+    """Tolerances of exponents, and the share of the constant that sampling must reach."""
 
     exponent_error: float
     shape_error: float
@@ -54,11 +51,11 @@ class Thresholds(Settings):
 
 @dataclass(frozen=True)
 class Wdc(Experiment):
-    """One trial: a matrix; its bracket, and what search and sampling alone find.
+    """One trial: a matrix, its bracket, and the lower ends by search and by sampling alone.
 
     lower, upper : `wdc_bracket`; upper is inf for n > 4.
     search, sampled : lower ends by search and over `samples` random pairs.
-    search_half : what the search had found after half of its evaluations.
+    search_half : the lower end after half of the search's evaluations.
     """
 
     claims: ClassVar[tuple[Claim, ...]] = (RATE, SHAPE, LAWS, SAMPLED)
@@ -102,44 +99,36 @@ class Wdc(Experiment):
 
     def judge(self, table: pd.DataFrame) -> list[Finding]:
         limits = self.thresholds
-        plane = self._plane(table)
+        plane, shapes, many = self._plane(table), self._shapes(table), self._gaussian(table)
         gaussian = plane[plane["law"] == "gaussian"]
-        contrast = plane[plane["law"].isin(["sparse", "heavy"])]
-        laws = [group for _, group in contrast.groupby("law")]
-        shapes = [group for _, group in self._shapes(table).groupby("rows_per_column")]
-        many = self._gaussian(table)
+        others = plane[plane["law"].isin(["sparse", "heavy"])]
         many = many[many["n"] >= 5]
+        spread = selection.spread
         return [
-            within(
+            claims.within(
                 RATE,
-                power_law(gaussian["ell"], gaussian["upper"]),
+                stats.power_law(gaussian["ell"], gaussian["upper"]),
                 *(-0.5 - limits.exponent_error, -0.5 + limits.exponent_error),
                 statistic="exponent in ell of the median certified upper end, n = 2",
                 tested=f"{spread(gaussian, ('n', 'ell', 'law'))}, {len(gaussian)} matrices",
             ),
-            within(
+            claims.within(
                 SHAPE,
-                [
-                    power_law(group["n"], group["lower"], level=simultaneous(len(shapes)))
-                    for group in shapes
-                ],
+                selection.jointly(stats.power_law, shapes, "rows_per_column", "n", "lower"),
                 *(-limits.shape_error, limits.shape_error),
                 statistic="exponent in n of the median lower end at fixed ell/n, worst ratio",
-                tested=f"{spread(self._shapes(table), ('n', 'rows_per_column'))}, by search",
+                tested=f"{spread(shapes, ('n', 'rows_per_column'))}, by search",
             ),
-            below(
+            claims.below(
                 LAWS,
-                [
-                    power_law(group["ell"], group["upper"], level=simultaneous(len(laws)))
-                    for group in laws
-                ],
+                selection.jointly(stats.power_law, others, "law", "ell", "upper"),
                 limits.falls,
                 statistic="exponent in ell of the median certified upper end, n = 2, worst law",
-                tested=f"{spread(contrast, ('n', 'ell'))}, laws sparse and heavy",
+                tested=f"{spread(others, ('n', 'ell'))}, laws sparse and heavy",
             ),
-            above(
+            claims.above(
                 SAMPLED,
-                quantile(many["sampled"] / many["lower"]),
+                stats.quantile(many["sampled"] / many["lower"]),
                 limits.sampled_share,
                 statistic=f"median of sampled ({self.samples} pairs) / best lower end, n >= 5",
                 tested=f"{spread(many, ('n', 'ell'))}, {len(many)} matrices",
@@ -147,40 +136,31 @@ class Wdc(Experiment):
         ]
 
     def summary(self, table: pd.DataFrame) -> pd.DataFrame:
-        rows = []
-        for (law, n, ell), group in table.groupby(["law", "n", "ell"]):
-            rows.append(
-                {
-                    "law": law,
-                    "n": n,
-                    "ell": ell,
-                    "matrices": len(group),
-                    f"sampled ({self.samples})": f"{group['sampled'].median():.4g}",
-                    "search": f"{group['search'].median():.4g}",
-                    "lower": f"{group['lower'].median():.4g}",
-                    "upper": f"{group['upper'].median():.4g}",
-                    "half / search": f"{(group['search_half'] / group['search']).min():.3f}",
-                }
-            )
-        return type(table)(rows)
+        values: dict[str, Any] = {
+            "matrices": len,
+            f"sampled ({self.samples})": lambda g: f"{g['sampled'].median():.4g}",
+            "search": lambda g: f"{g['search'].median():.4g}",
+            "lower": lambda g: f"{g['lower'].median():.4g}",
+            "upper": lambda g: f"{g['upper'].median():.4g}",
+            "half / search": lambda g: f"{(g['search_half'] / g['search']).min():.3f}",
+        }
+        return selection.summarise(table, ["law", "n", "ell"], values)
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        from harness import figures
-
         figure, axes = figures.canvas(1, 3, width=9.5, height=3.3)
         laws, shapes, sampled = axes[0]
-        plane = self._plane(table)
-        for index, (law, group) in enumerate(plane.groupby("law")):
-            style: Any = {"label": law, "index": index, "band": True, "shift": 1 + 0.04 * index}
-            figures.curve(laws, group, "ell", "upper", quantile, **style)
-        self._reference(laws, plane)
+        plane, gaussian = self._plane(table), self._gaussian(table)
+        look: Any = {"statistic": stats.quantile, "band": True}
+        figures.curves(laws, plane, "ell", "upper", by="law", spread=1.04, **look)
+        top = plane.loc[plane["law"] == "gaussian", "upper"].max()
+        figures.reference(laws, plane["ell"], top, -0.5, color="0.6", label="slope -1/2", zorder=0)
         laws.set(title="(a) n = 2, certified", ylabel="WDC constant")
-        for index, (ratio, group) in enumerate(self._shapes(table).groupby("rows_per_column")):
-            style = {"label": f"ell = {ratio:g} n", "index": index, "band": True}
-            figures.curve(shapes, group, "n", "lower", quantile, **style)
+        ratios = self._shapes(table)
+        words = "ell = {:g} n"
+        figures.curves(shapes, ratios, "n", "lower", by="rows_per_column", label=words, **look)
         shapes.set(title="(b) Gaussian, by search", ylabel="lower end")
-        shares = self._gaussian(table).assign(share=lambda t: t["sampled"] / t["lower"])
-        figures.curve(sampled, shares, "n", "share", quantile, band=True)
+        shares = gaussian.assign(share=gaussian["sampled"] / gaussian["lower"])
+        figures.curve(sampled, shares, "n", "share", **look)
         sampled.set(title="(c) what sampling finds", ylim=(0, 1.05))
         sampled.set_ylabel(f"largest of {self.samples} samples / best lower end")
         for ax, column, rows in ((laws, "ell", plane), (shapes, "n", table), (sampled, "n", table)):
@@ -194,25 +174,17 @@ class Wdc(Experiment):
         return figure
 
     def _plane(self, table: pd.DataFrame) -> pd.DataFrame:
-        """N = 2, all laws: certified."""
-        base = at_baseline(self, table, ("n", "ell", "law"))
+        """Matrices of all laws with n = 2, whose constants are certified."""
+        base = selection.at_baseline(self, table, ("n", "ell", "law"))
         return base[base["n"] == 2]
 
     def _gaussian(self, table: pd.DataFrame) -> pd.DataFrame:
-        base = at_baseline(self, table, ("n", "ell", "law"))
+        base = selection.at_baseline(self, table, ("n", "ell", "law"))
         return base[base["law"] == "gaussian"]
 
     def _shapes(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Gaussian matrices at ratios ell/n that several n have, n >= 3."""
+        """Gaussian matrices with n >= 3, at ratios ell/n that at least three n share."""
         rows = self._gaussian(table)
         rows = rows[rows["n"] >= 3]
         several = rows.groupby("rows_per_column")["n"].transform("nunique") >= 3
         return rows[several]
-
-    def _reference(self, ax: Axes, plane: pd.DataFrame) -> None:
-        ells = np.array(sorted(plane["ell"].unique()), dtype=float)
-        if len(ells):
-            level = plane.loc[plane["law"] == "gaussian", "upper"].max()
-            ax.plot(
-                ells, level * (ells / ells[0]) ** -0.5, color="0.6", label="slope -1/2", zorder=0
-            )

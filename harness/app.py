@@ -1,4 +1,4 @@
-"""The command line: Hydra in, typed values out.  The only module of the library that knows Hydra.
+"""The command line: Hydra in, typed values out.  Apart from the plugins, only it imports Hydra.
 
 ``harness experiment=X``     one cell: measures it, stores it, prints its rows
 ``harness -m experiment=X``  the experiment's sweep: cells, table, verdicts, figure, report
@@ -6,6 +6,9 @@
 ``harness compare``          whether two results folders say the same, to a tolerance
 ``harness train``            trains the generators of the MNIST part
 ``harness pictures name=X``  writes the images of a sweep of the MNIST part as PNG files
+
+With ``claims=FOLDER`` all but `compare` and `train` know the experiments of a folder of your own
+too (`harness.library`).
 """
 
 from __future__ import annotations
@@ -21,23 +24,29 @@ from pathlib import Path
 import hydra
 import yaml
 from hydra._internal.utils import get_args_parser
+from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import TypeAdapter
+from tqdm import tqdm
 
-from harness import schema
+import harness
+from harness import library, schema
 from harness.errors import InputError
 from harness.mnist import pictures, training
-from harness.report import write as report
-from harness.report.result import in_one_line
+from harness.report.collect import update
+from harness.report.markdown import insert_claims
+from harness.report.result import Result, in_one_line
+from harness.report.text import verdict_lines
+from harness.report.write import write_report
 from harness.schema import ConfigError, Run
 from harness.storage import compare
 from harness.storage.cell import Cell
 from harness.storage.files import StoreError
-from harness.storage.store import Store
+from harness.storage.store import ReadOnlyStore, Store
 from harness.storage.tables import without_images
 from harness.sweep import allowed, failures, interrupts, planning, sweep
 from harness.sweep.failures import CellsFailedError, Failure
@@ -46,17 +55,17 @@ from harness.sweep.planning import Workers
 from harness.sweep.runner import run_cell
 from hydra_plugins.harness_config import PROFILES, plain
 
-CONF = Path(__file__).resolve().parent.parent / "conf"
-
 BAD_INPUT = (InputError, HydraException, OmegaConfBaseException, yaml.YAMLError)
 BAD_INPUT_CODE = 2
-HELP = {"--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--info", "-i"}
+HELP = {"--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i"}
+WITHOUT_CLAIMS = ("compare", "train")
+"""Commands that do not take claims=FOLDER."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code: 0 done, 1 cells failed, 2 bad input."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and we say it in one line
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises; we print one line
     try:
         with interrupts.remembered():
             code = _run(arguments)
@@ -67,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if isinstance(error, BrokenPipeError):
                 return _unread()
             raise
-        with contextlib.suppress(OSError):  # of a terminal that is closed
+        with contextlib.suppress(OSError):  # if the terminal is closed
             print(
                 "interrupted: what is stored is kept; the same command goes on from there",
                 file=sys.stderr,
@@ -76,8 +85,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _unread() -> int:
-    """The exit code when the reader of the output, `head` say, has had enough."""
-    with Path(os.devnull).open("w") as nowhere:  # for what Python has yet to write when it ends
+    """Exit code after a broken pipe, such as `harness ... | head`."""
+    with Path(os.devnull).open("w") as nowhere:  # Python flushes its streams once more at exit
         for stream in (sys.stdout, sys.stderr):
             os.dup2(nowhere.fileno(), stream.fileno())
     return 128 + signal.SIGPIPE
@@ -85,6 +94,11 @@ def _unread() -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     try:
+        if "--version" in arguments:
+            print(f"harness {harness.__version__}")
+            return 0
+        if not arguments or arguments[0] not in WITHOUT_CLAIMS:
+            arguments = _with_claims(arguments)
         if arguments[:1] == ["report"]:
             return _report(arguments[1:])
         if arguments[:1] == ["compare"]:
@@ -110,8 +124,43 @@ def _run(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _with_claims(arguments: Sequence[str]) -> list[str]:
+    """Make the claims of `claims=FOLDER` known; return the arguments for the command.
+
+    Hydra gets the absolute path, since a job may start in another folder, and the configurations,
+    which its launchers hand to their workers.
+    """
+    given = [argument for argument in arguments if argument.startswith("claims=")]
+    rest = [argument for argument in arguments if argument not in given]
+    if not given:
+        return rest
+    if len(given) > 1:
+        raise ConfigError(f"{given[1]}: one folder of claims at a time")
+    folder = library.use_claims(given[0].removeprefix("claims="))
+    if found := re.search(r"['$\\\n]", str(folder)):
+        raise ConfigError(f"claims={schema.shown(folder)}: the path must not contain {found[0]!r}")
+    if rest[:1] in (["report"], ["pictures"]):
+        return rest
+    for name in library.own_names():
+        node = _read_mapping(folder / f"{name}.yaml")
+        ConfigStore.instance().store(name, node, "experiment", "_global_", provider="claims")
+    plain = re.fullmatch(r"[\w./-]+", str(folder), re.ASCII)
+    return [*rest, f"claims={folder}" if plain else f"claims='{folder}'"]  # after Hydra's flags
+
+
+def _read_mapping(path: Path) -> DictConfig:
+    """A YAML file of a claims folder; ConfigError in one line if it holds no mapping."""
+    try:
+        node = OmegaConf.load(path)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"claims: {path} cannot be read ({schema.shown(error)})") from None
+    if not isinstance(node, DictConfig):
+        raise ConfigError(f"claims: {path} must be a mapping from keys to values")
+    return node
+
+
 def _check_choice(arguments: Sequence[str]) -> None:
-    """Refuse anything but one experiment, before Hydra composes what depends on it."""
+    """Refuse anything but one experiment, before Hydra composes the configuration."""
     chosen = [a.partition("=")[2] for a in arguments if a.startswith("experiment=")]
     if any(re.search(r"[,(]", choice) for choice in chosen):
         raise ConfigError(f"experiment={chosen[-1]}: one experiment at a time")
@@ -120,24 +169,26 @@ def _check_choice(arguments: Sequence[str]) -> None:
     if not chosen and all("=" in word for word in words) and "--config-name" not in arguments:
         names = ", ".join(schema.experiment_names())
         raise ConfigError(f"experiment: missing; must be one of {names}")
+    if chosen and chosen[-1] not in schema.experiment_names():
+        library.check_has_configuration(chosen[-1])
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+@hydra.main(version_base="1.3", config_path=str(library.CONF), config_name="config")
 def _hydra_main(cfg: DictConfig) -> list[tuple[str, Failure]] | Failure:
-    """One Hydra job: one cell, or in a sweep those it is sent.
+    """One Hydra job: one cell, or the cells that a sweep sends it.
 
-    What fails there is returned: cells by their keys, or why the job could not begin.
+    Returns the cells that failed, by their keys, or why the job could not begin.
     """
     settings = HydraConfig.get()
     in_sweep = settings.mode == RunMode.MULTIRUN
     try:
         run, cell = sweep.read(plain(cfg))
         cells = [cell] if run.packed is None else unpack(run.packed, run.experiment, run.seed)
-        run.store.check()
+        run.check_results()
     except BAD_INPUT as error:  # Hydra prints lines of its own for anything but SystemExit
         if interrupts.seen():
             raise
-        if in_sweep:  # begun long ago, maybe: the other jobs go on
+        if in_sweep:  # the sweep may have run for hours: its other jobs go on
             return failures.failure(error)
         raise SystemExit(_refuse(error)) from None
     if in_sweep:
@@ -163,7 +214,7 @@ def _one_cell(run: Run, cell: Cell) -> list[tuple[str, Failure]]:
 
 
 def _say(*lines: str) -> None:
-    """Print from within a Hydra job, of which Hydra tells all that it raises but SystemExit."""
+    """Print from within a Hydra job; Hydra logs every exception of a job except SystemExit."""
     try:
         print(*lines, sep="\n", flush=True)
     except BrokenPipeError:
@@ -190,19 +241,18 @@ def _report(arguments: Sequence[str]) -> int:
     if not store.names():
         raise StoreError(f"results={results}: holds no sweep")
     store.check()
-    verdicts: list[str] = []
-    broken: list[ValueError] = []
-    for name in store.names():
+    judged: list[Result] = []
+    broken: list[StoreError] = []
+    for name in tqdm(store.names(), desc="report", unit="sweep", disable=None):
         try:
             with in_one_line(store, name):
-                report.update(store, name)
-                verdicts.append(report.verdict_lines(store, name))
+                judged.append(update(store, name))
         except StoreError as error:
             broken.append(error)
-    written = report.write(store)
+    written = write_report(store, judged)
     if given["readme"]:
-        report.insert_claims(store, Path(given["readme"]))
-    print(*verdicts, f"report: {written}", sep="\n")
+        insert_claims(judged, store.root, Path(given["readme"]))
+    print(*map(verdict_lines, judged), f"report: {written}", sep="\n")
     for fault in broken:
         _refuse(fault)
     return BAD_INPUT_CODE if broken else 0
@@ -220,7 +270,7 @@ def _compare(arguments: Sequence[str]) -> int:
         raise ConfigError(f"rtol={tolerances[-1]}: must be a number, 0 or more")
     if len(folders) != 2:
         raise ConfigError("`harness compare` takes two results folders and rtol=NUMBER")
-    one, other = (Store(Path(folder)) for folder in folders)
+    one, other = (ReadOnlyStore(Path(folder)) for folder in folders)
     for store in (one, other):
         if not store.names():
             raise StoreError(f"results={store.root}: holds no sweep")
@@ -233,7 +283,7 @@ def _train(arguments: Sequence[str]) -> int:
     """`harness train [key=value ...]`, with the keys of conf/train.yaml."""
     if bad := [text for text in arguments if not re.match(r"[\w.]+=", text)]:
         raise ConfigError(f"{bad[0]}: `harness train` takes key=value")
-    base = OmegaConf.to_container(OmegaConf.load(CONF / "train.yaml"))
+    base = OmegaConf.to_container(OmegaConf.load(library.CONF / "train.yaml"))
     assert isinstance(base, dict)
     given = OmegaConf.from_dotlist(list(arguments))
     profile, profiles = given.get("profile", base["profile"]), base.pop(PROFILES)
@@ -253,7 +303,7 @@ def _pictures(arguments: Sequence[str]) -> int:
     """`harness pictures name=NAME [results=FOLDER] [to=FOLDER]`."""
     usage = "`harness pictures` takes name=NAME, results=FOLDER and to=FOLDER"
     given = _settings(arguments, {"name": "", "results": "results", "to": ""}, usage)
-    name, store = given["name"], Store(Path(given["results"]), look=True)
+    name, store = given["name"], ReadOnlyStore(Path(given["results"]))
     if not store.names():
         raise StoreError(f"results={store.root}: holds no sweep")
     if name not in store.names():
@@ -264,15 +314,15 @@ def _pictures(arguments: Sequence[str]) -> int:
 
 
 def _refuse(error: Exception) -> int:
-    """Say in one line what is wrong with the input; the exit code."""
+    """Print one line on what is wrong with the input; return the exit code."""
     print(f"error: {_one_line(error)}", file=sys.stderr)
     return BAD_INPUT_CODE
 
 
 def _one_line(error: Exception) -> str:
-    """The key, the value and what is allowed; Hydra spreads them over several lines."""
+    """The key, the value and what is allowed, on one line where Hydra takes several."""
     text = str(error)
-    if isinstance(error, ConfigError):  # one line already; its cause is a worker's traceback
+    if isinstance(error, ConfigError):  # one line already; its cause may be a worker's traceback
         return text
     lines = [line.strip() for line in f"{text}\n{error.__cause__ or ''}".splitlines()]
     if "Available options" in text:
@@ -280,6 +330,8 @@ def _one_line(error: Exception) -> str:
         end = next((i for i, line in enumerate(lines) if line.startswith("Config search")), None)
         options = [line for line in lines[start + 1 : end] if line]
         if found := re.search(r"Could not find '(.+)/(.*)'", text):
+            if found[1] == "experiment":
+                return schema.unknown_experiment(found[2])
             return f"{found[1]}={found[2]}: must be one of {', '.join(options)}"
         if found := re.search(r"You must specify '(.+?)'", text):
             return f"{found[1]}: missing; must be one of {', '.join(options)}"

@@ -1,4 +1,4 @@
-"""The random problems that experiments draw: two expansive ReLU networks and a truth."""
+"""Random problems: two expansive ReLU networks and a truth."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Growth = Literal["log", "factor", "geometric", "proportional"]
 
 @dataclass(frozen=True)
 class Ensemble(Settings):
-    """Two random networks with ell outputs (Theorem 3); no hypothesis of it is enforced.
+    """Two random networks with ell outputs (Theorem 2); none of its hypotheses is enforced.
 
     n, p : latent dimensions.
     d, s : depths.
@@ -32,7 +32,7 @@ class Ensemble(Settings):
         "geometric"     ceil(n^(1 - i/d) ell^(i/d)), equal expansion at every layer; c is not used
         "proportional"  ceil(c ell)
     last_layer : "truncated" (the theorem's law) or "gaussian".
-    widths1, widths2 : all widths (n, ..., ell) and (p, ..., ell), in place of the rule.
+    widths1, widths2 : all widths (n, ..., ell) and (p, ..., ell), instead of the rule.
     """
 
     n: Size
@@ -75,12 +75,12 @@ class Ensemble(Settings):
         )
 
     def problem(self, rng: np.random.Generator) -> Demodulation:
-        """Networks and a truth, h0 and m0 uniform on the unit spheres.
+        """Two networks and a truth, with h0 and m0 uniform on the unit spheres.
 
         Raises
         ------
         UnmeasurableError
-            If y0 = 0: a dead network, or two supports that do not meet.
+            If y0 = 0: a network is dead, or the two supports do not meet.
         """
         G1, G2 = self.networks(rng)
         P = Demodulation(G1, G2, unit_vectors(rng, 1, self.n)[0], unit_vectors(rng, 1, self.p)[0])
@@ -90,7 +90,7 @@ class Ensemble(Settings):
 
     @property
     def alpha(self) -> float:
-        """Product of the scalings that truncation leaves in the two last layers."""
+        """Product over the two last layers of the alpha in E w w^T = (alpha/ell) I."""
         if self.last_layer == "gaussian":
             return 1.0
         widths1, widths2 = self.widths()

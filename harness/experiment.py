@@ -1,7 +1,7 @@
-"""What an experiment must provide.
+"""The interface of an experiment.
 
 An experiment is one file: a frozen dataclass whose fields are the coordinates of a cell, with
-`trial`, `judge` and `figure`.  It is all that has to be written for a new claim.
+methods `trial`, `judge` and `figure`.  Nothing else has to be written for a new claim.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ Scalar = float | int | bool | str
 Row = dict[str, Scalar]
 
 ROW_COLUMNS = ("trial", "seed", "status", "seconds")
-"""What the runner adds to every row."""
+"""Columns that the runner adds to every row."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Base of every group of settings that a configuration fills.
+    """Base class of configuration groups.
 
-    Read from a configuration, an unknown key and a number that is not finite are errors.
+    In a configuration, unknown keys and numbers that are not finite are errors.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "allow_inf_nan": False}
 
 
 class UnmeasurableError(Exception):
-    """Raised by a trial with nothing to measure; the runner records the status as its row."""
+    """Raised by a trial with nothing to measure; the runner stores a row with this status."""
 
     def __init__(self, status: Status) -> None:
         super().__init__(str(status))
@@ -48,20 +48,20 @@ class UnmeasurableError(Exception):
 
 @dataclass(frozen=True)
 class Experiment(Settings, ABC):
-    """A claim's file.  Subclasses are frozen dataclasses named in their module as the only one.
+    """Base class of experiments: frozen dataclasses, one in each module of `experiments`.
 
-    Fields are the coordinates of a cell: what the configuration sets and a sweep varies.  A field
-    called `thresholds` holds what `judge` compares with; it does not determine any row.
+    The fields are the coordinates of a cell: the configuration sets them and a sweep varies them.
+    A field called `thresholds` holds the numbers that `judge` compares with; no row depends on it.
 
     Class attributes
     ----------------
     claims : the claims that `judge` decides.
-    caption : of the figure, to be understood alone.
-    version : raise it when `trial` changes, so that stored cells of the old one are not used.
-    paired : dotted names of fields that do not enter the seed: cells that differ in these alone
+    caption : the figure's caption, which stands alone.
+    version : raise it when `trial` changes, so that cells stored by the old one are not used.
+    paired : dotted names of fields that do not enter the seed.  Cells that differ only in these
         draw the same networks, so that their trials can be compared in pairs.
-    alone : its trials measure times: they run one after the other.
-    needs : modules of an optional extra that its trials import; its tables are judged without.
+    alone : run trials one after the other, because they measure times.
+    needs : modules of an optional extra that `trial` imports; judging works without them.
     """
 
     claims: ClassVar[tuple[Claim, ...]] = ()
@@ -72,54 +72,54 @@ class Experiment(Settings, ABC):
     needs: ClassVar[tuple[str, ...]] = ()
 
     def prepared(self) -> Self:
-        """The experiment as it is run: what it reads is there and is identified in its fields.
+        """The experiment ready to run: input files are checked and identified in its fields.
 
-        Called once before a cell runs; not when a stored table is judged, which needs no files
-        but its own.  Raises ValueError, in one line, for what cannot be used.
+        Called once before a cell runs, but not when a stored table is judged, which must not need
+        those files.  Raises ValueError with a one-line message for unusable input.
         """
         return self
 
     @abstractmethod
     def trial(self, rng: np.random.Generator) -> list[Row]:
-        """Measure once: rows of scalars.  All randomness comes from `rng`.
+        """Measure once and return rows of scalars.  All randomness comes from `rng`.
 
-        A row may carry a `status` of `Status`; without one it is OK.  Raise
-        `UnmeasurableError` for a draw that has nothing to measure.
+        A row may have a `status` of `Status`; the default is OK.  Raise `UnmeasurableError` for a
+        draw with nothing to measure.
         """
 
     @abstractmethod
     def judge(self, table: pd.DataFrame) -> list[Finding]:
-        """Decide the claims from the table of all cells: coordinates, trial, seed, rows, status."""
+        """Decide the claims from the table of all cells, a row per measurement."""
 
     @abstractmethod
     def figure(self, table: pd.DataFrame) -> Figure:
         """Draw the table."""
 
     def summary(self, table: pd.DataFrame) -> pd.DataFrame | None:
-        """A small table for the report and for LaTeX; None for none."""
+        """A small table for the report and for LaTeX, or None."""
         return None
 
 
 def coordinates(experiment: Experiment) -> dict[str, Scalar | None]:
-    """Fields by dotted name, nested dataclasses opened, lists as text; thresholds left out."""
+    """Fields by dotted name, without thresholds: nested dataclasses flattened, lists as text."""
     return dict(_flatten(_without_thresholds(experiment)))
 
 
 def identity(experiment: Experiment) -> dict[str, Scalar]:
-    """`coordinates` that are set: what cells and seeds are told apart by.
+    """`coordinates` that are not None, which identify a cell and its seeds.
 
-    A new field that defaults to None leaves the cells there are, and their seeds, as they were.
+    So a new field that defaults to None changes neither existing cells nor their seeds.
     """
     return {name: value for name, value in coordinates(experiment).items() if value is not None}
 
 
 def columns(experiment: Experiment) -> dict[str, Scalar | None]:
-    """`coordinates` by the last part of each name: the coordinate columns of the table."""
+    """`coordinates` by the last part of their names: the coordinate columns of the table."""
     return {name.rpartition(".")[2]: value for name, value in coordinates(experiment).items()}
 
 
 def canonical(values: Mapping[str, Any]) -> str:
-    """A mapping as text, the same for equal mappings: what digests are taken of."""
+    """A mapping as canonical JSON, equal for equal mappings: the input of digests."""
     return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 

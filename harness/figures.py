@@ -1,26 +1,31 @@
-"""Matplotlib style and the few shapes that the figures share."""
+"""Matplotlib style and the few shapes that the figures share.
+
+Matplotlib is imported inside the functions: an experiment imports this module at its top and
+still starts without it.
+"""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import cycler
-import matplotlib
 import numpy as np
-import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.colors import BoundaryNorm, Normalize
-from matplotlib.figure import Figure
-from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
+from numpy.typing import NDArray
 
 from harness.stats import Estimate
 
 if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Normalize
+    from matplotlib.figure import Figure
+
     from harness.experiment import Experiment
 
-# Okabe and Ito's palette, told apart with every kind of colour vision, without the yellow.
+Statistic = Callable[["pd.Series"], Estimate]
+
+# The palette of Okabe and Ito without its yellow: safe for every kind of colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")  # one more than colours: 56 pairs differ
 SEQUENTIAL = "cividis"
@@ -38,7 +43,6 @@ STYLE: Any = {
     "axes.spines.right": False,
     "axes.grid": True,
     "grid.alpha": 0.25,
-    "axes.prop_cycle": cycler.cycler(color=COLOURS),
     "lines.linewidth": 1.4,
     "lines.markersize": 4.5,
     "pdf.fonttype": 42,
@@ -47,7 +51,10 @@ STYLE: Any = {
 
 def render(experiment: Experiment, table: pd.DataFrame) -> dict[str, bytes]:
     """The experiment's figure as {"png": ..., "pdf": ...}, the same bytes for the same table."""
-    with matplotlib.rc_context(STYLE):
+    import matplotlib
+    from cycler import cycler
+
+    with matplotlib.rc_context(STYLE | {"axes.prop_cycle": cycler(color=COLOURS)}):
         figure = experiment.figure(table)
         files = {}
         for suffix, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):
@@ -59,8 +66,15 @@ def render(experiment: Experiment, table: pd.DataFrame) -> dict[str, bytes]:
 
 def canvas(rows: int, columns: int, width: float = 7.2, height: float = 2.8) -> tuple[Figure, Any]:
     """A figure of rows x columns axes, each row `height` inches, and its (rows, columns) axes."""
-    figure = Figure(figsize=(width, height * rows), layout="constrained")
+    figure = sheet(width, height * rows)
     return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def sheet(width: float, height: float) -> Figure:
+    """An empty figure, in inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def estimates(
@@ -72,9 +86,9 @@ def estimates(
     index: int = 0,
     line: bool = True,
 ) -> None:
-    """Estimates with their intervals as bars, in the palette's colour and marker `index`.
+    """Estimates with their intervals as bars, in colour and marker number `index` of the palette.
 
-    An unbounded end of an interval is drawn to the value itself; undetermined ones are left out.
+    An unbounded side of an interval has no bar; undetermined estimates are left out.
     """
     shown = [(at, e) for at, e in zip(x, values, strict=True) if np.isfinite(e.value)]
     at = [a for a, _ in shown]
@@ -99,7 +113,7 @@ def curve(
     table: pd.DataFrame,
     x: str,
     y: str,
-    statistic: Callable[[pd.Series], Estimate],
+    statistic: Statistic,
     *,
     label: str | None = None,
     index: int = 0,
@@ -109,8 +123,8 @@ def curve(
 ) -> None:
     """A statistic of column y at each value of column x, as `estimates`.
 
-    With `band`, a pale bar shows the central 90% of the values; `shift` multiplies the places on
-    the x axis, to tell curves apart.
+    With `band`, a pale bar shows the central 90% of the values.  `shift` multiplies the positions
+    on the x axis, so that curves can be told apart.
     """
     groups = {value * shift: group[y] for value, group in table.groupby(x)}
     if band and groups:
@@ -121,10 +135,71 @@ def curve(
     estimates(ax, list(groups), points, label=label, index=index, line=line)
 
 
+def styled(
+    table: pd.DataFrame,
+    by: str,
+    *,
+    label: str = "{}",
+    spread: float = 1.0,
+    order: Iterable[Any] | None = None,
+) -> Iterator[tuple[pd.DataFrame, dict[str, Any]]]:
+    """The groups of column `by`, each with the label, index and shift that `curve` takes.
+
+    Parameters
+    ----------
+    label : str
+        A format string, filled with the value of `by`.
+    spread : float
+        Ratio of the shifts of two neighbours; together they are centred on the true positions.
+    order : iterable, optional
+        The values of `by` in the order of their colours; a value without rows is skipped and
+        keeps its colour.  Sorted values by default.
+    """
+    groups = dict(iter(table.groupby(by)))
+    values = list(groups) if order is None else list(order)
+    for index, value in enumerate(values):
+        if value in groups:
+            shift = spread ** (index - (len(values) - 1) / 2)
+            yield groups[value], {"label": label.format(value), "index": index, "shift": shift}
+
+
+def curves(
+    ax: Axes,
+    table: pd.DataFrame,
+    x: str,
+    y: str,
+    statistic: Statistic,
+    *,
+    by: str,
+    label: str = "{}",
+    spread: float = 1.0,
+    order: Iterable[Any] | None = None,
+    line: bool = True,
+    band: bool = False,
+) -> None:
+    """A `curve` for each group of column `by`, with the look that `styled` gives it."""
+    for group, style in styled(table, by, label=label, spread=spread, order=order):
+        curve(ax, group, x, y, statistic, line=line, band=band, **style)
+
+
+def reference(ax: Axes, x: Iterable[float], start: float, exponent: float, **style: Any) -> None:
+    """A power law through (least x, start), as a line across the values of x; none without x."""
+    places = np.array(sorted(set(x)), dtype=float)
+    if places.size:
+        ax.plot(places, start * (places / places[0]) ** exponent, **style)
+
+
 def legend(ax: Axes, **options: Any) -> None:
-    """A legend, where there is something to explain."""
+    """A legend, if any artist has a label."""
     if ax.get_legend_handles_labels()[0]:
         ax.legend(**options)
+
+
+def mark(**style: Any) -> Any:
+    """A marker without a place, as an entry of a legend."""
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], linestyle="none", **style)
 
 
 def headroom(ax: Axes, share: float) -> None:
@@ -144,8 +219,21 @@ def log_ticks(ax: Axes, values: Iterable[float], axis: str = "x") -> None:
     getattr(ax, f"{axis}axis").minorticks_off()
 
 
+def log_edges(values: Iterable[float]) -> NDArray[np.float64]:
+    """Edges of cells around K increasing values on a logarithmic axis: (K + 1,).
+
+    Neighbouring cells meet at the geometric mean; the outer ones reach as far out as they reach in.
+    """
+    logs = np.log(np.array(list(values), dtype=float))
+    gaps = np.diff(logs) if len(logs) > 1 else np.array([0.5])
+    inner = logs[:-1] + np.diff(logs) / 2
+    return np.exp(np.concatenate([[logs[0] - gaps[0] / 2], inner, [logs[-1] + gaps[-1] / 2]]))
+
+
 def plain_log(ax: Axes, axis: str = "y") -> None:
     """A logarithmic axis with plain labels at 1, 2 and 5 times the powers of ten."""
+    from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
+
     getattr(ax, f"set_{axis}scale")("log")
     scale = getattr(ax, f"{axis}axis")
     scale.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
@@ -154,7 +242,9 @@ def plain_log(ax: Axes, axis: str = "y") -> None:
 
 
 def by_level(levels: Sequence[float]) -> Normalize:
-    """A norm that spends the same span of colours on every step between two levels."""
+    """A norm that gives every interval between two levels an equal share of the colours."""
+    from matplotlib.colors import BoundaryNorm
+
     return BoundaryNorm(levels, ncolors=256, extend="max")
 
 

@@ -1,4 +1,4 @@
-"""Single weight matrices whose conditions are measured: random laws, or a file."""
+"""Weight matrices whose conditions are measured: from a random law, or from a file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from annotated_types import Ge
 from numpy.typing import NDArray
 
-from harness.conditions.bracket import check_matrix
+from harness.conditions import check_matrix
 from harness.experiment import Settings
 from harness.network import gaussian_network
 from harness.theory import truncation_alpha
@@ -31,7 +31,7 @@ UNREADABLE = (
     zipfile.BadZipFile,
     zlib.error,
 )
-"""What reading a damaged or hostile file raises."""
+"""Exceptions that NumPy raises on a damaged or hostile file."""
 SPARSITY = 0.1
 """Share of nonzero entries of the sparse law."""
 STUDENT_T = 3.0
@@ -44,11 +44,11 @@ class Matrix(Settings):
 
     law :
         "gaussian"    entries N(0, 1/ell)
-        "truncated"   the same, rows longer than 3 sqrt(n/ell) set to zero (Theorem 3)
+        "truncated"   the same, rows longer than 3 sqrt(n/ell) set to zero (Theorem 2)
         "orthogonal"  stacked random orthogonal n x n blocks times sqrt(n/ell), cut to ell rows
         "sparse"      one entry in ten, N(0, 10/ell)
         "heavy"       Student t with 3 degrees of freedom, scaled to variance 1/ell
-    weights : a .npy or .npz file with the matrix (the first of an .npz), in place of n, ell, law.
+    weights : a .npy or .npz file with the matrix (the first array of an .npz), instead of a law.
     """
 
     n: Size
@@ -56,14 +56,14 @@ class Matrix(Settings):
     law: Law
     weights: str | None = None
     sha256: str | None = None
-    """Of the file: filled in by `prepared`, so that a changed file makes a new cell."""
+    """Digest of the matrix in the file, set by `prepared`: a changed file makes a new cell."""
 
     def __post_init__(self) -> None:
         if self.law == "file" and self.weights is None:
-            raise ValueError("network.law=file: is what network.weights=path makes it")
+            raise ValueError("network.law=file: needs network.weights=PATH")
 
     def prepared(self) -> Matrix:
-        """The same with shape, law and digest of its file, if it has one."""
+        """The same matrix with n, ell, law and digest taken from its file, if it has one."""
         if self.weights is None:
             return self
         matrix = load_matrix(self.weights)
@@ -72,7 +72,7 @@ class Matrix(Settings):
 
     @property
     def alpha(self) -> float:
-        """E w w^T = (alpha/ell) I; 1 for a file, which is taken to be scaled."""
+        """alpha in E w w^T = (alpha/ell) I; 1 for a file, whose matrix is assumed to be scaled."""
         truncated = self.weights is None and self.law == "truncated"
         return truncation_alpha(self.n) if truncated else 1.0
 
@@ -89,7 +89,7 @@ class Matrix(Settings):
             case "orthogonal":
                 blocks = -(-self.ell // self.n)
                 q = np.linalg.qr(rng.standard_normal((blocks, self.n, self.n)))[0]
-                # The sign of a row does not make it Haar, but the row alone is uniform either way.
+                # Random signs do not make the block Haar, but each row alone is uniform.
                 signs = rng.choice([-1.0, 1.0], size=(blocks, self.n, 1))
                 rows = (signs * q).reshape(-1, self.n)[: self.ell]
                 return rows * np.sqrt(self.n / self.ell)
@@ -104,7 +104,7 @@ class Matrix(Settings):
 
 
 def matrix_digest(*matrices: NDArray[np.float64]) -> str:
-    """Of the entries and shapes."""
+    """Digest of the shapes and entries of matrices."""
     total = hashlib.sha256()
     for matrix in matrices:
         total.update(repr(matrix.shape).encode() + matrix.tobytes())
@@ -114,7 +114,7 @@ def matrix_digest(*matrices: NDArray[np.float64]) -> str:
 def check_digest(
     key: str, sha256: str | None, shape: tuple[int, ...], *matrices: NDArray[np.float64]
 ) -> None:
-    """ValueError unless the matrices of setting `key` are those that the sizes and sha256 name."""
+    """Raise ValueError unless the matrices have the digest and sizes that setting `key` stores."""
     sizes = (len(matrices[0]), *(matrix.shape[1] for matrix in matrices))
     if sha256 != matrix_digest(*matrices) or shape != sizes:
         raise ValueError(
@@ -123,12 +123,12 @@ def check_digest(
 
 
 def load_matrix(path: str, key: str = "network.weights") -> NDArray[np.float64]:
-    """The matrix of a .npy or .npz file, of setting `key`; nothing in the file is executed.
+    """The matrix in the .npy or .npz file that setting `key` names; runs no code from the file.
 
     Raises
     ------
     ValueError
-        In one line, if the file cannot be read or holds no finite real matrix.
+        If the file cannot be read or holds no finite real matrix; the message is one line.
     """
     key = f"{key}={path}"
     try:

@@ -15,7 +15,12 @@ Array = NDArray[np.float64]
 LastLayer = Literal["truncated", "gaussian"]
 
 KINK_RTOL = 1e-12
-"""A pre-activation w.x with |w.x| <= KINK_RTOL ||w|| ||x|| counts as exactly zero in `jvp`."""
+"""A pre-activation w.x with |w.x| <= KINK_RTOL ||w|| ||x|| counts as exactly zero in `jvp`.
+
+Here x is the input of the layer.  A point placed on a kink in floating point misses it by the
+rounding of this inner product, some 1e-15 ||w|| ||x||; KINK_RTOL leaves three digits of room.
+`harness.landscape.tolerances` says where else it is used.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,42 +76,59 @@ class ReluNetwork:
             x = np.maximum(x @ W.T, 0.0)
         return x
 
+    def preactivations(self, h: ArrayLike) -> tuple[Array, ...]:
+        """W_i x_{i-1} for i = 1..d, with x_0 = h and x_i = relu(W_i x_{i-1}).
+
+        (..., n) -> one array (..., n_i) for each layer.
+        """
+        layers = [np.asarray(h, dtype=np.float64) @ self.weights[0].T]
+        for W in self.weights[1:]:
+            layers.append(np.maximum(layers[-1], 0.0) @ W.T)
+        return tuple(layers)
+
     def Lambda(self, h: ArrayLike) -> Array:
         """Lambda_h = prod_{i=d..1} diag(W_i x_{i-1} > 0) W_i, so that G(h) = Lambda_h h.
 
-        Takes one point (n,) and returns (ell, n).  A pre-activation of 0 is inactive.
+        (..., n) -> (..., ell, n).  A pre-activation of 0 is inactive.
+
+        Raises
+        ------
+        ValueError
+            If the last axis of h is not of length n.
         """
-        x = np.asarray(h, dtype=np.float64)
-        if x.shape != (self.widths[0],):
-            raise ValueError(f"Lambda takes one point of shape ({self.widths[0]},), not {x.shape}")
-        product = np.eye(self.widths[0])
-        for W in self.weights:
-            z = W @ x
-            product = np.where(z > 0, 1.0, 0.0)[:, None] * (W @ product)
-            x = np.maximum(z, 0.0)
-        return product
+        x, n = np.asarray(h, dtype=np.float64), self.widths[0]
+        if x.ndim == 0 or x.shape[-1] != n:
+            raise ValueError(f"Lambda takes points of shape (..., {n}), not {x.shape}")
+        count = x.size // n
+        product = np.repeat(np.eye(n)[:, None], count, axis=1)  # (n_i, count, n)
+        for W, z in zip(self.weights, self.preactivations(x), strict=True):
+            rows = (W @ product.reshape(len(product), -1)).reshape(len(W), count, n)
+            product = np.where(z > 0, 1.0, 0.0).reshape(count, len(W)).T[..., None] * rows
+        product = np.ascontiguousarray(product.transpose(1, 0, 2))
+        return product.reshape(*x.shape[:-1], self.widths[-1], n)
 
     def pullback(self, h: ArrayLike) -> tuple[Array, Callable[[Array], Array]]:
         """G(h) and the map v -> Lambda_h^T v, (..., ell) -> (..., n), from one evaluation.
 
         Where G is differentiable the map is the transposed Jacobian (reverse mode).
         """
-        x = np.asarray(h, dtype=np.float64)
-        active: list[NDArray[np.bool_]] = []
-        for W in self.weights:
-            z = x @ W.T
-            active.append(z > 0)
-            x = np.maximum(z, 0.0)
+        layers = self.preactivations(h)
+        active = [z > 0 for z in layers]
 
         def transpose(v: Array) -> Array:
             for W, mask in zip(reversed(self.weights), reversed(active), strict=True):
                 v = (v * mask) @ W
             return v
 
-        return x, transpose
+        return np.maximum(layers[-1], 0.0), transpose
 
     def jvp(
-        self, h: ArrayLike, dh: ArrayLike, *, kink_rtol: float = KINK_RTOL
+        self,
+        h: ArrayLike,
+        dh: ArrayLike,
+        *,
+        kink_rtol: float = KINK_RTOL,
+        layers: int | None = None,
     ) -> tuple[Array, Array]:
         """G(h) and its one-sided derivative lim_{t -> 0+} (G(h + t dh) - G(h)) / t.
 
@@ -118,34 +140,47 @@ class ReluNetwork:
         h, dh : (..., n)
             Points and directions; leading axes broadcast.
         kink_rtol : float
-            A pre-activation w.x is taken to be exactly 0 if |w.x| <= kink_rtol ||w|| ||x||.  A
-            point that was put on a kink in floating point misses it by rounding; with 0 only
-            exact zeros are kinks.
+            A pre-activation w.x is taken to be exactly 0 if |w.x| <= kink_rtol ||w|| ||x||; see
+            `KINK_RTOL`.  With 0 only exact zeros are kinks.
+        layers : int, optional
+            Stop after this many layers (0: return h and dh); by default after the last one.
 
         Returns
         -------
-        value, derivative : (..., ell)
+        value, derivative : (..., ell), or (..., n_i) after i layers
         """
         x, u = np.broadcast_arrays(
             np.asarray(h, dtype=np.float64), np.asarray(dh, dtype=np.float64)
         )
-        for W, row_norms in zip(self.weights, self._row_norms, strict=True):
-            scale = row_norms * np.linalg.norm(x, axis=-1, keepdims=True)
-            z, u = x @ W.T, u @ W.T
-            kink = np.abs(z) <= kink_rtol * scale
-            u = np.where(kink, np.maximum(u, 0.0), np.where(z > 0, u, 0.0))
-            x = np.where(kink, 0.0, np.maximum(z, 0.0))
+        for W, norms in list(zip(self.weights, self.row_norms, strict=True))[:layers]:
+            z, dz = x @ W.T, u @ W.T
+            x, u = relu_jvp(z, dz, on_kink(z, x, norms, kink_rtol))
         return x, u
 
     @cached_property
-    def _row_norms(self) -> tuple[Array, ...]:
+    def row_norms(self) -> tuple[Array, ...]:
+        """Norms of the rows of each W_i, (n_i,)."""
         return tuple(np.linalg.norm(W, axis=1) for W in self.weights)
+
+
+def on_kink(z: Array, x: Array, row_norms: Array, rtol: float = KINK_RTOL) -> NDArray[np.bool_]:
+    """Whether |z| <= rtol ||w|| ||x||, with z = W x and w the rows of W.
+
+    (..., n_i), (..., n_{i-1}), (n_i,) -> (..., n_i).  See `KINK_RTOL` for the reason.
+    """
+    return np.abs(z) <= rtol * (row_norms * np.linalg.norm(x, axis=-1, keepdims=True))
+
+
+def relu_jvp(z: Array, dz: Array, kink: NDArray[np.bool_]) -> tuple[Array, Array]:
+    """relu(z) and its one-sided derivative along dz, taking z for 0 where `kink` is true."""
+    value = np.where(kink, 0.0, np.maximum(z, 0.0))
+    return value, np.where(kink, np.maximum(dz, 0.0), np.where(z > 0, dz, 0.0))
 
 
 def gaussian_network(
     rng: np.random.Generator, widths: Sequence[int], last_layer: LastLayer = "truncated"
 ) -> ReluNetwork:
-    """Random network of Theorem 3: entries of W_i are N(0, 1/n_i), i = 1..d.
+    """Random network of Theorem 2: entries of W_i are N(0, 1/n_i), i = 1..d.
 
     Parameters
     ----------
@@ -160,7 +195,7 @@ def gaussian_network(
     Raises
     ------
     ValueError
-        If widths has fewer than two entries or one that is no whole number >= 1, or last_layer is
+        If widths has fewer than two entries, an entry is not a whole number >= 1, or last_layer is
         unknown.
     """
     widths = list(widths)

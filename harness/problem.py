@@ -18,6 +18,13 @@ BRANCHES: tuple[Branch, ...] = ((1, 1), (-1, 1), (1, -1), (-1, -1))
 """Signs of the four hyperbolas, the true one first; -1 stands for -rho."""
 
 
+def branch_name(branch: Branch) -> str:
+    """Signs of a branch as text: "++", "-+", "+-" or "--", the sign of h first."""
+    if tuple(branch) not in BRANCHES:
+        raise ValueError(f"branch={branch}: must be one of {BRANCHES}")
+    return "".join("+" if sign == 1 else "-" for sign in branch)
+
+
 @dataclass(frozen=True, eq=False)
 class Demodulation:
     """f(h, m) = 1/2 ||G1(h) * G2(m) - y0||^2 with y0 = G1(h0) * G2(m0) + noise (eq. 2).
@@ -29,7 +36,7 @@ class Demodulation:
     h0, m0 : (n,), (p,)
         The truth.
     noise : (ell,), optional
-        Added to the observation; none in the paper.
+        Added to the observation.  The paper has no noise.
 
     Raises
     ------
@@ -49,7 +56,7 @@ class Demodulation:
             raise ValueError(f"G1 has ell={self.G1.widths[-1]} but G2 has ell={self.G2.widths[-1]}")
         for name, G in (("h0", self.G1), ("m0", self.G2)):
             truth = np.array(getattr(self, name), dtype=np.float64)
-            truth.flags.writeable = False  # y0 is made of it
+            truth.flags.writeable = False  # y0 is computed from it
             if truth.shape != (G.widths[0],) or not np.isfinite(truth).all():
                 raise ValueError(f"{name}: a finite vector of length {G.widths[0]} is needed")
             object.__setattr__(self, name, truth)
@@ -89,7 +96,7 @@ class Demodulation:
 
     @property
     def loss_at_zero(self) -> float:
-        """F on K: 1/2 ||y0||^2, the natural unit of the loss."""
+        """f on K, 1/2 ||y0||^2: the natural unit of the loss."""
         return 0.5 * float(self.y0 @ self.y0)
 
     def loss(self, h: ArrayLike, m: ArrayLike) -> Array:
@@ -109,13 +116,13 @@ class Demodulation:
         return transpose1(residual * b), transpose2(residual * a)
 
     def gradient_h(self, h: ArrayLike, m: ArrayLike) -> Array:
-        """The first of `gradients` alone."""
+        """g1 of `gradients` alone."""
         a, transpose = self.G1.pullback(h)
         b = self.G2(m)
         return transpose((a * b - self.y0) * b)
 
     def gradient_m(self, h: ArrayLike, m: ArrayLike) -> Array:
-        """The second of `gradients` alone."""
+        """g2 of `gradients` alone."""
         b, transpose = self.G2.pullback(m)
         a = self.G1(h)
         return transpose((a * b - self.y0) * a)
@@ -139,7 +146,7 @@ class Demodulation:
         return np.sum((a * b - self.y0) * (da * b + a * db), axis=-1)
 
     def hyperbola(self, branch: Branch = (1, 1)) -> tuple[Array, Array]:
-        """The point (hb, mb) whose orbit (c hb, mb/c), c > 0, is the branch (Theorem 2)."""
+        """The point (hb, mb) whose orbit (c hb, mb/c), c > 0, is the branch (Theorem 3)."""
         if tuple(branch) not in BRANCHES:
             raise ValueError(f"branch={branch}: must be one of {BRANCHES}")
         hb = self.h0 if branch[0] == 1 else -rho(self.d) * self.h0
@@ -167,18 +174,17 @@ class Demodulation:
 
 
 def relative_distance(h: ArrayLike, m: ArrayLike, hb: ArrayLike, mb: ArrayLike) -> Array:
-    """Inf over c > 0 of ||(h, m) - (c hb, mb/c)|| / ||(c hb, mb/c)||.
+    """inf over c > 0 of ||(h, m) - (c hb, mb/c)|| / ||(c hb, mb/c)||.
 
     (..., n), (..., p) and one (n,), (p,) -> (...).  Exact: the stationary c are roots of a
-    polynomial.  Never above 1, the limit of c -> 0 and c -> inf, unless hb = mb = 0, where it is 0
-    at the origin and inf elsewhere.  NaN at points that are not finite.
+    polynomial.  At most 1, the limit as c -> 0 and as c -> inf, unless hb = mb = 0: then 0 at the
+    origin and inf elsewhere.  NaN at points that are not finite.
 
     Notes
     -----
-    With a = ||hb||^2, b = ||mb||^2, c = (b/a)^(1/4) t, S = ||h||^2 + ||m||^2,
-    U = (b/a)^(1/4) h.hb and V = (a/b)^(1/4) m.mb, the square is
-    1 + (S t^2 - 2 U t^3 - 2 V t) / (sqrt(ab) (1 + t^4)), stationary where
-    U t^6 - S t^5 + 3 V t^4 - 3 U t^2 + S t - V = 0.
+    With gamma = (||mb|| / ||hb||)^(1/2), c = gamma t, N = ||h||^2 + ||m||^2, U = gamma h.hb and
+    V = m.mb / gamma, the square is 1 + (N t^2 - 2 U t^3 - 2 V t) / (||hb|| ||mb|| (1 + t^4)),
+    stationary where U t^6 - N t^5 + 3 V t^4 - 3 U t^2 + N t - V = 0.
     """
     h, m, hb, mb = (np.asarray(v, dtype=np.float64) for v in (h, m, hb, mb))
     shape = np.broadcast_shapes(h.shape[:-1], m.shape[:-1])
@@ -189,45 +195,45 @@ def relative_distance(h: ArrayLike, m: ArrayLike, hb: ArrayLike, mb: ArrayLike) 
         distance = np.full(len(h), np.nan)
         distance[finite] = relative_distance(h[finite], m[finite], hb, mb)
         return distance.reshape(shape)[()]
-    a, b = float(hb @ hb), float(mb @ mb)
-    if a == 0 and b == 0:
+    hb_square, mb_square = float(hb @ hb), float(mb @ mb)
+    if hb_square == 0 and mb_square == 0:
         at_origin = ~(h.any(axis=-1) | m.any(axis=-1))
         return np.where(at_origin, 0.0, np.inf).reshape(shape)[()]
     u, v = h @ hb, m @ mb
-    S = np.sum(h * h, axis=-1) + np.sum(m * m, axis=-1)
-    if a == 0 or b == 0:
-        # One factor vanishes: 1 + (S q^2 - 2 w q)/e, with q = c if a = 0 and 1/c if b = 0 and e the
-        # other square, has its minimum at q = w/S.
-        w = (v if a == 0 else u)[:, None]
-        q = np.divide(w, S[:, None], out=np.zeros_like(w), where=S[:, None] > 0)
+    N = np.sum(h * h, axis=-1) + np.sum(m * m, axis=-1)
+    if hb_square == 0 or mb_square == 0:
+        # One factor vanishes.  With q = c if hb = 0, q = 1/c if mb = 0, and e the squared norm of
+        # the other factor, the square is 1 + (N q^2 - 2 w q)/e: least at q = w/N.
+        w = (v if hb_square == 0 else u)[:, None]
+        q = np.divide(w, N[:, None], out=np.zeros_like(w), where=N[:, None] > 0)
         q = np.where(q > 0, q, np.nan)
-        scales = q if a == 0 else 1 / q
+        scales = q if hb_square == 0 else 1 / q
     else:
-        gamma = (b / a) ** 0.25
-        scales = gamma * _stationary_scales(u * gamma, v / gamma, S)
+        gamma = (mb_square / hb_square) ** 0.25
+        scales = gamma * _stationary_scales(u * gamma, v / gamma, N)
     return np.sqrt(_least_square(h, m, hb, mb, scales)).reshape(shape)[()]
 
 
-def _stationary_scales(U: Array, V: Array, S: Array) -> Array:
-    """Positive real roots t of the polynomial in `relative_distance`, (N, 6), NaN elsewhere."""
+def _stationary_scales(U: Array, V: Array, N: Array) -> Array:
+    """Positive real roots t of the polynomial in `relative_distance`, (R, 6), NaN elsewhere."""
     flip = np.abs(V) > np.abs(U)  # t -> 1/t exchanges U and V: divide by the larger one
     U, V = np.where(flip, V, U), np.where(flip, U, V)
     solvable = U != 0
     lead = np.where(solvable, U, 1.0)
     zero = np.zeros_like(U)
-    monic = np.stack([-S, 3 * V, zero, -3 * U, S, -V], axis=-1) / lead[:, None]
+    monic = np.stack([-N, 3 * V, zero, -3 * U, N, -V], axis=-1) / lead[:, None]
     companion = np.zeros((U.size, 6, 6))
     companion[:, 0, :] = -monic
     companion[:, np.arange(1, 6), np.arange(5)] = 1.0
     roots = np.linalg.eigvals(companion)
-    # A double root splits into a pair off the axis by rounding; its real part is still a candidate.
+    # Rounding splits a double root into a complex pair; its real part is still a candidate.
     real = solvable[:, None] & (np.abs(roots.imag) <= 1e-6 * np.abs(roots)) & (roots.real > 0)
     t = np.where(real, roots.real, np.nan)
     return np.where(flip[:, None], 1 / t, t)
 
 
 def _least_square(h: Array, m: Array, hb: Array, mb: Array, scales: Array) -> Array:
-    """min(1, least of ||(h, m) - (c hb, mb/c)||^2 / ||(c hb, mb/c)||^2 over the columns c)."""
+    """min(1, min over the columns c of ||(h, m) - (c hb, mb/c)||^2 / ||(c hb, mb/c)||^2)."""
     best = np.ones(len(h))
     for c in scales.T[:, :, None]:
         numerator = np.sum((h - c * hb) ** 2, axis=-1) + np.sum((m - mb / c) ** 2, axis=-1)

@@ -1,8 +1,7 @@
-"""From plain mappings to typed experiments and back: configuration is validated here, once."""
+"""From plain mappings to typed experiments and back; configuration is validated only here."""
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -13,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 from annotated_types import Ge
 from pydantic import StringConstraints, TypeAdapter, ValidationError
 
-import experiments
+from harness import library
 from harness.errors import InputError
 from harness.experiment import (
     ROW_COLUMNS,
@@ -24,26 +23,29 @@ from harness.experiment import (
     experiment_class,
 )
 from harness.storage.folder import NAME, RESERVED
-from harness.storage.store import Store
+from harness.storage.store import ReadOnlyStore, Store
 
 T = TypeVar("T")
 
 LONGEST = 200
-"""Characters of a value that a refusal shows."""
+"""Characters of a value that an error message shows."""
 
 
 class ConfigError(InputError):
-    """A setting that cannot be used: one line with the key, the value and what is allowed."""
+    """A bad setting; the message is one line with the key, the value and what is allowed."""
 
 
 @dataclass(frozen=True)
 class Run(Settings):
-    """What a run is apart from its experiment's own fields.
+    """Settings that every run has, whatever its experiment.
 
-    name : of the folder under results/ that the sweep's table and figure go to.
+    experiment : name of the experiment.
+    name : folder under results/ for the sweep's table and figure.
+    results : the results folder.
+    claims : folder with experiments of the user's own.
     cells_per_job : cells that one job of a sweep measures in turn.
-    plan : whether to say what there is to do, and do nothing.
-    packed : the cells of one job of a sweep, as text.
+    plan : only print what there is to do.
+    packed : the cells of one job of a sweep, encoded as text.
     """
 
     experiment: str
@@ -52,6 +54,7 @@ class Run(Settings):
     seed: Annotated[int, Ge(0)]
     trials: Annotated[int, Ge(1)]
     results: Annotated[str, StringConstraints(min_length=1)]
+    claims: str | None
     cells_per_job: Annotated[int, Ge(1)]
     plan: bool
     packed: str | None
@@ -62,17 +65,22 @@ class Run(Settings):
 
     @property
     def store(self) -> Store:
-        return Store(Path(self.results), look=self.plan)
+        """The results folder."""
+        return Store(Path(self.results))
+
+    def check_results(self) -> None:
+        """Raise StoreError unless the results folder can be used: for a plan, only read."""
+        (ReadOnlyStore(Path(self.results)) if self.plan else self.store).check()
 
 
 RUN = TypeAdapter(Run)
 RUN_KEYS = tuple(field.name for field in fields(Run))
-"""Settings of every run, which are no fields of an experiment."""
+"""Settings of a run; an experiment cannot have a field of such a name."""
 
 
 def experiment_names() -> list[str]:
-    """Names of all experiments, the modules of the package `experiments`."""
-    return experiments.names()
+    """Names of all experiments, with those of the claims folder in use."""
+    return library.names()
 
 
 def build(name: str, values: Mapping[str, Any]) -> Experiment:
@@ -83,13 +91,14 @@ def build(name: str, values: Mapping[str, Any]) -> Experiment:
     ConfigError
         For the first unknown experiment or key, wrong type, or value out of range.
     """
-    experiment = validate(_adapter(name), values, f"experiment {name}")
+    adapter = _adapter(name, library.claims_folder())
+    experiment = validate(adapter, values, f"experiment {name}")
     _check_names(name, experiment)
     return experiment
 
 
 def prepare(experiment: Experiment) -> Experiment:
-    """The experiment `prepared` to run; what it cannot use as a ConfigError."""
+    """The experiment, `prepared` to run; ConfigError for input that it cannot use."""
     try:
         return experiment.prepared()
     except ValueError as error:
@@ -97,7 +106,7 @@ def prepare(experiment: Experiment) -> Experiment:
 
 
 def _check_names(name: str, experiment: Experiment) -> None:
-    """Raise TypeError for a field that could not be told from another name: a fault of the file."""
+    """Raise TypeError if the file names a field as another field or a column is named."""
     if len(columns(experiment)) != len(coordinates(experiment)):
         raise TypeError(f"{name}: two fields end in the same name and would share a column")
     if clash := sorted({*ROW_COLUMNS, *RUN_KEYS} & columns(experiment).keys()):
@@ -107,24 +116,32 @@ def _check_names(name: str, experiment: Experiment) -> None:
 
 
 def dump(name: str, experiment: Experiment) -> dict[str, Any]:
-    """The plain mapping that `build` makes the experiment from."""
-    return _adapter(name).dump_python(experiment, mode="json")
+    """The plain mapping from which `build` makes the same experiment."""
+    adapter = _adapter(name, library.claims_folder())
+    return adapter.dump_python(experiment, mode="json")
 
 
 def validate(adapter: TypeAdapter[T], values: Mapping[str, Any], owner: str) -> T:
-    """The typed value; the first error as a ConfigError that says whose key it is."""
+    """The typed value; ConfigError for the first error, naming the key and its `owner`."""
     try:
-        # By way of JSON, whose strict rules take a mapping for a dataclass but no True for 1.
+        # Strict JSON accepts a mapping for a dataclass, but refuses True for 1.
         return adapter.validate_json(json.dumps(values), strict=True)
     except ValidationError as error:
         raise ConfigError(_one_line(owner, error)) from None
 
 
 @cache
-def _adapter(name: str) -> TypeAdapter[Experiment]:
+def _adapter(name: str, claims: Path | None) -> TypeAdapter[Experiment]:
+    """Validator of an experiment; `claims` is the folder in use, which says what a name means."""
     if name not in experiment_names():
-        raise ConfigError(f"experiment={name}: must be one of {', '.join(experiment_names())}")
-    return TypeAdapter(experiment_class(importlib.import_module(f"experiments.{name}")))
+        raise ConfigError(unknown_experiment(name))
+    return TypeAdapter(experiment_class(library.module(name)))
+
+
+def unknown_experiment(name: str) -> str:
+    """One line for a name that no experiment has."""
+    hint = f"; {library.HINT}" if library.claims_folder() is None else ""
+    return f"experiment={shown(name)}: must be one of {', '.join(experiment_names())}{hint}"
 
 
 def _one_line(owner: str, error: ValidationError) -> str:
@@ -136,13 +153,13 @@ def _one_line(owner: str, error: ValidationError) -> str:
             return f"{key}: missing; a value is needed"
         case "unexpected_keyword_argument" | "extra_forbidden":
             return f"{key}={given}: unknown key of {owner}"
-        case "value_error":  # raised by a dataclass's __post_init__, which names the key itself
+        case "value_error":  # from a dataclass's __post_init__, whose message names the key
             return str(first["ctx"]["error"])
         case _:
             return f"{key}={given}: {first['msg'][0].lower()}{first['msg'][1:]}"
 
 
 def shown(value: Any) -> str:
-    """A value for one line of a terminal, whatever it holds."""
+    """A value as printable text of limited length, for one line of a terminal."""
     text = "".join(c if c.isprintable() else " " for c in str(value))
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."

@@ -1,19 +1,28 @@
-"""Choosing the rows of a table that a claim speaks of, and saying in words which they are."""
+"""Selecting the rows that a claim is about, describing them in words, estimating group by group."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.experiment import Experiment, columns
+from harness.stats import Estimate, simultaneous
 from harness.status import Status
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
+# --- Rows -----------------------------------------------------------------------------------
+
+
+def ok(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows with status "ok": there was something to measure, and it took no iteration."""
+    return table[table["status"] == Status.OK]
+
+
 def at_baseline(experiment: Experiment, table: pd.DataFrame, free: Sequence[str]) -> pd.DataFrame:
-    """Rows whose coordinates are the experiment's own, but for the columns named in `free`."""
+    """Rows whose coordinates are the experiment's own, except in the columns named in `free`."""
     chosen = table
     for name, value in columns(experiment).items():
         if name in free:
@@ -25,26 +34,18 @@ def at_baseline(experiment: Experiment, table: pd.DataFrame, free: Sequence[str]
     return chosen
 
 
-def varying(experiment: Experiment, table: pd.DataFrame) -> list[str]:
-    """Coordinate columns that take more than one value in the table."""
-    return [name for name in columns(experiment) if name in table and table[name].nunique() > 1]
-
-
-def unmeasured(table: pd.DataFrame) -> str:
-    """In words, how many rows have nothing measured ("; 3 of 200 draws had y0 = 0"), or ""."""
-    empty = table["status"].isin([Status.DEAD_NETWORK, Status.ZERO_OBSERVATION])
-    return (
-        f"; {empty.sum()} of {len(table)} draws had y0 = 0 and are left out" if empty.any() else ""
-    )
+def largest(table: pd.DataFrame, column: str, count: int = 1) -> pd.DataFrame:
+    """Rows with one of the `count` largest values of a column."""
+    return table[table[column].isin(sorted(table[column].unique())[-count:])]
 
 
 def unsaturated(
     table: pd.DataFrame, column: str, group: str, along: str, limit: float = 0.9
 ) -> tuple[pd.DataFrame, str]:
-    """Rows of the cells that can show a power law along a coordinate; in words, how many cannot.
+    """Rows of the cells that can show a power law in `along`, and a count of the rest in words.
 
-    They are those in which a column's median is at most `limit`, in groups where two or more are
-    left.  An epsilon cannot exceed 1: next to that, no power law can be seen, nor be refuted.
+    A cell is kept if the median of `column` is at most `limit` and its group keeps at least two
+    cells.  An epsilon cannot exceed 1: close to 1, data neither show nor refute a power law.
     """
     cells = table.groupby([group, along])[column]
     rows = table[cells.transform("median") <= limit]
@@ -57,8 +58,24 @@ def unsaturated(
     return rows, words if left_out else ""
 
 
+# --- Words ----------------------------------------------------------------------------------
+
+
+def varying(experiment: Experiment, table: pd.DataFrame) -> list[str]:
+    """Coordinate columns that take more than one value in the table."""
+    return [name for name in columns(experiment) if name in table and table[name].nunique() > 1]
+
+
+def unmeasured(table: pd.DataFrame) -> str:
+    """How many draws had nothing to measure: "; 3 of 200 draws had y0 = 0 ...", or ""."""
+    empty = table["status"].isin([Status.DEAD_NETWORK, Status.ZERO_OBSERVATION])
+    return (
+        f"; {empty.sum()} of {len(table)} draws had y0 = 0 and are left out" if empty.any() else ""
+    )
+
+
 def spread(table: pd.DataFrame, names: Sequence[str]) -> str:
-    """What was tested, in words: "ell = 50..800 (5 values), d = 2"."""
+    """The range of each named column, in words: "ell = 50..800 (5 values), d = 2"."""
     parts = []
     for name in names:
         values = [_whole(value) for value in sorted(table[name].unique())]
@@ -70,5 +87,58 @@ def spread(table: pd.DataFrame, names: Sequence[str]) -> str:
 
 
 def _whole(value: Any) -> Any:
-    """A number as an int where it is one: a column with gaps holds floats."""
+    """A whole number as an int: a column with gaps holds floats."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+# --- Groups ---------------------------------------------------------------------------------
+
+
+def jointly(
+    statistic: Callable[..., Estimate],
+    table: pd.DataFrame,
+    by: str | Sequence[str],
+    *columns: str,
+) -> list[Estimate]:
+    """An estimate for each group, all of which hold jointly at the usual level (Bonferroni).
+
+    Parameters
+    ----------
+    statistic : callable
+        Takes these columns of a group, or the group itself if none is named, and `level`, which is
+        `stats.simultaneous(k)` for k groups: `jointly(power_law, table, "d", "ell", "epsilon")`.
+    by : str or sequence of str
+        The columns that define the groups.
+    """
+    groups = [group for _, group in table.groupby(by if isinstance(by, str) else list(by))]
+    level = simultaneous(len(groups))
+    parts = [[group[name] for name in columns] or [group] for group in groups]
+    return [statistic(*part, level=level) for part in parts]
+
+
+def summarise(
+    table: pd.DataFrame,
+    by: Sequence[str] | Mapping[str, str],
+    values: Mapping[str, Callable[[pd.DataFrame], Any]],
+    *,
+    sort: bool = True,
+) -> pd.DataFrame:
+    """A row for each group: its coordinates, then a value under each heading.
+
+    Parameters
+    ----------
+    by : sequence of str, or mapping of str to str
+        The columns that define the groups; a mapping gives each a heading, {column: heading}.
+    values : mapping of str to callable
+        {heading: function of the rows of a group}.
+    sort : bool
+        Sort the groups by their coordinates; otherwise they come in the order of the table.
+    """
+    from pandas import DataFrame
+
+    headings = [by[name] for name in by] if isinstance(by, Mapping) else list(by)
+    rows = []
+    for place, group in table.groupby(list(by), sort=sort):
+        row = dict(zip(headings, place, strict=True))
+        rows.append(row | {heading: value(group) for heading, value in values.items()})
+    return DataFrame(rows)

@@ -1,13 +1,14 @@
-"""Estimates with intervals: proportions, quantiles, power laws.
+"""Estimates with intervals: proportions, quantiles, means, power laws, thresholds.
 
-Every estimate names its n.  Where data cannot give one (no trials, a single abscissa, values that
-are not finite) the estimate is NaN with an unbounded interval, which no claim can be decided on.
+Every estimate carries its sample size n.  If the data do not determine a quantity (no trials, a
+single abscissa, values that are not finite), the estimate is NaN with an unbounded interval, which
+decides no claim.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 LEVEL = 0.95
-"""Confidence level of every interval."""
+"""Default confidence level of an interval."""
 RESAMPLES = 2000
-"""Bootstrap resamples of every bootstrap interval."""
+"""Default number of resamples of a vectorised bootstrap."""
 
 
 @dataclass(frozen=True)
@@ -39,16 +40,23 @@ class Estimate:
     def __str__(self) -> str:
         if np.isnan(self.value):
             return f"undetermined (n = {self.n})"
-        return f"{self.value:.4g} [{self.low:.4g}, {self.high:.4g}] (n = {self.n})"
+        return f"{self.value:.4g} {self.interval()} (n = {self.n})"
+
+    def interval(self, spec: str = ".4g") -> str:
+        """The interval in words, with a format for both ends: "[0.1, 0.25]"."""
+        return f"[{self.low:{spec}}, {self.high:{spec}}]"
 
 
 def undetermined(n: int, method: str) -> Estimate:
-    """The estimate of data that cannot give one."""
+    """The estimate of a quantity that the data do not determine: NaN in (-inf, inf)."""
     return Estimate(np.nan, -np.inf, np.inf, n, method)
 
 
 def proportion(successes: ArrayLike, *, level: float = LEVEL) -> Estimate:
-    """Share of True in a boolean array, with its Clopper-Pearson (exact binomial) interval."""
+    """Share of True in a boolean array, with its Clopper-Pearson (exact binomial) interval.
+
+    Raises TypeError if the array is not boolean.
+    """
     hits = np.asarray(successes)
     if hits.dtype != np.bool_:
         raise TypeError(f"proportion: a boolean array is needed, not {hits.dtype}")
@@ -67,11 +75,12 @@ def proportion(successes: ArrayLike, *, level: float = LEVEL) -> Estimate:
 
 
 def paired_change(one: ArrayLike, other: ArrayLike, *, level: float = LEVEL) -> Estimate:
-    """Share of successes of `one` less that of `other`, on the same trials: (N,), (N,) boolean.
+    """Difference of two success rates, `one` - `other`, on the same trials: (N,), (N,) boolean.
 
-    The interval is [low(won) - high(lost), high(won) - low(lost)] of the Clopper-Pearson intervals
-    of the shares of trials that `one` alone wins or loses, jointly at the level: it does not
-    shrink to a point where no trial differs.
+    Let won be the share of trials in which `one` alone succeeds and lost that in which `other`
+    alone does.  With their Clopper-Pearson intervals, jointly at the level, the interval is
+    [low(won) - high(lost), high(won) - low(lost)].  It has a positive width even if no trial
+    differs.  Raises TypeError if the arrays are not boolean.
     """
     one, other = np.asarray(one), np.asarray(other)
     if one.dtype != np.bool_ or other.dtype != np.bool_:
@@ -93,10 +102,10 @@ def paired_change(one: ArrayLike, other: ArrayLike, *, level: float = LEVEL) -> 
 def quantile(values: ArrayLike, q: float = 0.5, *, level: float = LEVEL) -> Estimate:
     """Sample quantile with its distribution-free order-statistic interval.
 
-    The interval [x_(i), x_(j)] has i, j from the binomial(n, q) law of the count below the
-    quantile; it is unbounded on a side where no order statistic reaches the level.  NaN sorts
-    above everything, infinity included: it is a value that was not had, not one to drop.  Where
-    large values are the good ones, put -inf in its place first.
+    The interval is [x_(i), x_(j)] with i and j from the binomial(n, q) law of the number of values
+    below the quantile.  A side is unbounded if no order statistic reaches the level.  NaN counts
+    as the largest value, above infinity; it is not dropped.  If large values are good, replace NaN
+    by -inf first.
     """
     x = np.sort(np.asarray(values, dtype=np.float64).ravel())
     if x.size == 0:
@@ -104,25 +113,27 @@ def quantile(values: ArrayLike, q: float = 0.5, *, level: float = LEVEL) -> Esti
     tail = (1 - level) / 2
     ranks = np.arange(x.size + 1)
     below = stats.binom.cdf(ranks, x.size, q)  # P(at most k values lie below the quantile)
-    low_rank = int(np.searchsorted(below, tail, side="right"))  # x_(low_rank), 1-based; 0: none
+    low_rank = int(np.searchsorted(below, tail, side="right"))  # counted from 1; 0: unbounded
     high_rank = int(np.searchsorted(below, 1 - tail, side="left")) + 1
     low = x[low_rank - 1] if low_rank >= 1 else -np.inf
     high = x[high_rank - 1] if high_rank <= x.size else np.inf
     index = max(int(np.ceil(q * x.size)), 1) - 1
-    with np.errstate(invalid="ignore"):  # halfway between -inf and inf there is nothing: NaN
+    with np.errstate(invalid="ignore"):  # the midpoint of -inf and inf is NaN
         halfway = 0.5 * x[(x.size - 1) // 2] + 0.5 * x[x.size // 2]
     middle = halfway if q == 0.5 else x[index]
     return Estimate(float(middle), float(low), float(high), x.size, "order statistics", level)
 
 
 def mean(values: ArrayLike, *, level: float = LEVEL) -> Estimate:
-    """Mean with its Student t interval."""
+    """Mean with its Student t interval; undetermined for fewer than two values or infinite ones."""
     x = np.asarray(values, dtype=np.float64).ravel()
     if x.size < 2 or not np.isfinite(x).all():
         return undetermined(x.size, "Student t")
-    half = float(stats.t.ppf(0.5 + level / 2, x.size - 1) * stats.sem(x))
     centre = float(x.mean())
-    return Estimate(centre, centre - half, centre + half, x.size, "Student t", level)
+    if np.ptp(x) <= 1e-14 * np.abs(x).max():  # equal up to rounding, which SciPy warns about
+        return Estimate(centre, centre, centre, x.size, "Student t", level)
+    ends = stats.ttest_1samp(x, 0).confidence_interval(level)
+    return Estimate(centre, float(ends.low), float(ends.high), x.size, "Student t", level)
 
 
 def power_law(
@@ -138,15 +149,20 @@ def power_law(
     Parameters
     ----------
     x, y : (N,)
-        One pair a trial; trials that share an x form a group.  Positive and finite.
+        One pair per trial; trials with the same x form a group.  Positive and finite.
     seed : int
-        Of the bootstrap, which redraws the trials within each group (percentile interval).
+        Seed of the bootstrap, which redraws the trials within each group (percentile interval).
 
     Returns
     -------
     Estimate
         Undetermined with fewer than two groups, a group of a single trial, or a value that is
         not positive and finite.
+
+    Raises
+    ------
+    ValueError
+        If x and y are not one-dimensional and of equal length.
     """
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if x.shape != y.shape or x.ndim != 1:
@@ -161,17 +177,15 @@ def power_law(
         and (y > 0).all()
         and min(len(g) for g in groups) >= 2
     )
+    method = "bootstrap of a log-log fit"
     if not usable:
-        return undetermined(x.size, "bootstrap of a log-log fit")
+        return undetermined(x.size, method)
     rng = np.random.default_rng(seed)
     log_x = np.log(abscissae)
     redrawn = [np.median(rng.choice(g, size=(resamples, g.size)), axis=1) for g in groups]
     value = _slope(log_x, np.log([np.median(g) for g in groups]))
     slopes = _slope(log_x, np.log(np.stack(redrawn, axis=-1)))
-    low, high = np.quantile(slopes, [(1 - level) / 2, (1 + level) / 2])
-    return Estimate(
-        float(value), float(low), float(high), x.size, "bootstrap of a log-log fit", level
-    )
+    return _interval(value, slopes, x.size, method, level)
 
 
 def bootstrap(
@@ -183,9 +197,10 @@ def bootstrap(
     resamples: int = 200,
     seed: int = 0,
 ) -> Estimate:
-    """A statistic of a table, percentile interval over redraws of the rows within each group.
+    """A statistic of a table, with its percentile interval over redraws of rows within groups.
 
-    Undetermined if the statistic is not finite or a group has a single row.
+    Undetermined if a group has a single row or if the statistic, of the table or of a redraw, is
+    not finite.  (`scipy.stats.bootstrap` does not redraw within strata.)
     """
     method = "bootstrap within groups"
     parts = [part for _, part in table.groupby(list(groups))]
@@ -199,45 +214,88 @@ def bootstrap(
         redrawn.append(statistic(table.loc[np.concatenate(rows)]))
     if not np.isfinite([value, *redrawn]).all():
         return undetermined(len(table), method)
-    low, high = np.quantile(redrawn, [(1 - level) / 2, (1 + level) / 2])
-    return Estimate(float(value), float(low), float(high), len(table), method, level)
+    return _interval(value, redrawn, len(table), method, level)
 
 
 def contrast(
     one: ArrayLike,
     other: ArrayLike,
-    compare: Callable[[Array, Array], Array],
+    compare: Callable[..., Array],
     *,
     level: float = LEVEL,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Estimate:
-    """A comparison of two independent samples (N,), (M,); both are redrawn for the interval.
+    """A comparison of two independent samples (N,), (M,), with its percentile bootstrap interval.
 
-    `compare` takes redraws (R, N) and (R, M) to their (R,) values.  Undetermined if a sample has
-    fewer than two values or a comparison is not finite.
+    Parameters
+    ----------
+    compare : callable
+        `compare(one, other, axis)`: the comparison along an axis of both samples.
+    seed : int
+        Seed of the bootstrap, which redraws both samples.
+
+    Returns
+    -------
+    Estimate
+        Undetermined if a sample has fewer than two values or a comparison is not finite.
     """
-    samples = [np.asarray(sample, dtype=np.float64) for sample in (one, other)]
+    samples = np.asarray(one, dtype=np.float64), np.asarray(other, dtype=np.float64)
     size, method = sum(sample.size for sample in samples), "bootstrap of both samples"
-    if min(sample.size for sample in samples) < 2:
+    if not all(sample.size >= 2 and np.isfinite(sample).all() for sample in samples):
         return undetermined(size, method)
-    rng = np.random.default_rng(seed)
-    values = compare(*(rng.choice(sample, size=(resamples, sample.size)) for sample in samples))
-    value = float(compare(*(sample[None] for sample in samples))[0])
-    if not np.isfinite([value, *values]).all():
+    drawn = stats.bootstrap(
+        samples,
+        compare,
+        n_resamples=resamples,
+        vectorized=True,
+        confidence_level=level,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    )
+    value = float(compare(*samples, axis=-1))
+    if not np.isfinite([value, *drawn.bootstrap_distribution]).all():
         return undetermined(size, method)
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return Estimate(value, float(low), float(high), size, method, level)
+    ends = drawn.confidence_interval
+    return Estimate(value, float(ends.low), float(ends.high), size, method, level)
+
+
+def ratio_of_medians(one: Array, other: Array, axis: int) -> Array:
+    """For `contrast`."""
+    return np.median(one, axis=axis) / np.median(other, axis=axis)
+
+
+def difference_of_means(one: Array, other: Array, axis: int) -> Array:
+    """For `contrast`."""
+    return one.mean(axis=axis) - other.mean(axis=axis)
 
 
 def _slope(x: Array, y: ArrayLike) -> Array:
-    """Least-squares slope over the last axis of y."""
+    """Slope of the least-squares line through (x, y): (K,), (..., K) -> (...)."""
     centred = x - x.mean()
     return np.asarray(y, dtype=np.float64) @ centred / (centred @ centred)
 
 
+def _interval(
+    value: float | Array, draws: ArrayLike, n: int, method: str, level: float
+) -> Estimate:
+    """An estimate with the percentile interval of its draws (R,)."""
+    ends = [(1 - level) / 2, (1 + level) / 2]
+    low, high = np.quantile(np.asarray(draws, dtype=np.float64), ends)
+    return Estimate(float(value), float(low), float(high), n, method, level)
+
+
+def _exponential(log: Estimate) -> Estimate:
+    """The estimate of e^x from that of x."""
+    value, low, high = (float(end) for end in np.exp([log.value, log.low, log.high]))
+    return replace(log, value=value, low=low, high=high)
+
+
 def simultaneous(family: int, level: float = LEVEL) -> float:
-    """Bonferroni: the level at which each of `family` intervals holds, all of them at `level`."""
+    """The level of each of `family` intervals that makes all of them hold at `level` (Bonferroni).
+
+    A family of 0 counts as 1.
+    """
     return 1 - (1 - level) / max(family, 1)
 
 
@@ -249,30 +307,36 @@ def threshold(
     resamples: int = 500,
     seed: int = 0,
 ) -> Estimate:
-    """The x at which half the trials succeed: logistic fit of the rate in log x.
+    """The x at which half the trials succeed, by a logistic fit of the success rate in log x.
 
     Parameters
     ----------
     x, success : (N,)
-        One pair a trial, x > 0, success boolean; trials that share an x form a group.
+        One pair per trial, x > 0, success boolean; trials with the same x form a group.
     seed : int
-        Of the interval, by fits to rates drawn from each group's Jeffreys posterior (so that
-        groups without a failure, or without a success, have an uncertainty too).
+        Seed of the interval, which comes from fits to rates drawn from each group's Jeffreys
+        posterior, so that groups without a failure or without a success are uncertain too.
 
     Returns
     -------
     Estimate
-        Undetermined with fewer than two groups, or if the rate does not pass one half within the
+        Undetermined with fewer than two groups, or if the rate does not cross one half within the
         range of x.
+
+    Raises
+    ------
+    TypeError
+        If success is not boolean.
+
+    Notes
+    -----
+    Rates are shrunk: w successes in n trials enter the fit as (w + 1/2) / (n + 1).
     """
     fits = _log_thresholds(x, success, resamples, np.random.default_rng(seed))
     size, method = np.size(x), "logistic fit, Jeffreys"
     if fits is None:
         return undetermined(size, method)
-    value, draws = fits
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
-    centre, low, high = np.exp([value, low, high])
-    return Estimate(float(centre), float(low), float(high), size, method, level)
+    return _exponential(_interval(*fits, size, method, level))
 
 
 def threshold_exponent(
@@ -286,8 +350,8 @@ def threshold_exponent(
 ) -> Estimate:
     """Exponent b of `threshold` ~ a size^b: slope of its logarithm on log size.
 
-    size, x, success : (N,), one triple a trial.  Undetermined with fewer than two sizes that have
-    a threshold; sizes without one are left out.
+    size, x, success : (N,), one triple per trial.  Sizes without a threshold are left out; with
+    fewer than two others the exponent is undetermined.  Rates are shrunk as in `threshold`.
     """
     size, x, success = np.asarray(size), np.asarray(x), np.asarray(success)
     rng, method = np.random.default_rng(seed), "logistic fits, Jeffreys"
@@ -300,9 +364,8 @@ def threshold_exponent(
         return undetermined(size.size, method)
     log_size = np.log(list(found))
     slopes = _slope(log_size, np.stack([draws for _, draws in found.values()], axis=-1))
-    low, high = np.quantile(slopes, [(1 - level) / 2, (1 + level) / 2])
     value = _slope(log_size, [log for log, _ in found.values()])
-    return Estimate(float(value), float(low), float(high), size.size, method, level)
+    return _interval(value, slopes, size.size, method, level)
 
 
 def threshold_ratio(
@@ -316,8 +379,8 @@ def threshold_ratio(
 ) -> Estimate:
     """`threshold` of the trials in the arm over that of the others.
 
-    arm, x, success : (N,), one triple a trial, arm and success boolean.  Undetermined where either
-    has no threshold.
+    arm, x, success : (N,), one triple per trial, arm and success boolean.  Undetermined unless
+    both have a threshold.  Rates are shrunk as in `threshold`.
     """
     arm, x, success = np.asarray(arm, dtype=np.bool_), np.asarray(x), np.asarray(success)
     rng, method = np.random.default_rng(seed), "logistic fits, Jeffreys"
@@ -325,15 +388,16 @@ def threshold_ratio(
     if fits[0] is None or fits[1] is None:
         return undetermined(x.size, method)
     (value, draws), (base, base_draws) = fits[0], fits[1]
-    low, high = np.quantile(draws - base_draws, [(1 - level) / 2, (1 + level) / 2])
-    centre, low, high = np.exp([value - base, low, high])
-    return Estimate(float(centre), float(low), float(high), x.size, method, level)
+    return _exponential(_interval(value - base, draws - base_draws, x.size, method, level))
 
 
 def _log_thresholds(
     x: ArrayLike, success: ArrayLike, resamples: int, rng: np.random.Generator
 ) -> tuple[float, Array] | None:
-    """Log of the x of rate one half, and as many draws of it; None if it is not passed."""
+    """Log of the threshold and `resamples` draws of it; None if the rates do not cross one half.
+
+    Draws are clipped to one range of log x beyond either end.
+    """
     x, hits = np.asarray(x, dtype=np.float64), np.asarray(success)
     if hits.dtype != np.bool_:
         raise TypeError(f"threshold: a boolean array is needed, not {hits.dtype}")
@@ -353,9 +417,10 @@ def _log_thresholds(
 
 
 def _logistic_middle(log_x: Array, rates: Array, trials: Array, rounds: int = 50) -> Array:
-    """-a/b of the fits rate = 1 / (1 + exp(-a - b z)), by Newton's method: (R, M) -> (R,).
+    """The log x of rate one half in R logistic fits, by Newton's method: rates (R, M) -> (R,).
 
-    z is log_x centred and scaled; a weak pull of b to a moderate slope keeps fits finite.
+    With z the centred and scaled log x (M,), a fit 1 / (1 + exp(-a - b z)) maximises the binomial
+    log-likelihood less 0.005 b^2; the penalty keeps b finite if the groups separate.
     """
     mean, scale = log_x.mean(), max(float(np.ptp(log_x)), 1e-9)
     z = (log_x - mean) / scale

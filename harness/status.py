@@ -1,4 +1,4 @@
-"""How a trial ended: the closed set of statuses that a row can carry."""
+"""How a trial ended: the closed set of statuses of a row."""
 
 from enum import StrEnum
 
@@ -11,9 +11,9 @@ class Status(StrEnum):
     CONVERGED = "converged"
     """The loss fell below its tolerance."""
     MAX_STEPS = "max_steps"
-    """The step limit came first."""
+    """The step limit was reached first."""
     STALLED = "stalled"
-    """The loss stopped falling above its tolerance: a stationary point that is no zero."""
+    """The loss stopped falling above its tolerance, as near a spurious stationary point."""
     DIVERGED = "diverged"
     """The loss grew beyond its bound, or ceased to be finite."""
     NONFINITE = "nonfinite"
@@ -21,4 +21,4 @@ class Status(StrEnum):
     DEAD_NETWORK = "dead_network"
     """G1(h0) = 0 or G2(m0) = 0: there is nothing to recover."""
     ZERO_OBSERVATION = "zero_observation"
-    """y0 = 0 although neither factor is: the supports of the two factors do not meet."""
+    """y0 = 0 although neither factor is 0: their supports do not meet."""

@@ -13,7 +13,7 @@ from scipy import stats
 Array = NDArray[np.float64]
 
 PARALLEL_ATOL = 1e-14
-"""Unit vectors closer than this, a few roundings, are parallel in `swap`."""
+"""Unit vectors closer than this are parallel in `swap`; rounding alone gives a few 1e-16."""
 
 
 def angle(x: ArrayLike, y: ArrayLike) -> Array:
@@ -60,7 +60,7 @@ def xi_zeta(theta0: ArrayLike, depth: int) -> tuple[Array, Array]:
     """
     thetas = angles(theta0, depth)
     xi, zeta = np.ones_like(thetas[0]), np.zeros_like(thetas[0])
-    for theta in thetas[:-1]:  # Horner: multiply what there is by (pi - theta_i)/pi, add the new
+    for theta in thetas[:-1]:  # Horner's rule
         keep = (np.pi - theta) / np.pi
         xi, zeta = xi * keep, zeta * keep + np.sin(theta) / np.pi
     return xi, zeta
@@ -120,9 +120,10 @@ def truncation_alpha(k: int) -> float:
 
 
 def premise_epsilon(d: int, s: int, K1: float = 1.0) -> float:
-    """Largest epsilon with K1 (d^7 s^2 + d^2 s^7) epsilon^(1/4) < 1, the premise of Theorem 2.
+    """Largest epsilon with K1 (d^7 s^2 + d^2 s^7) epsilon^(1/4) < 1, the premise of Theorem 3.
 
-    The paper's K1 is an unspecified constant; 1 is lenient.  d = s = 2 gives 9.1e-13.
+    Theorem 2, for Gaussian weights, has the same premise.  The paper leaves the constant K1
+    unspecified; 1 is lenient.  d = s = 2 gives 9.1e-13.
     """
     _check_depth(d)
     _check_depth(s)
@@ -130,7 +131,7 @@ def premise_epsilon(d: int, s: int, K1: float = 1.0) -> float:
 
 
 def landscape_scale(d: int, s: int, ell: int, alpha: float = 1.0) -> float:
-    """C = alpha / (2^(d+s) ell), the scale of loss and gradients."""
+    """c = alpha / (2^(d+s) ell), the scale of loss and gradients."""
     return alpha / (2.0 ** (d + s) * ell)
 
 
@@ -180,8 +181,9 @@ def expected_gradients(
 ) -> tuple[Array, Array]:
     """t1 = c [||m||^2 h - (m . mtilde0) htilde0], t2 = c [||h||^2 m - (h . htilde0) mtilde0].
 
-    htilde0 = xi_d h0 + zeta_d ||h0|| hhat, mtilde0 alike; parameters as in `expected_loss`, of
-    which they are the gradient where h, m are not 0.  At h = 0 hhat is 0 and theta_0 is pi/2.
+    htilde0 = xi_d h0 + zeta_d ||h0|| hhat, and mtilde0 in the same way.  Parameters as in
+    `expected_loss`; (t1, t2) is its gradient where h and m are not 0.  At h = 0, hhat is taken to
+    be 0 and theta_0 to be pi/2.
 
     Returns
     -------
@@ -216,7 +218,7 @@ def _norm(x: ArrayLike) -> Array:
 
 
 def _unit(x: ArrayLike) -> Array:
-    """X / ||x||, and 0 where x = 0."""
+    """x / ||x||, and 0 where x = 0."""
     x = np.asarray(x, dtype=np.float64)
     norm = np.linalg.norm(x, axis=-1, keepdims=True)
     return np.divide(x, norm, out=np.zeros_like(x), where=norm > 0)

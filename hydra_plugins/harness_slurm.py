@@ -1,8 +1,8 @@
-"""hydra/launcher=slurm: the jobs of a sweep as one Slurm array, by the submitit launcher.
+"""hydra/launcher=slurm: the jobs of a sweep as one Slurm array, submitted by submitit.
 
-That launcher waits for one job after the other, stops at the first that was killed, and without
-an accounting database waits for ever.  This one waits as `harness.sweep.slurm` does.  Jobs
-do not depend on the process that submitted them.
+Hydra's own submitit launcher waits for one job after another, stops at the first killed job, and
+waits for ever without an accounting database.  This launcher polls the queue instead
+(`harness.sweep.slurm`).  The jobs do not depend on the process that submitted them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 class SlurmLauncher(Launcher):
-    """Submits all jobs as one array and waits until each has ended, well or not."""
+    """Submits all jobs as one array and waits until each has ended, whether it failed or not."""
 
     def __init__(self, **settings: Any) -> None:
         self.others: dict[str, Any] = {
@@ -56,7 +56,7 @@ class SlurmLauncher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """The results of all jobs; a job that was lost returns a Failure."""
+        """Results of all jobs, in order; a Failure for a lost job."""
         folder = slurm.new_folder(self.results, self.limits.submitit_folder)
         jobs = self._submit(folder, job_overrides, initial_job_idx)
         array = slurm.array(jobs)
@@ -66,7 +66,7 @@ class SlurmLauncher(Launcher):
         try:
             states = slurm.ends(jobs, self.limits)
         except KeyboardInterrupt:
-            log.warning("the jobs go on without this command: `scancel %s` stops them", array)
+            log.warning("the jobs continue without this command; `scancel %s` stops them", array)
             raise
         results = [slurm.result(job, state) for job, state in zip(jobs, states, strict=True)]
         if not any(isinstance(result, Failure) for result in results):
@@ -76,7 +76,7 @@ class SlurmLauncher(Launcher):
     def _submit(
         self, folder: Path, job_overrides: Sequence[Sequence[str]], first: int
     ) -> list[Any]:
-        """The jobs, as submitit's; ConfigError if Slurm does not take them."""
+        """Submit the jobs; return submitit's handles.  ConfigError if Slurm refuses them."""
         try:
             import submitit
             from hydra.core.singleton import Singleton
@@ -97,14 +97,14 @@ class SlurmLauncher(Launcher):
         try:
             executor = submitit.SlurmExecutor(folder, max_num_timeout=0)
             executor.update_parameters(**self._parameters())
-            with redirect_stderr(StringIO()):  # what sbatch says, submitit raises too
+            with redirect_stderr(StringIO()):  # submitit raises sbatch's message as well
                 return executor.map_array(run_here, *zip(*numbered, strict=True))
         except (slurm.QueueError, RuntimeError, ValueError, TypeError, OSError) as error:
             remove_folder(folder)
             raise ConfigError(f"hydra/launcher=slurm: {slurm.reason(error)}") from None
 
     def _parameters(self) -> dict[str, Any]:
-        """Parameters of submitit's executor: those that are set."""
+        """Parameters of submitit's executor, without those that are null."""
         limits = self.limits
         own = {
             "job_name": limits.name,
@@ -127,10 +127,10 @@ class SlurmLauncher(Launcher):
 
 
 def run_here(launcher: Any, *arguments: Any) -> JobReturn:
-    """In the job: run it so that Slurm's SIGTERM (cancelled, out of time) keeps what is finished.
+    """Run one job, on its node; finished trials survive a SIGTERM (cancelled, out of time).
 
-    SIGUSR2, submitit's notice before the time limit, would end a job too early: a sweep resumes
-    by itself.
+    SIGUSR2, with which submitit announces the time limit, is ignored: it would end the job early,
+    and a sweep resumes by itself.
     """
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     with interrupts.remembered():
@@ -138,7 +138,7 @@ def run_here(launcher: Any, *arguments: Any) -> JobReturn:
 
 
 def _returned(result: JobReturn | Failure) -> JobReturn:
-    """Hydra's form of a job's result; `return_value` is what tells how it went."""
+    """A result as Hydra's JobReturn; its `return_value` holds the failures."""
     if isinstance(result, JobReturn):
         return result
     return JobReturn(status=JobStatus.COMPLETED, _return_value=result)

@@ -1,4 +1,4 @@
-"""Hydra finds plugins in this namespace package; the sweep itself is `harness.sweep.sweep`."""
+"""Our sweeper as a plugin of Hydra; the sweep itself is `harness.sweep.sweep`."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from harness.sweep.failures import CellsFailedError, Failure
 from harness.sweep.jobs import pack
 from hydra_plugins.harness_config import install_guard, plain
 
-install_guard()  # here, since a launcher's worker imports this module before it loads anything
+install_guard()  # at import: a launcher's worker imports this module before it loads anything
 
 
 class HarnessSweeper(BasicSweeper):
-    """A union of grids, planned before it is launched.
+    """Sweeps over a union of grids.
 
-    Unlike the basic sweeper, whose `params` span one product, `grids` is a list of mappings from
-    keys to lists of values, each a product of its own on top of `params`.  Every cell is validated
-    before the first runs, only cells with trials missing are launched, and tables, verdicts and
-    figures are made at the end.  Any launcher serves.
+    `grids` is a list of mappings from keys to lists of values; each mapping spans a product, on top
+    of `params`, the one product of the basic sweeper.  All cells are validated before the first
+    runs, only cells with missing trials are launched, and tables, verdicts and figures are made at
+    the end.  It works with any launcher.
     """
 
     def __init__(
@@ -77,10 +77,10 @@ class HarnessSweeper(BasicSweeper):
     def _compose(
         self, parser: OverridesParser, job: list[str], arguments: Sequence[str]
     ) -> DictConfig:
-        """The configuration of one cell, as Hydra composes it.
+        """The configuration of one cell, equal to the one that Hydra would compose.
 
-        Plain `key=value` overrides are set on the sweep's own configuration, a hundred times
-        faster than composing anew, which a group needs whose choice varies.
+        Plain `key=value` overrides are set on the sweep's own configuration, which is a hundred
+        times faster than composing it anew.  Hydra composes it only if a group's choice varies.
         """
         assert self.config is not None
         assert self.hydra_context is not None
@@ -88,11 +88,13 @@ class HarnessSweeper(BasicSweeper):
         plain: list[Override] = []
         for override, text in zip(parser.parse_overrides(job), job, strict=True):
             allowed.check_axis(override.key_or_group)
+            if override.key_or_group == "claims" and override.value() != self.config.claims:
+                raise ConfigError(f"{text}: must be given as claims=FOLDER in the command")
             if override.is_add() or override.is_delete():
                 return load_sweep_config(self.config, job)
             if not self._is_group(override.key_or_group):
                 plain.append(override)
-            elif text not in arguments:  # of the arguments the sweep's own configuration is made
+            elif text not in arguments:  # the sweep's own configuration has the arguments already
                 return load_sweep_config(self.config, job)
         config = OmegaConf.masked_copy(self.config, [str(k) for k in self.config if k != "hydra"])
         for override in plain:
@@ -100,7 +102,7 @@ class HarnessSweeper(BasicSweeper):
         return config
 
     def _is_group(self, key: str) -> bool:
-        """Whether a key chooses a file; Hydra takes 20 ms to say so, most of what a cell took."""
+        """Whether a key chooses a file; cached, since Hydra takes 20 ms to tell."""
         assert self.hydra_context is not None
         if key not in self.groups:
             options = self.hydra_context.config_loader.get_group_options(key)
@@ -109,12 +111,12 @@ class HarnessSweeper(BasicSweeper):
 
 
 def _failures(groups: Sequence[Sequence[Cell]], results: Sequence[JobReturn]) -> dict[str, Failure]:
-    """Why cells failed, by key: as their job says, or because the job itself was lost."""
+    """Failures by the cells' keys; a lost job has one Failure for all its cells."""
     why: dict[str, Failure] = {}
     for cells, result in zip(groups, results, strict=True):
-        told = result.return_value
-        lost = isinstance(told, Failure)
-        why.update({cell.key: told for cell in cells} if lost else told)
+        returned = result.return_value
+        lost = isinstance(returned, Failure)
+        why.update({cell.key: returned for cell in cells} if lost else returned)
     return why
 
 
@@ -129,7 +131,7 @@ def _checked(grids: Any) -> list[Mapping[str, Any]]:
 
 
 def _values(value: Any) -> str:
-    """A list of values as Hydra's sweep text; anything else as one value."""
+    """A list of values in Hydra's syntax of a sweep; anything else as one value."""
     if isinstance(value, list):
         return ",".join(_value(item) for item in value)
     return value if isinstance(value, str) else _value(value)

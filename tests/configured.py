@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import importlib
 import json
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -16,15 +15,14 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-import experiments
-from harness.app import CONF
+from harness import library
 from harness.claims import Verdict
 from harness.experiment import Experiment, experiment_class
 from harness.schema import RUN_KEYS
 from harness.sweep.sweep import read
 from hydra_plugins.harness_config import PROFILES, plain
 
-NAMES = experiments.names()
+NAMES = library.names()
 
 LIMITS = {
     **{"n": 5, "p": 5, "ell": 600, "expansivity": 32, "widths": 200},
@@ -45,7 +43,7 @@ ENTRIES = 4
 
 def kind(name: str) -> type[Experiment]:
     """The class of an experiment."""
-    return experiment_class(importlib.import_module(f"experiments.{name}"))
+    return experiment_class(library.module(name))
 
 
 def skip_without_extra(name: str) -> None:
@@ -98,7 +96,7 @@ def _composed(name: str) -> DictConfig:
 
 @cache
 def _compose(name: str) -> DictConfig:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(library.CONF), version_base="1.3"):
         return compose("config", overrides=[f"experiment={name}"])
 
 

@@ -1,15 +1,11 @@
-"""A toy experiment that lives outside the package, and ways to run the command line on it.
-
-A private experiment needs nothing but a package `experiments` that comes first on the path and a
-folder for Hydra's --config-dir; in process it is enough to extend `experiments.__path__`.
-"""
+"""A toy experiment in a folder of claims, and ways to run the command line on it."""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
-import shutil
+import re
 import signal
 import subprocess
 import sys
@@ -21,7 +17,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import experiments
+from harness import library, schema
 from harness.mnist import weights
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -106,8 +102,7 @@ class Toy(Experiment):
         return figure
 '''
 
-TOY_YAML = """
-# @package _global_
+TOY_YAML = """# @package _global_
 experiment: toy
 inner: {size: 3, sizes: null}
 scale: 1.0
@@ -146,21 +141,24 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Private:
-    """A folder with an experiment of one's own: experiments/toy.py, conf/experiment/toy.yaml."""
+    """The toy experiment's folder of claims, and its YAML in a folder for --config-dir."""
 
     root: Path
+
+    @property
+    def claims(self) -> Path:
+        return self.root / "my claims"
 
     @property
     def conf(self) -> Path:
         return self.root / "conf"
 
     def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "harness", "--config-dir", str(self.conf), *arguments]
+        return [sys.executable, "-m", "harness", f"claims={self.claims}", *arguments]
 
     def environment(self, **variables: str) -> dict[str, str]:
-        """Of a subprocess that finds this folder's `experiments` first."""
-        path = os.pathsep.join([str(self.root), str(ROOT)])
-        return {**os.environ, "PYTHONPATH": path, **variables}
+        """Environment of a subprocess that finds the harness of this checkout."""
+        return {**os.environ, "PYTHONPATH": str(ROOT), **variables}
 
     def run(self, cwd: Path, *arguments: str, **variables: str) -> Outcome:
         """The command line in a process of its own."""
@@ -176,9 +174,13 @@ class Private:
         return Outcome(done.returncode, done.stdout, done.stderr)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: left out of the quick loop")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def a_terminal_that_can_close() -> Iterator[None]:
-    """Under `nohup` the commands of the tests would ignore what they are to be told of."""
+    """Let SIGHUP end the commands under test, which would ignore it under `nohup`."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)
@@ -186,7 +188,7 @@ def a_terminal_that_can_close() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _ctrl_c_is_heard() -> Iterator[None]:
-    """A shell starts what it puts in the background deaf to Ctrl-C, and so are its children."""
+    """Let Ctrl-C reach the commands under test; a shell ignores it in background processes."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -195,13 +197,13 @@ def _ctrl_c_is_heard() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def private(tmp_path_factory: pytest.TempPathFactory) -> Private:
     """The toy experiment's folder."""
-    root = tmp_path_factory.mktemp("private")
-    (root / "experiments").mkdir()
-    shutil.copy(ROOT / "experiments" / "__init__.py", root / "experiments")
-    (root / "experiments" / "toy.py").write_text(TOY)
-    (root / "conf" / "experiment").mkdir(parents=True)
-    (root / "conf" / "experiment" / "toy.yaml").write_text(TOY_YAML)
-    return Private(root)
+    folder = Private(tmp_path_factory.mktemp("private"))
+    folder.claims.mkdir()
+    (folder.claims / "toy.py").write_text(TOY)
+    (folder.conf / "experiment").mkdir(parents=True)
+    for yaml in (folder.claims / "toy.yaml", folder.conf / "experiment" / "toy.yaml"):
+        yaml.write_text(TOY_YAML)
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -214,11 +216,12 @@ def undisturbed(private: Private, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 @pytest.fixture
-def toy(private: Private, monkeypatch: pytest.MonkeyPatch) -> Private:
+def toy(private: Private) -> Iterator[Private]:
     """The toy experiment known in this process, next to the real ones."""
-    folder = str(private.root / "experiments")
-    monkeypatch.setattr(experiments, "__path__", [*experiments.__path__, folder])
-    return private
+    library.use_claims(str(private.claims))
+    yield private
+    library.forget_claims()
+    schema._adapter.cache_clear()  # it holds classes of the modules that are forgotten
 
 
 @pytest.fixture
@@ -247,13 +250,26 @@ def harness(
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
 
     def run(*arguments: str) -> Outcome:
-        commands = (("report",), ("compare",), ("train",), ("pictures",))
-        own = [] if arguments[:1] in commands else ["--config-dir", str(toy.conf)]
+        bare = ("report", "compare", "train", "pictures", "--hydra-help")
+        alone = any(a.lstrip("+").startswith("claims=") or a in bare for a in arguments)
+        own = [] if alone else [f"claims={toy.claims}"]
         capsys.readouterr()
         code = main([*own, *arguments])
         return Outcome(code, *capsys.readouterr())
 
     return run
+
+
+README_CLAIM = re.compile(r"`(my_claims/\w+\.(?:py|yaml))`:\n\n```\w+\n(.+?)```", re.DOTALL)
+
+
+def write_readme_claim(folder: Path) -> None:
+    """Write the files of the README's section on claims of one's own below a folder."""
+    found = README_CLAIM.findall((ROOT / "README.md").read_text())
+    assert [path for path, _ in found] == ["my_claims/norms.py", "my_claims/norms.yaml"]
+    for path, text in found:
+        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).write_text(text)
 
 
 def store_weights(folder: Path, name: str, layers: Sequence[NDArray[np.float64]]) -> None:

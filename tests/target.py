@@ -85,4 +85,4 @@ def die_at(root: str, step: str) -> None:
 def table(store: Store) -> bytes:
     """The table of the sweep, as it goes to the disk."""
     store.write_table("target", store.collect(CELLS, TRIALS)[0], {})
-    return (store.root / "target" / "table.csv").read_bytes()
+    return (store.root / "target" / "table.csv.gz").read_bytes()

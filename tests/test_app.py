@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
 import re
 import runpy
 import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from omegaconf.errors import OmegaConfBaseException
 
-import experiments
+from harness import __version__ as version
+from harness import library
+from harness.app import main
 from harness.claims import Verdict
 from harness.sweep import sweep
-from tests.conftest import ROOT, TOY_CELLS, tree
+from tests.conftest import ROOT, TIMEOUT, TOY_CELLS, tree, write_readme_claim
 
 TOY = "experiment=toy"
 SMALL = "hydra.sweeper.grids=[{inner.size:[1,2]}]"
 NETS = "experiment=convergence"
-GO_ON = "the same command runs only what is missing: harness --config-dir "
+GO_ON = "the same command runs only what is missing: harness -m experiment=toy "
 
 
 # --- One cell -------------------------------------------------------------------------------
@@ -61,7 +66,7 @@ def test_a_bug_in_a_single_cell_raises(harness, monkeypatch):
 
 
 def table(folder: Path) -> list[str]:
-    return (folder / "toy" / "table.csv").read_text().splitlines()
+    return gzip.decompress((folder / "toy" / "table.csv.gz").read_bytes()).decode().splitlines()
 
 
 def test_a_sweep_says_its_verdicts_and_where_the_report_is(harness, tmp_path):
@@ -113,7 +118,7 @@ def test_a_name_of_ones_own_keeps_a_sweep_apart_and_shares_the_cells(harness, tm
     harness("-m", TOY, SMALL, "name=mine", "inner.size=2,3")
     assert tree(tmp_path / "results" / "toy") == first
     assert tree(tmp_path / "results" / "cells" / "toy").items() >= cells.items()
-    assert (tmp_path / "results" / "mine" / "table.csv").exists()
+    assert (tmp_path / "results" / "mine" / "table.csv.gz").exists()
 
 
 def cells_of(lines: list[str]) -> set[str]:
@@ -191,7 +196,7 @@ def test_a_sweep_whose_later_jobs_cannot_begin_ends_like_one_whose_cells_fail(
 ):
     """The results folder is spoilt by the time the first cell is measured."""
     harness(TOY, "results=elsewhere")  # makes the class known
-    toy = sys.modules["experiments.toy"].Toy
+    toy = sys.modules["own_claims.toy"].Toy
     trial, mark = toy.trial, tmp_path / "results" / "cells" / "SCHEMA"
 
     def spoil(self: object, rng: object) -> object:
@@ -222,7 +227,7 @@ def test_failed_cells_are_told_even_if_what_is_left_cannot_be_judged_or_drawn(
     def fail(self: object, rows: object) -> None:
         raise ValueError("no such rows")
 
-    monkeypatch.setattr(sys.modules["experiments.toy"].Toy, method, fail)
+    monkeypatch.setattr(sys.modules["own_claims.toy"].Toy, method, fail)
     done = harness(*command)
     assert done.code == 1
     assert "1 of 2 cells failed:" in done.err
@@ -232,8 +237,8 @@ def test_failed_cells_are_told_even_if_what_is_left_cannot_be_judged_or_drawn(
 def test_another_sweeps_broken_table_does_not_hide_this_ones_result(harness, tmp_path):
     harness("-m", TOY, SMALL, "name=old")
     shutil.rmtree(tmp_path / "results" / "cells")
-    with (tmp_path / "results" / "old" / "table.csv").open("a") as stream:
-        stream.write("1,2,3\n")
+    with (tmp_path / "results" / "old" / "table.csv.gz").open("ab") as stream:
+        stream.write(b"1,2,3\n")
     done = harness("-m", TOY, SMALL)
     assert "toy.small" in done.out
     report = (tmp_path / "results" / "REPORT.md").read_text()
@@ -249,7 +254,7 @@ def test_an_interrupt_is_said_in_one_line(harness, monkeypatch):
     def interrupt(self: object, rng: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sys.modules["experiments.toy"].Toy, "trial", interrupt)
+    monkeypatch.setattr(sys.modules["own_claims.toy"].Toy, "trial", interrupt)
     for mode in ([], ["-m"]):
         done = harness(*mode, TOY)
         assert done.code == 130
@@ -307,24 +312,138 @@ def test_python_m_harness_is_the_command(monkeypatch, tmp_path, capsys):
     assert "nowhere" in capsys.readouterr().err
 
 
-# --- The README's experiment ----------------------------------------------------------------
+def test_the_version_is_the_one_of_the_package(harness):
+    assert harness("--version").out == f"harness {version}\n"
 
 
-def test_the_experiment_of_the_readme_runs_as_printed(harness, tmp_path, monkeypatch):
-    text = (ROOT / "README.md").read_text()
-    found = re.findall(
-        r"`(experiments/\w+\.py|conf/experiment/\w+\.yaml)`:\n\n```\w+\n(.+?)```", text, re.DOTALL
-    )
-    assert len(found) == 2
-    for path, source in found:
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).write_text(source)
-    name = Path(found[0][0]).stem
-    folder = str(tmp_path / "experiments")
-    monkeypatch.setattr(experiments, "__path__", [*experiments.__path__, folder])
-    monkeypatch.delitem(sys.modules, f"experiments.{name}", raising=False)
-    search = f"hydra.searchpath=[file://{tmp_path}/conf]"
-    done = harness("-m", f"experiment={name}", search, "trials=5")
+# --- Claims of one's own --------------------------------------------------------------------
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    """A folder with the claim of the README."""
+    write_readme_claim(tmp_path)
+    return tmp_path / "my_claims"
+
+
+SWEEP = ("-m", "experiment=norms", "claims=my_claims", "trials=5")
+
+
+def test_the_claim_of_the_readme_runs_as_printed(harness, tmp_path, mine):
+    done = harness(*SWEEP)
     assert done.code == 0, done.err
     assert done.out.strip().startswith(tuple(Verdict))
-    assert (tmp_path / "results" / name / "figure.png").stat().st_size > 1000
+    assert (tmp_path / "results" / "norms" / "figure.png").stat().st_size > 1000
+
+
+def test_a_report_of_claims_that_it_is_not_told_of_says_so_and_writes_the_others(
+    harness, tmp_path, mine
+):
+    harness("-m", TOY, SMALL)
+    harness(*SWEEP)
+    library.forget_claims()
+    without = harness("report")
+    errors = [line for line in without.err.splitlines() if line.startswith("error: ")]
+    assert (without.code, len(errors)) == (2, 2)
+    assert all("a claim of your own needs claims=FOLDER" in line for line in errors)
+    told = harness("report", "claims=my_claims")
+    assert "norms.half" in told.out
+    assert "## norms" in (tmp_path / "results" / "REPORT.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "pattern"),
+    [
+        ("experiment=norms claims=nowhere", "claims=nowhere: must be a folder"),
+        ("experiment=norms claims=", "claims=: must be a folder"),
+        ("experiment=norms claims=my_claims/norms.py", "norms.py: must be a folder"),
+        ("experiment=norms claims=empty", "claims=empty: holds no claim"),
+        ("experiment=norms claims=my_claims claims=empty", "claims=empty: one folder"),
+        ("experiment=norms claims=bare", "claims=bare: norms.yaml has no norms.py beside it"),
+        ("experiment=helper claims=my_claims", "helper.py has no helper.yaml beside it"),
+        ("experiment=norms claims=clash", "claims=clash: wdc is an experiment of the harness"),
+        ("experiment=norms claims=broken", r"norms.yaml cannot be read \(.+\)"),
+        ("experiment=norms claims=list", "norms.yaml must be a mapping"),
+        ("experiment=norms claims=dashed", "claims=dashed: my-norms.yaml: a claim's name"),
+        ("experiment=norms claims=a$b", r"a\$b: the path must not contain '\$'"),
+        ("experiment=norms +claims=my_claims", "claims"),
+        ("experiment=wdc ++claims=my_claims", "claims=my_claims: must be given as claims=FOLDER"),
+        ("experiment=bogus claims=my_claims", "experiment=bogus: must be one of .*, norms, .*wdc$"),
+        ("train claims=my_claims", "claims=my_claims: unknown key"),
+        ("report claims=nowhere", "claims=nowhere: must be a folder"),
+    ],
+)
+@pytest.mark.parametrize("mode", [[], ["-m"]], ids=["run", "sweep"])
+def test_claims_that_cannot_be_used_are_refused_in_one_line(
+    harness, tmp_path, mine, mode, arguments, pattern
+):
+    (mine / "helper.py").touch()
+    for name, files in {
+        "empty": [],
+        "bare": ["norms.yaml"],
+        "clash": ["wdc.yaml", "wdc.py"],
+        "dashed": ["my-norms.yaml", "my-norms.py"],
+        "a$b": ["norms.yaml", "norms.py"],
+    }.items():
+        (tmp_path / name).mkdir()
+        for file in files:
+            (tmp_path / name / file).touch()
+    for name, text in {"broken": "a: {", "list": "[1, 2]"}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "norms.yaml").write_text(text)
+        (tmp_path / name / "norms.py").touch()
+    words = arguments.split()
+    command = words[0] in ("train", "report")
+    before = tree(tmp_path)
+    line = harness(*([] if command else mode), *words).refusal
+    assert re.search(pattern, line), line
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("mode", [[], ["-m"]], ids=["run", "sweep"])
+def test_a_configuration_cannot_name_a_folder_of_claims(harness, capsys, tmp_path, mine, mode):
+    """A folder of claims is code; a folder for --config-dir is not."""
+    (tmp_path / "conf" / "experiment").mkdir(parents=True)
+    text = f"# @package _global_\nexperiment: norms\nclaims: {mine}\n"
+    (tmp_path / "conf" / "experiment" / "evil.yaml").write_text(text)
+    library.forget_claims()
+    assert main([*mode, "--config-dir", "conf", "experiment=evil"]) == 2
+    assert "my_claims: must be given as claims=FOLDER" in capsys.readouterr().err
+    assert library.claims_folder() is None
+
+
+INJECTED = {
+    "an axis": "sweeper: {{grids: [{{claims: [{mine}], network: [expansive, expansive]}}]}}",
+    "another parameter": "sweeper: {{params: {{claims: {mine}}}}}",
+    "a worker's overrides": "overrides: {{hydra: ['claims={mine}', 'experiment=norms']}}",
+}
+
+
+@pytest.mark.parametrize("text", INJECTED.values(), ids=INJECTED)
+def test_no_other_way_leads_from_a_configuration_to_claims(harness, capsys, tmp_path, mine, text):
+    (tmp_path / "conf" / "experiment").mkdir(parents=True)
+    own = f"# @package _global_\ndefaults: [noise]\nhydra: {{{text.format(mine=mine)}}}\n"
+    (tmp_path / "conf" / "experiment" / "evil.yaml").write_text(own)
+    library.forget_claims()
+    assert main(["-m", "--config-dir", "conf", "experiment=evil", "plan=true"]) == 2
+    line = capsys.readouterr().err
+    assert re.search("my_claims: (must be given as claims=FOLDER|is not allowed)", line)
+    assert library.claims_folder() is None
+
+
+def test_folders_of_the_current_directory_are_not_imported(harness, tmp_path):
+    """Neither ours nor what a claim is called means what stands there."""
+    for name in ("experiments", "own_claims", "conf"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise AssertionError")
+        (tmp_path / name / "wdc.py").write_text("raise AssertionError")
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "experiment=wdc", "plan=true"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

@@ -19,6 +19,7 @@ from tests.conftest import ROOT, TIMEOUT
 ROWS: dict[str, int] = {
     "harness": 0,
     "harness.errors": 0,
+    "harness.library": 0,
     "harness.network": 0,
     "harness.theory": 0,
     "harness.stats": 0,
@@ -186,7 +187,7 @@ def test_the_mathematics_needs_numbers_alone(module):
     assert outside(module) <= {"numpy", "scipy", "numba"} | tables
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if row(m) == 2 and m != "harness.figures"])
+@pytest.mark.parametrize("module", [m for m in MODULES if row(m) == 2])
 def test_ensembles_and_experiments_need_numbers_alone_when_imported(module):
     at_top = {
         item.target.split(".")[0]
@@ -213,13 +214,11 @@ def test_hydra_is_known_to_the_app_and_the_plugin_alone(module):
 
 
 @every_module
-def test_matplotlib_is_known_to_figures_and_in_an_experiments_functions_alone(module):
+def test_matplotlib_is_known_to_figures_alone_and_inside_its_functions(module):
     for item in imports(module):
         if item.target.split(".")[0] == "matplotlib" and not item.typing_only:
-            in_a_method = module.startswith("experiments.") and item.in_function is not None
-            assert module == "harness.figures" or in_a_method, module
-        if item.target == "harness.figures" and not item.typing_only:
-            assert item.in_function is not None or module == "harness.report.write", module
+            assert module == "harness.figures", module
+            assert item.in_function is not None
 
 
 @pytest.mark.parametrize(
@@ -289,7 +288,7 @@ def test_import_of_the_library_and_its_networks_loads_nothing_heavy():
 
 
 def test_import_of_all_mathematics_and_experiments_loads_at_most_a_compiler():
-    names = [m for m in MODULES if row(m) <= 2 and m not in {"harness.figures", *TORCH}]
+    names = [m for m in MODULES if row(m) <= 2 and m not in TORCH]
     assert loaded_by(*names) <= {"numba"}
 
 

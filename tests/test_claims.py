@@ -23,8 +23,17 @@ from harness.experiment import (
     coordinates,
     experiment_class,
 )
-from harness.selection import at_baseline, spread, unmeasured, unsaturated
-from harness.stats import Estimate, proportion, quantile, undetermined
+from harness.selection import (
+    at_baseline,
+    jointly,
+    largest,
+    ok,
+    spread,
+    summarise,
+    unmeasured,
+    unsaturated,
+)
+from harness.stats import Estimate, proportion, quantile, simultaneous, undetermined
 
 PROPERTY = settings(deadline=None, max_examples=200, derandomize=True, database=None)
 INF, NAN = float("inf"), float("nan")
@@ -304,6 +313,54 @@ def test_at_baseline_leaves_out_rows_that_have_what_the_experiment_has_not():
 
 def test_at_baseline_of_an_optional_coordinate_no_row_has_is_empty():
     assert at_baseline(Example(Inner(widths=(2, 5))), grid(), ()).empty
+
+
+def test_ok_keeps_rows_of_that_status_alone():
+    table = grid().assign(status=["ok", "dead_network"] * 4)
+    assert list(ok(table).index) == [0, 2, 4, 6]
+
+
+def test_largest_keeps_the_largest_values_of_a_column():
+    table = pd.DataFrame({"n": [3, 5, 4, 5], "value": range(4)})
+    assert list(largest(table, "n")["value"]) == [1, 3]
+    assert list(largest(table, "n", count=2)["value"]) == [1, 2, 3]
+    assert largest(table.iloc[:0], "n").empty
+
+
+@pytest.mark.parametrize(("by", "groups"), [("n", 2), (["n", "kappa"], 4), (("word",), 2)])
+def test_jointly_estimates_each_group_at_the_level_of_its_family(by, groups):
+    estimates = jointly(quantile, grid(), by, "value")
+    assert len(estimates) == groups
+    assert {estimate.level for estimate in estimates} == {simultaneous(groups)}
+    medians = grid().groupby(by if isinstance(by, str) else list(by))["value"].median()
+    assert [estimate.value for estimate in estimates] == list(medians)
+
+
+def test_jointly_without_columns_hands_over_the_rows_of_a_group():
+    own = jointly(lambda g, level: quantile(g["value"], level=level), grid(), "n")
+    assert own == jointly(quantile, grid(), "n", "value")
+
+
+def test_jointly_of_no_rows_is_an_empty_family():
+    assert jointly(quantile, grid().iloc[:0], "n", "value") == []
+
+
+def test_summarise_has_a_row_for_each_group_with_its_coordinates_first():
+    values = {"rows": len, "mean": lambda group: group["value"].mean()}
+    by_names = summarise(grid(), ["n", "kappa"], values)
+    assert list(by_names) == ["n", "kappa", "rows", "mean"]
+    assert by_names.to_numpy().tolist() == [
+        [n, kappa, 2, n * kappa] for n in (2, 3) for kappa in (0.25, 0.5)
+    ]
+    headed = summarise(grid(), {"n": "latent dimension"}, values)
+    assert list(headed) == ["latent dimension", "rows", "mean"]
+
+
+def test_summarise_can_keep_the_order_of_the_table():
+    table = grid().iloc[::-1]
+    assert list(summarise(table, ["n"], {})["n"]) == [2, 3]
+    assert list(summarise(table, ["n"], {}, sort=False)["n"]) == [3, 2]
+    assert summarise(table.iloc[:0], ["n"], {}).empty
 
 
 def test_spread_says_in_words_what_varied():

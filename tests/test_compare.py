@@ -39,7 +39,7 @@ def test_last_bits_are_within_the_tolerance_and_shown():
     agree, text = compare(TABLE, changed("loss", 0, 1.0 + 1e-12), 1e-9)
     assert agree
     assert text == (
-        "equal to rtol=1e-09, 3 rows; worst in loss, line 2 of table.csv: 1.0 and 1.000000000001"
+        "equal to rtol=1e-09, 3 rows; worst in loss, line 2 of the CSV: 1.0 and 1.000000000001"
     )
     assert not compare(TABLE, changed("loss", 0, 1.0 + 1e-12), 1e-13)[0]
 

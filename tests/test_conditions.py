@@ -11,7 +11,7 @@ import pytest
 from experiments.joint_wdc import JointWdc
 from experiments.joint_wdc import Thresholds as JointThresholds
 from harness.conditions import Bracket, joint_wdc_bracket, wdc_bracket
-from harness.conditions.bracket import joint_wdc_residual, wdc_residual
+from harness.conditions.definition import joint_wdc_residual, wdc_residual
 from harness.conditions.search import joint_wdc_row_aligned, joint_wdc_search, wdc_search
 from harness.matrices import Matrix, load_matrix
 from harness.theory import truncation_alpha

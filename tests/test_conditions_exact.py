@@ -11,12 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from harness.conditions.bracket import (
-    Bracket,
-    JointWitness,
-    joint_wdc_residual,
-    wdc_residual,
-)
+from harness.conditions.bracket import Bracket
+from harness.conditions.definition import JointWitness, joint_wdc_residual, wdc_residual
 from harness.conditions.exact import wdc_certified_2, wdc_exact_1
 from harness.conditions.exact_joint import joint_certified_2, joint_exact_1
 from harness.conditions.net import merge_parallel, wdc_net
@@ -410,32 +406,33 @@ def test_a_pair_of_arcs_is_bounded_as_a_whole(alpha: float) -> None:
 @pytest.mark.parametrize("alpha", [0.1, 1.0, 10.0])
 @pytest.mark.parametrize("n", [2, 3, 4])
 def test_a_pair_of_cells_is_bounded_as_a_whole(n: int, alpha: float) -> None:
-    from harness.conditions.net_kernels import bound_pair
+    from harness.conditions.net_kernels import Rows, bound_pair
 
     rng, ell = np.random.default_rng(12), 8
     for trial in range(40):
         W = gaussian(trial, ell, n)
-        pair, points = np.zeros(4 * n), np.zeros((2, 300, n))
+        centres, spreads, points = np.zeros((n, 2)), np.zeros((n, 2)), np.zeros((2, 300, n))
         for k in range(2):
             radii = np.exp(rng.uniform(np.log(1e-3), 0, n))
             centre = rng.uniform(-1, 1, n) * (1 - radii)
             face = rng.integers(n)
             radii[face], centre[face] = 0.0, rng.choice([-1, 1])
             if k == 1 and trial % 2:
-                centre, radii = pair[:n].copy() * rng.choice([-1, 1]), pair[n : 2 * n]
-            pair[2 * n * k : 2 * n * (k + 1)] = np.concatenate([centre, radii])
+                centre, radii = centres[:, 0] * rng.choice([-1, 1]), spreads[:, 0]
+            centres[:, k], spreads[:, k] = centre, radii
             steps = rng.uniform(-1, 1, (300, n))
             points[k] = centre + radii * np.where(rng.random((300, 1)) < 0.3, np.sign(steps), steps)
-        work, none = np.empty((3, n, n)), np.zeros(ell, dtype=bool)
-        value, bound = bound_pair(W, np.zeros(ell), none, pair, alpha, work)
-        centres = pair[None, :n], pair[None, 2 * n : 3 * n]
-        assert value == pytest.approx(wdc_values(W, *centres, alpha)[0], rel=1e-10)
+        none = np.zeros(ell, dtype=bool)
+        rows = Rows(W, np.zeros(ell), none, alpha, np.empty((3, n, n)))
+        value, bound = bound_pair(rows, centres.ravel(), spreads.ravel())
+        expected = wdc_values(W, centres[None, :, 0], centres[None, :, 1], alpha)[0]
+        assert value == pytest.approx(expected, rel=1e-10)
         assert wdc_values(W, points[0], points[1], alpha).max() <= bound + 1e-12
 
 
 @pytest.mark.parametrize("alpha", [0.1, 1.0, 10.0])
 def test_a_box_of_four_angles_is_bounded_as_a_whole(alpha: float) -> None:
-    from harness.conditions.joint_kernels import bound_box
+    from harness.conditions.joint_kernels import Pair, bound_box
 
     rng, ell = np.random.default_rng(13), 8
     for trial in range(150):
@@ -448,9 +445,9 @@ def test_a_box_of_four_angles_is_bounded_as_a_whole(alpha: float) -> None:
         centre = rng.uniform(0, 2 * np.pi, 4)
         radii = np.exp(rng.uniform(np.log(1e-3), np.log(np.pi / 4), 4))
         centre[[1, 3]] = np.where(rng.random(2) < 0.5, centre[[0, 2]], centre[[1, 3]])
-        box, exchanged = np.zeros(9), trial % 2
-        box[0], box[1::2], box[2::2] = exchanged, centre, radii
-        value, bound = bound_box(rows, squares, box, alpha)
+        exchanged = trial % 2
+        box = np.append(centre, exchanged), np.append(radii, 0.0)
+        value, bound = bound_box(Pair(rows, squares, alpha), *box)
         steps = rng.uniform(-1, 1, (400, 4))
         points = centre + radii * np.where(rng.random((400, 1)) < 0.5, np.sign(steps), steps)
         outer, inner = A[exchanged], A[1 - exchanged]

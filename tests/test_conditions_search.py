@@ -9,16 +9,16 @@ import pytest
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from harness.conditions.bracket import (
-    Bracket,
+from harness.conditions.bracket import Bracket
+from harness.conditions.circle import Circle
+from harness.conditions.definition import (
     JointWitness,
     WdcWitness,
     joint_wdc_residual,
     wdc_residual,
 )
-from harness.conditions.circle import Circle
 from harness.conditions.exact import wdc_certified_2
-from harness.conditions.residual import (
+from harness.conditions.fast_residual import (
     Residual,
     joint_residual_numpy,
     joint_weights,

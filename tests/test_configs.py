@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
@@ -114,7 +113,9 @@ def test_what_is_stored_of_a_cell_makes_the_same_cell_again(bare_logging, plan, 
 # --- Files ----------------------------------------------------------------------------------
 
 
-def test_every_experiment_has_a_yaml_and_the_other_way_round():
+def test_every_yaml_has_a_module_and_the_other_way_round():
+    modules = {path.stem for path in (ROOT / "experiments").glob("*.py")}
+    assert modules - {"__init__"} == set(NAMES)
     assert sorted(path.stem for path in (CONF / "experiment").glob("*.yaml")) == NAMES
 
 
@@ -224,8 +225,6 @@ def test_the_readme_lists_every_experiment():
     readme = (ROOT / "README.md").read_text()
     for name in NAMES:
         assert f"[{name}](experiments/{name}.py)" in readme
-    for path in Path(ROOT / "experiments").glob("*.py"):
-        assert path.stem in {*NAMES, "__init__"}
 
 
 def test_the_makefile_leaves_out_what_needs_an_extra_and_nothing_else():

@@ -18,6 +18,7 @@ from harness.descent import (
     alternating_descent,
     local_rate,
     log_spaced,
+    row,
     step_size,
 )
 from harness.network import ReluNetwork
@@ -408,6 +409,26 @@ def test_a_tie_of_the_signs_keeps_the_iterate(descend):
     assert (solution.m[0] < 0).all()
 
 
+def test_the_row_of_a_trial_equals_what_the_experiments_wrote_by_hand(descend):
+    P = recoverable()
+    H, M = starts(P, 21, 5)
+    together = descend(P, H, M, max_steps=40)
+    for k in range(5):
+        solution = descend(P, H[k], M[k], max_steps=40)
+        assert row(P, solution) == {
+            "epsilon_true": float(P.neighbourhood(solution.h, solution.m)[0]),
+            "loss_ratio": solution.loss[0] / P.loss_at_zero,
+            "steps": solution.steps[0],
+            "flips": solution.flips[0],
+            "status": solution.status[0],
+        }
+        h, m = together.h[k], together.m[k]
+        assert row(P, together, k)["epsilon_true"] == float(P.neighbourhood(h, m))
+        assert row(P, together, k)["loss_ratio"] == together.loss[k] / P.loss_at_zero
+        assert row(P, together, k)["flips"] == together.flips[k]
+    assert list(row(P, together)) == ["epsilon_true", "loss_ratio", "steps", "flips", "status"]
+
+
 # --- scale ----------------------------------------------------------------------------------
 
 
@@ -489,13 +510,13 @@ def test_trace_is_that_of_untraced_runs_and_ends_with_the_trial(descend):
     assert set(steps.tolist()) <= set(log_spaced(150).tolist())
     assert (plain.steps < 150).any()
     np.testing.assert_array_equal(np.isnan(losses), steps[:, None] > plain.steps)
-    for row, max_steps in enumerate(steps):
+    for index, max_steps in enumerate(steps):
         if max_steps == 0:
             expected = np.min([P.loss(i * H, j * M) for i in (1, -1) for j in (1, -1)], axis=0)
         else:
             expected = descend(P, H, M, max_steps=int(max_steps)).loss
         alive = plain.steps >= max_steps
-        np.testing.assert_allclose(losses[row, alive], expected[alive], rtol=1e-8)
+        np.testing.assert_allclose(losses[index, alive], expected[alive], rtol=1e-8)
 
 
 def test_local_rate_of_a_geometric_trace_is_its_ratio():
@@ -574,10 +595,10 @@ def test_step_size_is_not_defined_for_a_zero_observation(descend):
     [
         ({"h_init": np.array([[1.0, np.nan, 0.0]])}, "every entry must be finite"),
         ({"m_init": np.array([[np.inf, 0.0]])}, "every entry must be finite"),
-        ({"h_init": np.ones((1, 4))}, r"must be \(K, 3\) and \(K, 2\)"),
-        ({"m_init": np.ones((1, 3))}, r"must be \(K, 3\) and \(K, 2\)"),
-        ({"m_init": np.ones((2, 2))}, r"must be \(K, 3\) and \(K, 2\) with one K"),
-        ({"h_init": np.ones((1, 1, 3))}, r"must be \(K, 3\)"),
+        ({"h_init": np.ones((1, 4))}, r"must be \(trials, 3\) and \(trials, 2\)"),
+        ({"m_init": np.ones((1, 3))}, r"must be \(trials, 3\) and \(trials, 2\)"),
+        ({"m_init": np.ones((2, 2))}, "as many trials in both"),
+        ({"h_init": np.ones((1, 1, 3))}, r"must be \(trials, 3\)"),
         ({"step": 0.0}, "step=0.0: must be > 0"),
         ({"step": -0.1}, "must be > 0"),
         ({"step": np.nan}, "must be > 0 and finite"),

@@ -10,8 +10,8 @@ import pytest
 
 from experiments.ablation import WORDS
 from experiments.noise import least_squares_error
-from experiments.sample_complexity import aligned
 from harness.claims import Verdict
+from harness.conditions.aligned import aligned_truths
 from harness.experiment import columns
 from harness.problem import Demodulation
 from harness.storage.cell import Cell
@@ -90,7 +90,7 @@ def test_sample_complexity_counts_an_error_within_the_noise_as_success():
 def test_an_aligned_truth_points_along_one_row_of_both_last_layers():
     """Exactly at depth 1; at depth 2 better than any of many random directions."""
     G1, G2 = network(1, (4, 60)), network(2, (3, 60))
-    h0, m0 = aligned(G1, G2)
+    h0, m0 = aligned_truths(G1, G2)
     lengths = [np.linalg.norm(G.weights[0], axis=1) for G in (G1, G2)]
     row = int(np.argmax(lengths[0] * lengths[1]))
     for G, x in ((G1, h0), (G2, m0)):
@@ -98,7 +98,7 @@ def test_an_aligned_truth_points_along_one_row_of_both_last_layers():
         np.testing.assert_allclose(x, w / np.linalg.norm(w))
 
     G1, G2 = network(3, (4, 30, 60)), network(4, (3, 30, 60))
-    h0, m0 = aligned(G1, G2)
+    h0, m0 = aligned_truths(G1, G2)
     lengths = [np.linalg.norm(G.weights[-1], axis=1) for G in (G1, G2)]
     row = int(np.argmax(lengths[0] * lengths[1]))
     rng = np.random.default_rng(5)

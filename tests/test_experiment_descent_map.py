@@ -13,6 +13,7 @@ from experiments import descent_map
 from experiments.descent_map import DescentMap
 from harness.claims import Verdict
 from harness.experiment import columns
+from harness.landscape import slopes
 from harness.landscape.axes import plane_kinks
 from harness.problem import BRANCHES, Demodulation
 from harness.theory import expected_gradients
@@ -114,8 +115,8 @@ def test_generic_shares_are_what_a_loop_over_balanced_points_counts(seed: int) -
     row = experiment.trial(np.random.default_rng(seed))[0]
     rng = np.random.default_rng(seed)
     P = experiment.network.problem(rng)
-    towards = descent_map._steepest(P, rng)
-    H, M = experiment._plane(P, towards, np.radians(descent_map._signed(experiment.degrees)))
+    towards = slopes.steepest(P, rng)
+    H, M = experiment._plane(P, towards, np.radians(slopes.signed(experiment.degrees)))
     counts, reach = dict.fromkeys(descent_map.WORDS, 0), dict.fromkeys(descent_map.WORDS, 0.0)
     outside = dict.fromkeys(descent_map.WORDS, 0)
     shape: Any = {"d": P.d, "s": P.s, "ell": P.ell, "alpha": experiment.network.alpha}
@@ -127,13 +128,13 @@ def test_generic_shares_are_what_a_loop_over_balanced_points_counts(seed: int) -
             t1, t2 = expected_gradients(h, m, P.h0, P.m0, **shape)
             largest = max(np.linalg.norm(h) * np.linalg.norm(m), 1.0)
             scale = shape["alpha"] / 2 ** (P.d + P.s) / P.ell * largest * np.linalg.norm(m)
-            slopes = [
+            along = [
                 float(P.directional_derivative(h, m, -u, -v))
                 for u, v in ((g1, 0 * g2), (0 * g1, g2), (t1, t2))
             ]
             found = {
-                "gradient": slopes[0] >= 0 and slopes[1] >= 0,
-                "expected": slopes[2] >= 0,
+                "gradient": along[0] >= 0 and along[1] >= 0,
+                "expected": along[2] >= 0,
                 "flat": max(np.linalg.norm(g1), np.linalg.norm(g2)) < experiment.flat * scale,
             }
             epsilon = min(float(P.neighbourhood(h, m, branch)) for branch in BRANCHES)
@@ -159,7 +160,7 @@ def test_reach_is_the_largest_distance_and_the_count_beyond(name: str, epsilon: 
     ratio = np.sqrt(np.linalg.norm(h, axis=1) / np.linalg.norm(m, axis=1))[:, None]
     exact = np.min([P.neighbourhood(h / ratio, m * ratio, b) for b in BRANCHES], axis=0)
     for count in (0, 1, 50, 700):
-        least, outside = descent_map._reach(P, h[:count], m[:count], epsilon)
+        least, outside = slopes.reach(P, h[:count], m[:count], epsilon)
         assert least == pytest.approx(exact[:count].max(initial=0.0), abs=1e-12)
         assert outside == (exact[:count] > epsilon).sum()
 
@@ -167,7 +168,7 @@ def test_reach_is_the_largest_distance_and_the_count_beyond(name: str, epsilon: 
 def test_kinks_next_to_the_angles_are_of_every_layer_and_near() -> None:
     P = problem("two-layer")
     kinks = plane_kinks(P.G1, P.h0, np.ones(P.n))
-    chosen = descent_map._next_to(kinks, [0.0, 90.0, 180.0])
+    chosen = slopes.next_to(kinks, [0.0, 90.0, 180.0])
     assert set(chosen.layer) == set(kinks.layer)
     for k in set(kinks.layer):
         mine, all_ = chosen.angles[chosen.layer == k], kinks.angles[kinks.layer == k]
@@ -183,7 +184,7 @@ def test_degenerate_networks_give_rows() -> None:
         rng = np.random.default_rng(seed)
         G1, G2 = integer_network(rng, (2, 2, 4)), integer_network(rng, (2, 4))
         P = Demodulation(G1, G2, np.ones(2), np.array([1.0, -2.0]))
-        towards = descent_map._steepest(P, rng)
+        towards = slopes.steepest(P, rng)
         rows = [experiment._generic(P, towards), *experiment._kinks(P, towards)]
         assert all(np.isfinite(float(row["share_expected"])) for row in rows)
 

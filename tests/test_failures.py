@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from harness import schema
-from harness.storage.cell import Cell, place
+from harness.storage.cell import Cell, label
 from harness.storage.store import Store
 from harness.sweep import sweep
-from harness.sweep.failures import KINDS, LINES, UNKNOWN, Failure, failure, report
-from harness.sweep.jobs import grouped, pack, run_job, unpack
+from harness.sweep.failures import KINDS, LINES, UNKNOWN, Failure, describe, failure
+from harness.sweep.jobs import batched, pack, run_job, unpack
 
 COMMAND = "harness -m experiment=toy"
 
@@ -81,7 +81,7 @@ def test_a_failure_travels_between_processes():
 def test_failures_are_grouped_by_kind_the_most_frequent_first(cells):
     why = {cell.key: Failure("rare", "here") for cell in cells[:2]}
     why |= {cell.key: Failure("frequent") for cell in cells[2:8]}
-    lines = report(cells[:9], cells, why, COMMAND).splitlines()
+    lines = describe(cells[:9], cells, why, COMMAND).splitlines()
     assert lines == [
         "9 of 30 cells failed:",
         "  6 x frequent",
@@ -109,7 +109,7 @@ def test_failures_that_differ_in_numbers_are_of_one_kind_with_an_example_in_full
         cell.key: Failure(f"ValueError: {text}")
         for cell, text in zip(failed, messages, strict=True)
     }
-    lines = report(failed, cells, why, COMMAND).splitlines()
+    lines = describe(failed, cells, why, COMMAND).splitlines()
     assert lines[1:-1] == [
         f"  {len(messages)} x ValueError: {messages[0]} (the others with other numbers)",
         "      such as size=1",
@@ -118,22 +118,23 @@ def test_failures_that_differ_in_numbers_are_of_one_kind_with_an_example_in_full
 
 def test_many_kinds_are_counted_not_told(cells):
     why = {cell.key: Failure("kind " + "o" * i) for i, cell in enumerate(cells)}
-    lines = report(cells, cells, why, COMMAND).splitlines()
+    lines = describe(cells, cells, why, COMMAND).splitlines()
     assert lines[-2] == f"  {30 - KINDS} x {30 - KINDS} other kinds"
     assert len(lines) == 2 * KINDS + 3
 
 
 def test_a_cell_is_told_by_what_varies(cells):
-    assert place(cells[0], cells) == "size=1"
-    assert place(cells[0], [*cells, toy_cell(1, "fancy")]) == "size=1, method=plain"
-    assert place(cells[0], cells[:1]) == "the only cell"
+    assert label(cells[0], cells) == "size=1"
+    assert label(cells[0], [*cells, toy_cell(1, "fancy")]) == "size=1, method=plain"
+    assert label(cells[0], cells[:1]) == "the only cell"
 
 
 def test_the_command_is_quoted_for_a_shell(harness, monkeypatch):
     monkeypatch.setenv("TOY_BROKEN", "2")
     done = harness("-m", "experiment=toy", "hydra.sweeper.grids=[{inner.size: [1, 2]}]")
-    assert done.err.splitlines()[-1].endswith(
-        "-m experiment=toy 'hydra.sweeper.grids=[{inner.size: [1, 2]}]'"
+    assert (
+        "-m experiment=toy 'hydra.sweeper.grids=[{inner.size: [1, 2]}]' "
+        in done.err.splitlines()[-1]
     )
 
 
@@ -166,7 +167,7 @@ def test_the_command_can_be_pasted(tmp_path, monkeypatch, program, path, start):
 
 @pytest.mark.parametrize(("size", "lengths"), [(1, [1] * 5), (2, [2, 2, 1]), (9, [5])])
 def test_cells_are_grouped_in_order(size, lengths):
-    groups = grouped(list(range(5)), size)
+    groups = batched(list(range(5)), size)
     assert [len(group) for group in groups] == lengths
     assert [i for group in groups for i in group] == list(range(5))
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.landscape import census, stationary_points, torus_index
+from harness.landscape import biquadratic, census, stationary_points, torus_index
 from harness.landscape.arcs import direction, linear_arcs
 from harness.landscape.screen import Candidates
 from harness.network import ReluNetwork
@@ -363,3 +363,86 @@ def test_arcs_that_would_not_fit_in_memory_are_refused(monkeypatch):
     monkeypatch.setattr(census, "MEMORY", 1000)
     with pytest.raises(ValueError, match=r"arcs with ell=40 need .* GiB"):
         stationary_points(problem("two layers", 0))
+
+
+# --- lemmas ----------------------------------------------------------------------------------
+
+
+def random_pairs(count: int, seed: int) -> tuple[Array, Array, Array, Array, Array, Array]:
+    """a, da, b, db, y0 of random pairs of arcs and the coefficients X, Y they give."""
+    rng = np.random.default_rng([59, seed])
+    a, b = rng.uniform(0, 1, size=(2, count, 7))
+    da, db = rng.uniform(-1, 1, size=(2, count, 7)) * np.stack([a, b])  # a + z da >= 0, |z| <= 1
+    y0 = rng.uniform(0, 1, size=7)
+    X = np.einsum("kil,kjl->kij", np.stack([y0 * a, y0 * da], 1), np.stack([b, db], 1))
+    squares = [np.stack([u * u, 2 * u * du, du * du], 1) for u, du in ((a, da), (b, db))]
+    return a, da, b, db, X, np.einsum("kil,kjl->kij", *squares)
+
+
+def quotient(X: Array, Y: Array, z: Array, w: Array) -> Array:
+    """X^2 / Y at (z, w), from the coefficients of one pair."""
+    powers_z, powers_w = (np.stack([t**0, t, t * t]) for t in (z, w))
+    top = np.einsum("i...,ij,j...->...", powers_z[:2], X, powers_w[:2])
+    return top**2 / np.einsum("i...,ij,j...->...", powers_z, Y, powers_w)
+
+
+def test_solve_finds_every_stationary_point_that_a_dense_scan_brackets():
+    *_, X, Y = random_pairs(120, 0)
+    index, z, w, flat = biquadratic.solve(X, Y)
+    assert not flat.any()
+    assert len(index) >= 20
+    # F has no maximum, so max over z of X^2 / Y is reached inside or at an end; its maximisers z(w)
+    # are roots of a linear form, and the stationary points are where the maximum turns in w.
+    grid_w = np.linspace(-1, 1, 4001)
+    for k in range(len(X)):
+        (S0, S1), _ = biquadratic.slope(X[k : k + 1], Y[k : k + 1])
+        powers = grid_w[:, None] ** np.arange(4)
+        lead = powers @ S1[0]
+        best = np.where(lead < 0, -(powers @ S0[0]) / np.where(lead < 0, lead, 1), np.nan)
+        value = quotient(X[k], Y[k], best, grid_w)
+        turns = np.diff(value)[:-1] * np.diff(value)[1:] < 0
+        turns &= np.abs(best[1:-1]) < 0.999
+        for at in np.flatnonzero(turns) + 1:
+            found = index == k
+            near = (np.abs(w[found] - grid_w[at]) < 2e-3) & (np.abs(z[found] - best[at]) < 2e-2)
+            assert near.any(), (k, best[at], grid_w[at])
+
+
+def test_solve_returns_points_where_both_derivatives_vanish():
+    *_, X, Y = random_pairs(200, 1)
+    index, z, w, _ = biquadratic.solve(X, Y)
+    for k, z_k, w_k in zip(index, z, w, strict=True):
+        step = np.array([-1e-4, 1e-4])
+        size = quotient(X[k], Y[k], z_k, w_k)
+        along_z = np.diff(quotient(X[k], Y[k], z_k + step, np.full(2, w_k)))[0] / 2e-4
+        along_w = np.diff(quotient(X[k], Y[k], np.full(2, z_k), w_k + step))[0] / 2e-4
+        assert abs(along_z) <= 1e-6 * size
+        assert abs(along_w) <= 1e-6 * size
+
+
+def test_the_polynomial_roots_of_solve_are_those_of_numpy():
+    *_, X, Y = random_pairs(60, 2)
+    index, _, w, _ = biquadratic.solve(X, Y)
+    for k in range(len(X)):
+        x = [np.polynomial.Polynomial(row) for row in X[k]]
+        y = [np.polynomial.Polynomial(row) for row in Y[k]]
+        N = x[0] ** 2 * y[2] - x[0] * x[1] * y[1] + x[1] ** 2 * y[0]
+        D = y[0] * y[2] - y[1] ** 2 / 4
+        roots = (N.deriv() * D - N * D.deriv()).cutdeg(6).roots()
+        real = roots.real[np.abs(roots.imag) < 1e-7]
+        for found in w[index == k]:
+            assert np.abs(real - found).min() < 1e-6
+
+
+def test_slope_is_the_derivative_of_the_quotient():
+    *_, X, Y = random_pairs(20, 3)
+    (S0, S1), flat = biquadratic.slope(X, Y)
+    assert not flat.any()
+    rng = np.random.default_rng(4)
+    for k in range(len(X)):
+        z, w = rng.uniform(-0.9, 0.9, size=2)
+        S = (S0[k] + z * S1[k]) @ w ** np.arange(4)
+        top = np.array([1, z]) @ X[k] @ np.array([1, w])
+        bottom = np.array([1, z, z * z]) @ Y[k] @ np.array([1, w, w * w])
+        ends = quotient(X[k], Y[k], z + np.array([-1e-5, 1e-5]), np.full(2, w))
+        assert np.diff(ends)[0] / 2e-5 == pytest.approx(2 * top * S / bottom**2, rel=1e-6)

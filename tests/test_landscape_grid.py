@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.landscape import axes, grid
+from harness.landscape import axes, factor, grid
 from harness.landscape.grid import ProductGrid, product_grid
 from harness.network import KINK_RTOL, ReluNetwork
 from harness.problem import Demodulation
@@ -369,7 +369,7 @@ def test_small_blocks_give_the_same(name: str, block: int, monkeypatch: pytest.M
     side = np.random.default_rng(0).normal(size=H.shape)
     large = product_grid(P, H, M, side_h=side)
     values = {name: getattr(large, name) for name in PROPERTIES}
-    monkeypatch.setattr(grid, "BLOCK", block)
+    monkeypatch.setattr(factor, "BLOCK", block)
     small = product_grid(P, H, M, side_h=side)
     for key, value in values.items():
         size = np.abs(value).max()
@@ -427,7 +427,7 @@ def test_bad_input_is_refused_in_one_line_before_any_work(
     def refuse(*arguments: object) -> None:
         raise AssertionError("work began")
 
-    monkeypatch.setattr(grid, "_axis", refuse)
+    monkeypatch.setattr(grid, "evaluate", refuse)
     with pytest.raises(ValueError, match=bad.message) as caught:
         product_grid(P, bad.H, bad.M, **dict(bad.options))  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
@@ -532,3 +532,24 @@ def test_grid_sees_plane_kinks_as_kinks_of_a_single_unit_at_every_radius() -> No
 def test_axes_refuse_what_spans_nothing(call, message: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ValueError, match=message):
         call()
+
+
+# --- Lemmas -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [name for name in WITH_KINKS if name != "width-one"])
+@pytest.mark.parametrize("towards", [None, 1.0, -1.0])
+def test_switch_gives_the_change_of_Lambda_across_the_kink(
+    name: str, towards: float | None
+) -> None:
+    G = problem(name).G1
+    points = kink_points(G, 3)
+    side = None if towards is None else np.full(points.shape, towards)
+    evaluated = factor.evaluate(G, points, side, points[0], np.ones(G.widths[-1]))
+    single = np.flatnonzero(evaluated.kinks == 1)
+    assert single.size > 0
+    gradient, effect = factor.switch(evaluated, single)
+    for x, row, column in zip(points[single], gradient, effect, strict=True):
+        step = 1e-6 * np.linalg.norm(x) / np.linalg.norm(row) * row
+        here, across = (naive_Lambda(G.weights, (x + t * step).tolist()) for t in (-1, 1))
+        np.testing.assert_allclose(across - here, np.outer(column, row), rtol=1e-9, atol=1e-12)

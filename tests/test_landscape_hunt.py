@@ -8,10 +8,14 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from harness.landscape import cells
 from harness.landscape.arcs import direction
 from harness.landscape.hunt import Hunt, hunt
-from harness.landscape.newton import at_best_scale, derivatives, linear_pieces
-from harness.landscape.polish import settle, walk
+from harness.landscape.kinds import Kind
+from harness.landscape.kinks import kinks_at
+from harness.landscape.newton import at_best_scale, derivatives
+from harness.landscape.polish import settle
+from harness.landscape.walk import walk
 from harness.network import ReluNetwork
 from harness.problem import BRANCHES, Demodulation
 from tests.helpers import integer_network, kink_point, network
@@ -336,7 +340,7 @@ def test_a_kink_of_the_last_layer_is_concave_and_of_the_stated_size() -> None:
         h, j = kink_point(P.G1, 2, rng)
         m, v = rng.normal(size=3), rng.normal(size=4)
         both = P.directional_derivative(h, m, np.stack([v, -v]), np.zeros((2, 3)))
-        row = P.G1.weights[1][j] @ linear_pieces(ReluNetwork(P.G1.weights[:1]), h[None])[0]
+        row = P.G1.weights[1][j] @ ReluNetwork(P.G1.weights[:1]).Lambda(h)
         assert both.sum() == pytest.approx(-P.y0[j] * P.G2(m)[j] * abs(row @ v), abs=1e-12)
         falls += both.sum() < -1e-9
     assert falls > 0
@@ -467,7 +471,7 @@ def test_bad_input_is_refused_in_one_line() -> None:
         hunt(P, rng, 4, h_init=np.ones((1, 3)))
     with pytest.raises(ValueError, match=r"^h_init \(1, 2\), m_init \(1, 2\): must be \(K, 3\)"):
         hunt(P, rng, 4, h_init=np.ones((1, 2)), m_init=np.ones((1, 2)))
-    with pytest.raises(ValueError, match=r"one K$"):
+    with pytest.raises(ValueError, match=r"one R$"):
         hunt(P, rng, 4, h_init=np.ones((2, 3)), m_init=np.ones((1, 2)))
     with pytest.raises(ValueError, match=r"^h_init, m_init: every entry must be finite$"):
         hunt(P, rng, 4, h_init=np.full((1, 3), np.nan), m_init=np.ones((1, 2)))
@@ -478,3 +482,85 @@ def test_bad_input_is_refused_in_one_line() -> None:
     split = [ReluNetwork([np.array([[1.0], [-1.0]])]), ReluNetwork([np.array([[-1.0], [1.0]])])]
     with pytest.raises(ValueError, match=r"^y0 = 0"):
         hunt(Demodulation(split[0], split[1], [1.0], [1.0]), rng, 4)
+
+
+# --- lemmas ----------------------------------------------------------------------------------
+
+
+def cell_forms(seed: int) -> tuple[Array, Array, Array, Array, Array]:
+    """Two matrices L1, L2 (9, 2), y0 > 0, and the Y, T of `cells` by sums over the entries."""
+    rng = np.random.default_rng([61, seed])
+    L1, L2 = rng.normal(size=(2, 9, 2))
+    y0 = rng.uniform(0, 1, size=9)
+    Y, T = np.zeros((2, 2)), np.zeros((3, 3))
+    for r1, r2, y in zip(L1, L2, y0, strict=True):
+        Y += y * np.outer(r1, r2)
+        square1, square2 = ([r[0] ** 2, 2 * r[0] * r[1], r[1] ** 2] for r in (r1, r2))
+        T += np.outer(square1, square2)
+    return L1, L2, y0, Y, T
+
+
+def greatest_over_m(L1: Array, L2: Array, y0: Array, theta: float) -> tuple[float, float]:
+    """max over directions of m of <y0, a*b>^2 / ||a*b||^2 by a dense scan; the angle modulo pi."""
+    phi = np.linspace(0, np.pi, 20_001)
+    product = (L1 @ direction(theta)) * (direction(phi) @ L2.T)
+    value = (product @ y0) ** 2 / np.sum(product**2, axis=1)
+    return float(value.max()), float(phi[value.argmax()])
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_least_over_m_has_the_maximiser_and_the_rise_of_a_dense_scan(seed):
+    L1, L2, y0, Y, T = cell_forms(seed)
+    theta = np.linspace(-3, 3, 13) + 0.01
+    rise, m = cells._least_over_m(Y, T, theta)
+    assert np.isfinite(rise).all()
+    for t, rise_t, m_t in zip(theta, rise, m, strict=True):
+        _, phi = greatest_over_m(L1, L2, y0, t)
+        away = (np.arctan2(m_t[1], m_t[0]) - phi + np.pi / 2) % np.pi - np.pi / 2
+        assert abs(away) < 2e-3
+        ends = [greatest_over_m(L1, L2, y0, t + step)[0] for step in (-1e-2, 1e-2)]
+        if abs(ends[1] - ends[0]) > 1e-3 * ends[0]:
+            assert np.sign(rise_t) == np.sign(ends[1] - ends[0])
+
+
+def test_least_over_m_is_undefined_where_a_line_of_m_does_as_well():
+    # Both entries see m through the same row: a*b depends on m_1 alone.
+    L1, L2 = np.array([[1.0, 0.5], [0.2, 1.0]]), np.array([[1.0, 0.0], [2.0, 0.0]])
+    Y = L1.T @ L2
+    T = sum(
+        np.outer([r[0] ** 2, 2 * r[0] * r[1], r[1] ** 2], [q[0] ** 2, 2 * q[0] * q[1], q[1] ** 2])
+        for r, q in zip(L1, L2, strict=True)
+    )
+    rise, _ = cells._least_over_m(Y, T, np.array([0.3, 1.1]))
+    assert np.isnan(rise).all()
+
+
+@pytest.mark.parametrize(("widths", "layer"), [((3, 8), 1), ((4, 9, 20), 1), ((2, 4, 6, 12), 2)])
+def test_kinks_at_finds_the_one_kink_that_a_point_is_on(widths, layer):
+    for seed in range(5):
+        G = network(seed, widths)
+        h, unit = kink_point(G, layer, np.random.default_rng(seed))
+        assert kinks_at(G, h) == [(layer, unit)]
+        assert kinks_at(G, h * 1e-5) == [(layer, unit)]
+        off = h + 1e-5 * np.linalg.norm(h) * np.random.default_rng(seed).normal(size=h.size)
+        assert kinks_at(G, off) == []
+
+
+def test_kinks_at_leaves_out_units_that_are_dead_all_around():
+    # Unit (2, 0) has one input, which is off around the point: it is zero there, but no kink.
+    G = ReluNetwork([[[-1.0, 0.0], [1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
+    assert kinks_at(G, np.array([1.0, 0.5])) == []
+    assert kinks_at(G, np.array([1.0, 0.0])) == [(1, 2)]
+
+
+def test_a_kink_of_a_unit_that_is_dead_around_the_point_is_no_kink():
+    # Unit (2, 0) of G1 has one input, which is off where h_1 > 0.
+    first = [[-1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.6, 0.8]]
+    second = [[1.0, 0, 0, 0], [0, 1.0, 0.5, 0.2], [0, 0.3, 1.0, 1.0], [0, 1.0, 0, 1.0]]
+    G2 = ReluNetwork([np.abs(network(3, (2, 4)).weights[0])])
+    P = Demodulation(ReluNetwork([first, second]), G2, [1.0, 0.5], [1.0, 0.7])
+    with_kink = settle(P, np.array([1.0, 0.6]), np.array([1.0, 0.6]), [(1, 2, 0)])
+    without = settle(P, np.array([1.0, 0.6]), np.array([1.0, 0.6]))
+    assert [(spot.kind, spot.kinks) for spot in with_kink] == [(Kind.MINIMUM, ())]
+    assert [(spot.kind, spot.kinks) for spot in without] == [(Kind.MINIMUM, ())]
+    np.testing.assert_allclose(with_kink[-1].h, without[-1].h, rtol=1e-6)

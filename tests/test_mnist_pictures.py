@@ -119,6 +119,6 @@ def test_the_command_writes_to_a_new_folder_alone(harness, tmp_path):
     assert harness("pictures", "name=mine", "results=results", "to=b/c").code == 0
     assert tree(tmp_path / "b") == {"c/a_digit.png": png("a.png")}
     assert tree(tmp_path / "results") == before
-    with (tmp_path / "results" / "mine" / "table.csv").open("a") as table:
-        table.write("\n")
-    assert "mine/table.csv" in harness("pictures", "name=mine", "to=d").refusal
+    with (tmp_path / "results" / "mine" / "table.csv.gz").open("ab") as table:
+        table.write(b"\n")
+    assert "mine/table.csv.gz" in harness("pictures", "name=mine", "to=d").refusal

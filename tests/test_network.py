@@ -56,6 +56,32 @@ def test_Lambda_equals_product_of_explicit_matrices(widths):
 
 
 @all_widths
+def test_preactivations_equal_naive_loops(widths):
+    G = network(3, widths)
+    for h in points(4, 5, widths[0]):
+        layers = G.preactivations(h)
+        assert [z.shape for z in layers] == [(n_i,) for n_i in widths[1:]]
+        for z, expected in zip(layers, naive_preactivations(G.weights, h.tolist()), strict=True):
+            np.testing.assert_allclose(z, expected, rtol=1e-12, atol=1e-14)
+        np.testing.assert_array_equal(np.maximum(layers[-1], 0), G(h))
+
+
+@all_widths
+def test_Lambda_of_a_batch_is_that_of_each_point(widths):
+    G, H = network(3, widths), points(4, 6, widths[0])
+    batch = G.Lambda(H.reshape(3, 2, -1))
+    assert batch.shape == (3, 2, widths[-1], widths[0])
+    for one, h in zip(batch.reshape(6, widths[-1], widths[0]), H, strict=True):
+        np.testing.assert_allclose(one, G.Lambda(h), rtol=1e-13, atol=1e-16)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (4, 3), (2, 0)])
+def test_Lambda_refuses_points_of_another_length(shape):
+    with pytest.raises(ValueError, match=r"\(\.\.\., 4\)"):
+        network(13, (4, 9, 20)).Lambda(np.ones(shape))
+
+
+@all_widths
 def test_value_is_Lambda_times_point(widths):
     G = network(5, widths)
     for h in points(6, 10, widths[0]):
@@ -118,6 +144,7 @@ def test_a_batch_of_no_points_gives_no_values():
     G = network(13, (4, 9, 20))
     assert G(np.empty((0, 4))).shape == (0, 20)
     assert G.jvp(np.empty((0, 4)), np.empty((0, 4)))[1].shape == (0, 20)
+    assert G.Lambda(np.empty((0, 4))).shape == (0, 20, 4)
 
 
 @PROPERTY
@@ -163,6 +190,17 @@ def test_one_sided_derivative_along_the_point_itself_is_the_value(widths):
 
 
 # --- one-sided derivatives ------------------------------------------------------------------
+
+
+@all_widths
+def test_jvp_of_the_first_layers_is_that_of_the_network_they_make(widths):
+    G, (h, u) = network(9, widths), points(10, 2, widths[0])
+    for got, expected in zip(G.jvp(h, u, layers=0), (h, u), strict=True):
+        np.testing.assert_array_equal(got, expected)
+    for k in range(1, G.depth + 1):
+        first = ReluNetwork(G.weights[:k])
+        for got, expected in zip(G.jvp(h, u, layers=k), first.jvp(h, u), strict=True):
+            np.testing.assert_array_equal(got, expected)
 
 
 @all_widths

@@ -17,8 +17,7 @@ import pytest
 from harness.claims import Claim, Finding, Verdict
 from harness.experiment import Experiment
 from harness.report import page
-from harness.report import write as report
-from harness.report.result import Origin, Result
+from harness.report.result import Origin, Result, load
 from harness.stats import Estimate
 from harness.storage.store import Store
 
@@ -111,7 +110,7 @@ def swept(toy: Any, undisturbed: Path, tmp_path: Path) -> Path:
 
 def test_the_page_says_of_each_claim_what_the_other_report_says(swept):
     outline = Outline((swept / "report.html").read_text())
-    [judged] = report.load(Store(swept), "toy").findings
+    [judged] = load(Store(swept), "toy").findings
     for words in (
         judged.claim.id,
         judged.claim.statement,
@@ -144,7 +143,7 @@ def test_every_link_leads_to_a_section_or_to_a_file_that_is_there(swept):
     outline = Outline((swept / "report.html").read_text())
     targets = outline.every("section", "id")
     links = outline.every("a", "href")
-    assert {"#toy", "#_claims", "toy/table.csv", "toy/provenance.json"} <= set(links)
+    assert {"#toy", "#_claims", "toy/table.csv.gz", "toy/provenance.json"} <= set(links)
     for link in links:
         assert link[1:] in targets if link.startswith("#") else (swept / unquote(link)).exists()
 

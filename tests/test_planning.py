@@ -105,7 +105,7 @@ def test_time_is_told_for_the_launchers_workers(harness, monkeypatch, launcher, 
 def test_without_measured_cells_an_earlier_sweep_of_the_experiment_tells_the_time(
     harness, tmp_path
 ):
-    unknown = "unknown: nothing like it was measured yet"
+    unknown = "unknown: this experiment was never measured"
     assert said(harness("-m", TOY, PLAN).out, "time") == unknown
     harness("-m", TOY)
     shutil.rmtree(tmp_path / "results" / "cells")
@@ -115,7 +115,7 @@ def test_without_measured_cells_an_earlier_sweep_of_the_experiment_tells_the_tim
     for results in ("results", "elsewhere"):
         plan = harness("-m", TOY, PLAN, f"results={results}").out
         assert said(plan, "time").startswith("2.0 min of one core")
-        assert re.search(r"\(rough: by .*provenance.json, cells of profile quick\)", plan)
+        assert re.search(r"\(rough: from .*provenance.json, cells of profile quick\)", plan)
         assert said(plan, "disk").startswith("unknown")
     assert said(harness("-m", TOY, PLAN, "name=mine").out, "time").startswith("2.0 min")
 
@@ -123,16 +123,19 @@ def test_without_measured_cells_an_earlier_sweep_of_the_experiment_tells_the_tim
 def test_a_time_by_another_profile_says_that_its_cells_may_cost_other(harness):
     harness("-m", TOY)
     plan = harness("-m", TOY, PLAN, "profile=full", "seed=1").out
-    assert said(plan, "time").endswith("cells of profile quick, which may be cheaper or dearer)")
+    assert said(plan, "time").endswith("cells of profile quick, which may take more or less time)")
 
 
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ("timeout_min=60", "20 min the longest, less than timeout_min=60"),
-        ("timeout_min=19", "20 min the longest, MORE than timeout_min=19: raise hydra.launcher."),
-        ("timeout_min=19 hydra.launcher.cpus_per_task=2", "13 min the longest, less than"),
-        ("timeout_min=19 cells_per_job=1", "10 min the longest, less than timeout_min=19"),
+        ("timeout_min=60", "the longest takes 20 min, less than timeout_min=60"),
+        (
+            "timeout_min=19",
+            "the longest takes 20 min, MORE than timeout_min=19: raise hydra.launcher.",
+        ),
+        ("timeout_min=19 hydra.launcher.cpus_per_task=2", "the longest takes 13 min, less than"),
+        ("timeout_min=19 cells_per_job=1", "the longest takes 10 min, less than timeout_min=19"),
     ],
 )
 def test_with_slurm_the_longest_job_is_told_beside_its_limit(harness, tmp_path, settings, told):

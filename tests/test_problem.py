@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
 from harness.network import ReluNetwork
-from harness.problem import BRANCHES, Demodulation, relative_distance
+from harness.problem import BRANCHES, Demodulation, branch_name, relative_distance
 from harness.status import Status
 from harness.theory import rho
 from tests.helpers import (
@@ -625,3 +625,9 @@ def test_unknown_branches_are_refused(branch):
     P = problem("one-layer")
     with pytest.raises(ValueError, match="branch="):
         P.neighbourhood(P.h0, P.m0, branch)
+    with pytest.raises(ValueError, match="branch="):
+        branch_name(branch)
+
+
+def test_branches_are_named_by_their_signs():
+    assert [branch_name(branch) for branch in BRANCHES] == ["++", "-+", "+-", "--"]

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import gzip
+import importlib
 import json
 import math
 import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from harness import figures
 from harness.claims import Claim, Finding, Verdict
-from harness.report import write as report
+from harness.experiment import experiment_class
+from harness.report import markdown, memory, write
+from harness.report.result import Judgement, Result, load
 from harness.stats import Estimate
 from harness.storage.store import Store
 from tests.conftest import TOY_CELLS, Outcome, Private, tree
@@ -22,7 +27,7 @@ from tests.conftest import TOY_CELLS, Outcome, Private, tree
 Harness = Callable[..., Outcome]
 SWEEP = ("-m", "experiment=toy")
 JUDGED = {
-    "toy/table.csv",
+    "toy/table.csv.gz",
     "toy/provenance.json",
     "toy/verdict.json",
     "toy/claims.csv",
@@ -47,6 +52,10 @@ def swept(toy: Private, undisturbed: Path, tmp_path: Path) -> Path:
 def committed(results: Path) -> dict[str, bytes]:
     """All files but the cells."""
     return {k: v for k, v in tree(results).items() if not k.startswith("cells")}
+
+
+def table_text(results: Path) -> str:
+    return gzip.decompress((results / "toy" / "table.csv.gz").read_bytes()).decode()
 
 
 def table_rows(text: str) -> list[list[str]]:
@@ -90,7 +99,7 @@ def test_under_the_table_stands_each_figure_with_its_caption_and_where_it_came_f
 def test_the_report_counts_verdicts_and_statuses(swept):
     text = (swept / "REPORT.md").read_text()
     assert "1 SUPPORTED; 0 REFUTED; 0 INCONCLUSIVE." in text
-    table = pd.read_csv(swept / "toy" / "table.csv")
+    table = pd.read_csv(swept / "toy" / "table.csv.gz")
     for status, count in table["status"].value_counts().items():
         assert f"{count} {status}" in text
 
@@ -119,7 +128,7 @@ def test_verdicts_are_json_whatever_the_numbers(swept):
 
     for path in [swept / "toy" / "verdict.json", swept / "toy" / "provenance.json"]:
         json.loads(path.read_text(), parse_constant=no_constants)
-    plain = report._plain({"a": math.nan, "b": {"c": -math.inf}, "d": 1.5})
+    plain = write._plain({"a": math.nan, "b": {"c": -math.inf}, "d": 1.5})
     assert plain == {"a": "nan", "b": {"c": "-inf"}, "d": 1.5}
 
 
@@ -132,7 +141,8 @@ def test_a_claim_in_words_with_pipes_and_newlines_stays_one_row():
         "<= 1",
         Verdict.INCONCLUSIVE,
     )
-    lines = report._markdown(report._overview({"a": [finding]}))
+    result = Result("a", None, pd.DataFrame(), None, judged=Judgement([finding], None))
+    lines = markdown.table_lines(markdown._overview([result]))
     assert len(lines) == 3
     assert [len(row) for row in table_rows("\n".join(lines))] == [6, 6, 6]
     assert "undetermined (n = 0)" in lines[2]
@@ -167,7 +177,7 @@ def test_lost_cells_do_not_take_the_table_with_them(harness, swept):
     before = committed(swept)
     shutil.rmtree(swept / "cells" / "toy")
     harness("report")
-    assert committed(swept)["toy/table.csv"] == before["toy/table.csv"]
+    assert committed(swept)["toy/table.csv.gz"] == before["toy/table.csv.gz"]
 
 
 def test_a_sweep_that_was_stopped_is_reported_as_far_as_it_is(harness, swept):
@@ -224,10 +234,10 @@ def test_a_complete_table_stays_while_another_sweep_is_not_complete(
 def test_more_trials_replace_a_complete_table_as_soon_as_it_loses_no_row(
     harness, swept, monkeypatch
 ):
-    before = set((swept / "toy" / "table.csv").read_text().splitlines())
+    before = set(table_text(swept).splitlines())
     monkeypatch.setenv("TOY_BROKEN", "2")
     assert harness(*SWEEP, "trials=5").code == 1
-    assert set((swept / "toy" / "table.csv").read_text().splitlines()) > before
+    assert set(table_text(swept).splitlines()) > before
 
 
 def test_more_trials_of_some_cells_do_not_replace_a_complete_table(harness, clone, monkeypatch):
@@ -259,21 +269,21 @@ def test_a_table_that_cannot_be_judged_gives_way_to_rows_but_not_to_none(
     store = Store(clone)
     table, origin = store.read_table("toy")
     store.write_table("toy", table, origin | {"version": 7})
-    before = (clone / "toy" / "table.csv").read_bytes()
+    before = (clone / "toy" / "table.csv.gz").read_bytes()
     monkeypatch.setenv("TOY_BROKEN", "2")
     done = harness(*SWEEP, "inner.size=2")
     assert "toy was measured by version 7" in done.err
-    assert (clone / "toy" / "table.csv").read_bytes() == before
+    assert (clone / "toy" / "table.csv.gz").read_bytes() == before
     assert harness(*SWEEP).code == 1
     assert store.read_provenance("toy")["cells_complete"] == TOY_CELLS - 1
 
 
 def test_without_findings_nothing_is_left_that_contradicts_the_table(harness, swept, monkeypatch):
-    for path in (swept / "toy" / "table.csv", *(swept / "cells" / "toy").iterdir()):
+    for path in (swept / "toy" / "table.csv.gz", *(swept / "cells" / "toy").iterdir()):
         path.unlink() if path.is_file() else shutil.rmtree(path)
     assert harness("report").code == 0
     assert set(committed(swept)) == {
-        "toy/table.csv",
+        "toy/table.csv.gz",
         "toy/provenance.json",
         "toy/verdict.json",
         "REPORT.md",
@@ -284,13 +294,13 @@ def test_without_findings_nothing_is_left_that_contradicts_the_table(harness, sw
 def test_one_broken_table_is_named_and_the_others_are_reported(harness, swept):
     assert harness(*SWEEP, "hydra.sweeper.grids=[{}]", "name=broken").code == 0
     shutil.rmtree(swept / "cells")
-    with (swept / "broken" / "table.csv").open("a") as stream:
-        stream.write("1,2,3\n")
+    with (swept / "broken" / "table.csv.gz").open("ab") as stream:
+        stream.write(b"1,2,3\n")
     (swept / "REPORT.md").unlink()
     done = harness("report")
     assert done.code != 0
     assert (
-        "broken/table.csv does not belong to its provenance.json (changed, or"
+        "broken/table.csv.gz does not belong to its provenance.json (changed, or"
         in done.err.splitlines()[-1]
     )
     assert "## toy" in (swept / "REPORT.md").read_text()
@@ -307,11 +317,123 @@ def test_a_table_of_another_version_of_the_experiment_is_named_and_not_judged(ha
     assert "## toy" not in (swept / "REPORT.md").read_text()
 
 
+# --- Once ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def judgements(toy: Private, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of rows of each table that the toy judges, one after the other."""
+    found: list[int] = []
+    kind = experiment_class(importlib.import_module("experiments.toy"))
+    judge = kind.judge
+
+    def counted(experiment: Any, table: pd.DataFrame) -> list[Finding]:
+        found.append(len(table))
+        return judge(experiment, table)
+
+    monkeypatch.setattr(kind, "judge", counted)
+    monkeypatch.setattr(memory, "STARTED", math.inf)  # the toy's file is younger than the process
+    return found
+
+
+@pytest.fixture
+def readings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the tables that are read."""
+    found: list[str] = []
+    read = Store.read_table
+
+    def counted(store: Store, name: str) -> Any:
+        found.append(name)
+        return read(store, name)
+
+    monkeypatch.setattr(Store, "read_table", counted)
+    return found
+
+
+ONE = "hydra.sweeper.grids=[{}]"
+
+
+def test_a_report_reads_and_judges_each_table_once(harness, judgements, readings, tmp_path):
+    for name in ("one", "two"):
+        assert harness(*SWEEP, ONE, f"name={name}").code == 0
+    page = tmp_path / "PAGE.md"
+    page.write_text("\n".join(markdown.CLAIMS))
+    for arguments in ([], [f"readme={page}"]):
+        judgements.clear()
+        readings.clear()
+        assert harness("report", *arguments).code == 0
+        assert len(judgements) == 2
+        assert readings == ["one", "two"]
+    assert page.read_text().count("toy.small") == 2
+
+
+def test_a_sweep_judges_its_own_table_once_and_no_other_again(harness, judgements, readings):
+    assert harness(*SWEEP, ONE, "name=one").code == 0
+    report = Path("results/REPORT.md")
+    [line] = [line for line in report.read_text().splitlines() if "[toy.small](#one)" in line]
+    section = report.read_text().partition("## one")[2].rstrip()
+    judgements.clear()
+    readings.clear()
+    assert harness(*SWEEP, ONE, "name=two", "trials=4").code == 0
+    assert len(judgements) == 1
+    assert sorted(readings) == ["one", "two"]
+    assert line in report.read_text().splitlines()
+    assert section in report.read_text()
+
+
+def test_a_sweep_judges_the_tables_of_a_clone_once_and_remembers(harness, judgements):
+    assert harness(*SWEEP, ONE, "name=one").code == 0
+    shutil.rmtree("results/cells")
+    judgements.clear()
+    assert harness(*SWEEP, ONE, "name=two").code == 0
+    assert len(judgements) == 2
+    assert harness(*SWEEP, ONE, "name=three").code == 0
+    assert len(judgements) == 3
+
+
+CHANGES: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "another table or another code": lambda memory: memory | {"stamp": "0" * 64},
+    "no claim of the experiment": lambda memory: (
+        memory["findings"][0]["claim"].update(statement="All is well") or memory
+    ),
+    "another type": lambda memory: memory["findings"][0]["estimate"].update(n="many") or memory,
+    "an unknown verdict": lambda memory: memory["findings"][0].update(verdict="FINE") or memory,
+    "another record": lambda memory: memory["findings"],
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_findings_that_do_not_belong_to_the_table_are_not_used(harness, judgements, change):
+    assert harness(*SWEEP, ONE, "name=one").code == 0
+    path = Path("results/cells/one.findings.json")
+    sound = path.read_bytes()
+    path.write_text(json.dumps(CHANGES[change](json.loads(sound))))
+    judgements.clear()
+    assert harness(*SWEEP, ONE, "name=two").code == 0
+    assert len(judgements) == 2
+    assert path.read_bytes() == sound
+
+
+def test_findings_are_not_remembered_if_the_code_has_changed_meanwhile(
+    harness, judgements, monkeypatch
+):
+    monkeypatch.setattr(memory, "STARTED", 0.0)
+    assert harness(*SWEEP, ONE).code == 0
+    assert not list(Path("results/cells").glob("*.findings.json"))
+
+
+def test_a_report_uses_no_remembered_findings(harness, judgements):
+    assert harness(*SWEEP, ONE).code == 0
+    judgements.clear()
+    assert harness("report").code == 0
+    assert len(judgements) == 1
+
+
 # --- Figures and provenance -----------------------------------------------------------------
 
 
 def test_a_figure_has_the_same_bytes_for_the_same_table(swept):
-    result = report.load(Store(swept), "toy")
+    result = load(Store(swept), "toy")
     first = figures.render(result.experiment, result.table)
     assert figures.render(result.experiment, result.table) == first
     assert first["png"] == (swept / "toy" / "figure.png").read_bytes()
@@ -320,7 +442,7 @@ def test_a_figure_has_the_same_bytes_for_the_same_table(swept):
 
 
 def test_a_figure_shows_its_table(swept):
-    result = report.load(Store(swept), "toy")
+    result = load(Store(swept), "toy")
     other = result.table.assign(draw=result.table["draw"] + 1)
     first = figures.render(result.experiment, result.table)
     assert figures.render(result.experiment, other)["png"] != first["png"]
@@ -330,7 +452,7 @@ def test_drawing_leaves_the_style_as_it_was(swept):
     import matplotlib as mpl
 
     before = dict(mpl.rcParams)
-    result = report.load(Store(swept), "toy")
+    result = load(Store(swept), "toy")
     figures.render(result.experiment, result.table)
     assert dict(mpl.rcParams) == before
 
@@ -350,7 +472,7 @@ def test_provenance_says_what_was_run_where_and_by_which_code(swept):
     assert (facts["experiment"], facts["profile"], facts["seed"]) == ("toy", "quick", 0)
     assert (facts["trials"], facts["cells"], facts["cells_complete"]) == (3, TOY_CELLS, TOY_CELLS)
     assert facts["config"]["inner"] == {"size": 3, "sizes": None}
-    assert facts["rows"] == len((swept / "toy" / "table.csv").read_text().splitlines()) - 1
+    assert facts["rows"] == len(table_text(swept).splitlines()) - 1
     assert facts["packages"]["numpy"]
     assert all(library["num_threads"] == 1 for library in facts["blas"])
     assert facts["wall_seconds"] > 0
@@ -364,7 +486,9 @@ def test_provenance_says_what_was_run_where_and_by_which_code(swept):
 def test_the_table_of_claims_is_written_between_two_lines_of_a_page(harness, tmp_path):
     assert harness("-m", "experiment=toy").code == 0
     page = tmp_path / "PAGE.md"
-    page.write_text("before\n" + "stale\n".join(f"{line}\n" for line in report.CLAIMS) + "after\n")
+    page.write_text(
+        "before\n" + "stale\n".join(f"{line}\n" for line in markdown.CLAIMS) + "after\n"
+    )
     for _ in range(2):
         assert harness("report", f"readme={page}").code == 0
         text = page.read_text()

@@ -23,7 +23,7 @@ import pytest
 from harness import schema
 from harness.matrices import Matrix, load_matrix
 from harness.mnist import weights
-from harness.report import write as report
+from harness.report.collect import update
 from harness.schema import ConfigError
 from harness.storage.folder import RECORD_BYTES, StoreError
 from harness.storage.store import Store
@@ -232,7 +232,7 @@ def outside(tmp_path: Path, moved: Path) -> Path:
     return place.parent
 
 
-@pytest.mark.parametrize("part", ["toy", "toy/table.csv", "toy/provenance.json", "cells/toy"])
+@pytest.mark.parametrize("part", ["toy", "toy/table.csv.gz", "toy/provenance.json", "cells/toy"])
 def test_a_link_out_of_the_folder_is_refused_and_nothing_behind_it_changes(
     harness, swept, tmp_path, part
 ):
@@ -249,7 +249,7 @@ def test_a_cell_behind_a_link_is_not_even_set_aside_as_damaged(swept, tmp_path):
     elsewhere = outside(tmp_path, segment)
     (elsewhere / segment.name).write_text("not ours")
     with refused("leads out of the folder", StoreError):
-        report.update(Store(swept), "toy")
+        update(Store(swept), "toy")
     assert tree(elsewhere) == {segment.name: b"not ours"}
 
 
@@ -285,8 +285,8 @@ def test_a_line_break_in_a_path_is_no_line_of_a_job_s_script(tmp_path):
 
 
 def test_a_link_that_leads_to_itself_is_refused(harness, given):
-    (given / "toy" / "table.csv").unlink()
-    (given / "toy" / "table.csv").symlink_to("table.csv")
+    (given / "toy" / "table.csv.gz").unlink()
+    (given / "toy" / "table.csv.gz").symlink_to("table.csv.gz")
     store = Store(given)
     with refused(r"link that leads out|cannot be read", StoreError):
         store.read_table("toy")
@@ -295,7 +295,7 @@ def test_a_link_that_leads_to_itself_is_refused(harness, given):
 def test_a_pipe_is_not_waited_for(harness, given):
     (given / "toy" / "provenance.json").unlink()
     os.mkfifo(given / "toy" / "provenance.json")
-    assert "toy/provenance.json is no file" in refusal_of_a_report(harness)
+    assert "toy/provenance.json is not a regular file" in refusal_of_a_report(harness)
 
 
 def test_a_results_folder_that_is_a_link_itself_is_fine(harness, swept, tmp_path):
@@ -320,7 +320,7 @@ def test_rows_that_no_run_writes_are_set_aside_whatever_their_checksum(swept, ro
     [segment, *_] = sorted((swept / "cells" / "toy").rglob("*.json"))
     header = json.dumps({"sha256": hashlib.sha256(rows.encode()).hexdigest()})
     segment.write_text(f"{header}\n{rows}\n")
-    report.update(store, "toy")
+    update(store, "toy")
     assert not segment.exists()
     assert segment.with_name(segment.name + ".damaged").exists()
 

@@ -6,17 +6,21 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import optimize
 from scipy import stats as law
 
 from harness.stats import (
     LEVEL,
     Estimate,
+    _logistic_middle,
     contrast,
+    difference_of_means,
     mean,
     paired_change,
     power_law,
     proportion,
     quantile,
+    ratio_of_medians,
     simultaneous,
     threshold,
     threshold_exponent,
@@ -104,6 +108,17 @@ def test_quantile_interval_is_the_narrowest_of_order_statistics_with_both_tails_
         assert law.binom.sf(n - 1, n, q) > tail
 
 
+@pytest.mark.parametrize("n", [1, 2, 6, 12, 37, 100])
+@pytest.mark.parametrize("q", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("level", [0.6, 0.95, 0.999])  # 0.5 would tie a tail with a probability
+def test_quantile_interval_is_scipys(n, q, level):
+    values = np.random.default_rng(n).standard_normal(n)
+    expected = law.quantile_test(values, q=0.0, p=q).confidence_interval(level)
+    estimate = quantile(values, q, level=level)
+    ends = [end if np.isfinite(end) else NAN for end in (estimate.low, estimate.high)]
+    np.testing.assert_array_equal(ends, [expected.low, expected.high])  # NaN there: unbounded
+
+
 @pytest.mark.parametrize(("n", "q"), [(8, 0.5), (30, 0.5), (30, 0.9), (100, 0.1)])
 def test_quantile_interval_covers_the_quantile(n, q):
     repeats = 2000
@@ -163,10 +178,12 @@ def test_quantile_of_nothing_is_undetermined():
 
 def test_mean_has_students_interval():
     values = np.random.default_rng(2).normal(3, 2, size=12)
-    expected = law.ttest_1samp(values, 0).confidence_interval(LEVEL)
+    half = law.t.ppf(0.5 + LEVEL / 2, 11) * values.std(ddof=1) / np.sqrt(12)
     estimate = mean(values)
     np.testing.assert_allclose(estimate.value, values.mean())
-    np.testing.assert_allclose([estimate.low, estimate.high], [expected.low, expected.high])
+    np.testing.assert_allclose(
+        [estimate.low, estimate.high], [values.mean() - half, values.mean() + half]
+    )
 
 
 @pytest.mark.parametrize("values", [[], [1.0], [1.0, NAN], [1.0, INF], [-INF, INF]])
@@ -175,9 +192,15 @@ def test_mean_without_spread_or_of_values_not_finite_is_undetermined(values):
     assert mean(values).n == len(values)
 
 
-def test_mean_of_equal_values_has_no_width():
-    estimate = mean([2.0, 2.0, 2.0])
-    assert (estimate.low, estimate.value, estimate.high) == (2, 2, 2)
+@pytest.mark.parametrize("values", [[2.0] * 3, [0.0] * 3, [-1.0] * 2])
+def test_mean_of_equal_values_has_no_width(values):
+    estimate = mean(values)
+    assert (estimate.low, estimate.value, estimate.high) == (values[0],) * 3
+
+
+def test_mean_of_values_equal_up_to_rounding_does_not_warn():
+    estimate = mean([0.1 + 0.2, 0.3, 0.3])
+    np.testing.assert_allclose([estimate.low, estimate.high], 0.3, rtol=1e-15)
 
 
 # --- Power laws -----------------------------------------------------------------------------
@@ -259,16 +282,12 @@ def test_power_law_of_unlike_arrays_is_an_error(x, y):
 # --- Contrasts of two samples ---------------------------------------------------------------
 
 
-def difference(one, other):
-    return one.mean(axis=-1) - other.mean(axis=-1)
-
-
 def test_a_contrast_redraws_both_samples_and_covers_as_often_as_it_says():
     """Welch's interval is the closed form that its width is compared with."""
     covered, rng = 0, np.random.default_rng(0)
     for seed in range(200):
         one, other = rng.normal(1.0, 1.0, 40), rng.normal(0.0, 3.0, 60)
-        estimate = contrast(one, other, difference, resamples=500, seed=seed)
+        estimate = contrast(one, other, difference_of_means, resamples=500, seed=seed)
         covered += estimate.low <= 1.0 <= estimate.high
     assert 180 <= covered <= 199
     assert estimate.value == one.mean() - other.mean()
@@ -277,10 +296,16 @@ def test_a_contrast_redraws_both_samples_and_covers_as_often_as_it_says():
     assert estimate.high - estimate.low == pytest.approx(welch, rel=0.15)
 
 
+def test_a_contrast_can_be_the_ratio_of_medians():
+    estimate = contrast(np.arange(20.0, 41.0), np.arange(10.0, 21.0), ratio_of_medians)
+    assert estimate.value == 2
+    assert 1.5 < estimate.low < 2 < estimate.high < 2.6
+
+
 @pytest.mark.parametrize("sample", [[], [1.0], [1.0, np.inf], [np.nan, 1.0]])
 def test_a_contrast_with_too_little_or_not_finite_is_undetermined(sample):
-    assert np.isnan(contrast(sample, [1.0, 2.0], difference).value)
-    assert np.isnan(contrast([1.0, 2.0], sample, difference).value)
+    assert np.isnan(contrast(sample, [1.0, 2.0], difference_of_means).value)
+    assert np.isnan(contrast([1.0, 2.0], sample, difference_of_means).value)
 
 
 # --- Families and text ----------------------------------------------------------------------
@@ -325,6 +350,30 @@ def test_a_paired_change_covers_the_difference_and_is_no_point_without_one():
 def logistic_trials(rng, middle, count=30, slope=3.0):
     x = np.repeat(np.array([0.3, 0.6, 0.9, 1.2, 1.8, 2.4]) * middle, count)
     return x, rng.random(x.size) < 1 / (1 + (middle / x) ** slope)
+
+
+@pytest.mark.parametrize("rates", [[0.05, 0.3, 0.6, 0.95], [0.02, 0.02, 0.98, 0.98], [0.4, 0.6]])
+def test_the_middle_of_a_logistic_fit_is_that_of_a_numerical_optimiser(rates):
+    rates = np.array(rates)
+    log_x, trials = np.log(2.0 ** np.arange(rates.size)), np.full(rates.size, 30.0)
+    z = (log_x - log_x.mean()) / np.ptp(log_x)
+
+    def negative_log_likelihood(coefficients):
+        a, b = coefficients
+        up, down = np.logaddexp(0, -a - b * z), np.logaddexp(0, a + b * z)
+        return trials @ (rates * up + (1 - rates) * down) + 0.005 * b**2
+
+    best = optimize.minimize(negative_log_likelihood, [0.0, 4.0], method="BFGS", tol=1e-8)
+    expected = log_x.mean() - np.ptp(log_x) * best.x[0] / best.x[1]
+    np.testing.assert_allclose(_logistic_middle(log_x, rates[None], trials), expected, atol=1e-5)
+
+
+def test_rates_are_shrunk_towards_one_half():
+    x, success = np.repeat([50.0, 100.0, 200.0], 9), np.tile(np.arange(9) < 3, 3)
+    success[18:] = True
+    shrunk = np.array([[3.5, 3.5, 9.5]]) / 10
+    middle = _logistic_middle(np.log([50.0, 100.0, 200.0]), shrunk, np.full(3, 9.0))
+    np.testing.assert_allclose(threshold(x, success).value, np.exp(middle[0]), rtol=1e-12)
 
 
 def test_the_threshold_interval_covers_the_middle_as_often_as_it_says():

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import json
 import math
 import multiprocessing
 import os
+import tracemalloc
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -20,7 +23,7 @@ from hypothesis import strategies as st
 
 from harness.claims import Finding
 from harness.experiment import Experiment, Row, Settings
-from harness.storage import files
+from harness.storage import files, tables
 from harness.storage import store as store_module
 from harness.storage.cell import Cell
 from harness.storage.files import StoreError, write_atomically
@@ -392,7 +395,7 @@ def test_the_table_is_the_same_whatever_order_cells_were_computed_in(tmp_path):
                 store.append(cells[i], [row(trial, 10 * i + trial)])
         table, _ = store.collect(cells, 3)
         store.write_table("example", table, {})
-        written.append((store.root / "example" / "table.csv").read_bytes())
+        written.append((store.root / "example" / "table.csv.gz").read_bytes())
         assert list(table["n"]) == [3, 3, 3, 1, 1, 1, 2, 2, 2]
         assert list(table["trial"]) == [0, 1, 2] * 3
     assert written[0] == written[1] == written[2]
@@ -428,7 +431,7 @@ def round_trip(store: Store, rows: list[Row], cells: list[Cell] | None = None) -
     read, _ = store.read_table("example")
     pd.testing.assert_frame_equal(read, table, check_exact=True)
     store.write_table("again", read, {})
-    first, second = (store.root / name / "table.csv" for name in ("example", "again"))
+    first, second = (store.root / name / "table.csv.gz" for name in ("example", "again"))
     assert first.read_bytes() == second.read_bytes()
 
 
@@ -472,13 +475,73 @@ def test_a_coordinate_that_is_a_list_round_trips(store, widths):
 def test_a_table_that_was_changed_is_noticed(store):
     store.append(CELL, [row(0, 0.5)])
     store.write_table("example", store.collect([CELL], 1)[0], {})
-    path = store.root / "example" / "table.csv"
-    path.write_bytes(path.read_bytes().replace(b"0.5", b"0.6", 1))
-    with refused(r"example/table\.csv does not belong to its prov", StoreError):
+    path = store.root / "example" / "table.csv.gz"
+    text = gzip.decompress(path.read_bytes())
+    path.write_bytes(gzip.compress(text.replace(b"0.5", b"0.6", 1)))
+    with refused(r"example/table\.csv\.gz does not belong to its prov", StoreError):
         store.read_table("example")
 
 
-@pytest.mark.parametrize("missing", ["table.csv", "provenance.json"])
+@pytest.mark.parametrize("kind", ["truncated", "appended", "emptied", "not text"])
+def test_a_damaged_archive_is_noticed(store, kind):
+    store.append(CELL, [row(0, 0.5)])
+    store.write_table("example", store.collect([CELL], 1)[0], {})
+    path = store.root / "example" / "table.csv.gz"
+    path.write_bytes(DAMAGE[kind](path.read_bytes()))
+    with pytest.raises(StoreError, match=r"example/table\.csv\.gz does not belong to its prov"):
+        store.read_table("example")
+
+
+def test_the_archive_of_a_table_depends_on_nothing_but_the_table(store):
+    store.append(CELL, [row(0, 0.5), row(1, 0.25)])
+    table, _ = store.collect([CELL], 2)
+    for name in ("one", "another"):
+        store.write_table(name, table, {"note": name})
+    first, second = ((store.root / n / "table.csv.gz").read_bytes() for n in ("one", "another"))
+    assert first == second
+    assert first[3:8] == bytes(5)  # no file name, time 0
+    text = table.to_csv(index=False).encode()
+    assert gzip.decompress(first) == text
+    assert store.read_provenance("one")["table_sha256"] == hashlib.sha256(text).hexdigest()
+    read = pd.read_csv(store.root / "one" / "table.csv.gz")
+    assert list(read["value"]) == [0.5, 0.25]
+
+
+def test_an_archive_of_more_than_the_limit_is_refused_while_it_is_unpacked(store, monkeypatch):
+    store.append(CELL, [row(0, 0.5)])
+    store.write_table("example", store.collect([CELL], 1)[0], {})
+    path = store.root / "example" / "table.csv.gz"
+    path.write_bytes(gzip.compress(bytes(10**8)))
+    monkeypatch.setattr(tables, "TEXT_BYTES", 10**6)
+    tracemalloc.start()
+    try:
+        with pytest.raises(StoreError) as caught:
+            store.read_table("example")
+        assert tracemalloc.get_traced_memory()[1] < 2 * 10**7
+    finally:
+        tracemalloc.stop()
+    assert str(caught.value).endswith("example/table.csv.gz unpacks to more than 1000000 bytes")
+
+
+def test_a_plain_table_of_an_earlier_version_is_read_until_the_next_one_is_written(store):
+    store.append(CELL, [row(0, 0.5)])
+    table, _ = store.collect([CELL], 1)
+    store.write_table("example", table, {})
+    packed, plain = (store.root / "example" / name for name in ("table.csv.gz", "table.csv"))
+    plain.write_bytes(gzip.decompress(packed.read_bytes()))
+    packed.unlink()
+    assert store.names() == ["example"]
+    assert store.has_table("example")
+    pd.testing.assert_frame_equal(store.read_table("example")[0], table)
+    plain.write_text(plain.read_text() + "1\n")
+    with pytest.raises(StoreError, match=r"example/table\.csv does not belong to its prov"):
+        store.read_table("example")
+    store.write_table("example", table, {})
+    assert not plain.exists()
+    pd.testing.assert_frame_equal(store.read_table("example")[0], table)
+
+
+@pytest.mark.parametrize("missing", ["table.csv.gz", "provenance.json"])
 def test_a_table_without_its_provenance_or_the_other_way_round_is_refused(store, missing):
     store.append(CELL, [row(0)])
     store.write_table("example", store.collect([CELL], 1)[0], {})

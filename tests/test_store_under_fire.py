@@ -214,7 +214,7 @@ def test_leftovers_are_swept_up_when_they_are_old_and_not_before(store):
 
 
 def test_leftovers_beside_tables_and_reports_are_swept_up_too(swept):
-    old = swept.root / "target" / ".table.csv.0f.tmp"
+    old = swept.root / "target" / ".table.csv.gz.0f.tmp"
     old.parent.mkdir()
     old.write_bytes(b"half")
     os.utime(old, (0, 0))
@@ -333,8 +333,8 @@ def test_a_sweep_on_a_full_disk_exits_with_1_and_completes_when_there_is_space(
         ballast.unlink()
         assert harness(*command).code == 0
         assert before.items() <= tree(disk / "results" / "cells" / "toy").items()
-        expected = (undisturbed / "toy" / "table.csv").read_bytes()
-        assert (disk / "results" / "toy" / "table.csv").read_bytes() == expected
+        expected = (undisturbed / "toy" / "table.csv.gz").read_bytes()
+        assert (disk / "results" / "toy" / "table.csv.gz").read_bytes() == expected
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS])

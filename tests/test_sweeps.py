@@ -27,7 +27,7 @@ GO_ON = "the same command goes on from there"
 
 
 def table(results: Path) -> bytes:
-    return (results / "toy" / "table.csv").read_bytes()
+    return (results / "toy" / "table.csv.gz").read_bytes()
 
 
 def segments(results: Path) -> dict[str, bytes]:

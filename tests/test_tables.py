@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import pandas as pd
@@ -31,6 +32,20 @@ def test_a_table_does_not_depend_on_how_its_rows_are_batched(rows, batch):
         made = tables.tabulate(rows)
     expected = pd.DataFrame.from_records(rows)
     pd.testing.assert_frame_equal(made, expected, check_exact=True, check_column_type=False)
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 5])
+def test_a_table_is_packed_in_batches_as_pandas_writes_it_at_once(monkeypatch, length):
+    table = pd.DataFrame(
+        {"a": [0.1, 1e-300, float("nan"), 2.0, -0.0], "b": ["x", "é\n", "", 1, True]}
+    )
+    monkeypatch.setattr(tables, "BATCH", 2)
+    packed, sha = tables.pack(table[:length])
+    text = table[:length].to_csv(index=False, na_rep="nan").encode()
+    assert tables.unpack(packed, len(text)) == text
+    assert sha == hashlib.sha256(text).hexdigest()
+    with pytest.raises(tables.SizeError):
+        tables.unpack(packed, len(text) - 1)
 
 
 def test_rows_are_taken_one_by_one_and_held_no_longer_than_a_batch(monkeypatch):

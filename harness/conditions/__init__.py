@@ -1,8 +1,7 @@
 """The weight distribution conditions WDC (eq. 5) and joint-WDC (eqs. 6, 7) of given matrices.
 
-The constant of a matrix is a supremum over spheres.  `wdc_bracket` and `joint_wdc_bracket` say what
-can be said of it: a lower end with the vectors that prove it, and an upper end where one is
-certified.  Which method does what:
+The constant of a matrix is a supremum over spheres.  `wdc_bracket` and `joint_wdc_bracket` bound
+it from below, with the vectors that prove it, and from above where a bound is certified:
 
 ================  =========================================  ==================================
 columns           WDC                                        joint-WDC
@@ -12,130 +11,44 @@ columns           WDC                                        joint-WDC
 3, 4              certified within a budget, gap reported    lower end by search
 more              lower end by search                        lower end by search
 ================  =========================================  ==================================
+
+Where to look: `definition` has both residuals as the paper writes them, `mean` every formula of Q.
+`search` (with `ascent`, `circle`, `fast_residual`) finds lower ends; `exact`, `exact_joint` and
+`net` (with the compiled `*_kernels`) certify upper ends.
 """
 
-from __future__ import annotations
+from harness.conditions.bracket import Bracket
+from harness.conditions.brackets import joint_wdc_bracket, wdc_bracket
+from harness.conditions.definition import (
+    JointWitness,
+    WdcWitness,
+    check_matrix,
+    joint_wdc_residual,
+    wdc_residual,
+)
+from harness.conditions.fast_residual import Residual, residual_numpy
+from harness.conditions.search import (
+    joint_wdc_row_aligned,
+    joint_wdc_sampled,
+    joint_wdc_search,
+    wdc_sampled,
+    wdc_search,
+)
 
-import warnings
-from dataclasses import replace
-
-import numpy as np
-from numpy.typing import ArrayLike
-from scipy.stats import chi2
-
-from harness.conditions.bracket import Array, Bracket, JointWitness, WdcWitness, check_matrix
-from harness.conditions.exact import wdc_certified_2, wdc_exact_1
-from harness.conditions.exact_joint import joint_certified_2, joint_exact_1
-from harness.conditions.net import wdc_net
-from harness.conditions.search import joint_wdc_search, wdc_search
-
-__all__ = ["Bracket", "JointWitness", "WdcWitness", "joint_wdc_bracket", "wdc_bracket"]
-
-
-def wdc_bracket(
-    W: ArrayLike,
-    alpha: float = 1.0,
-    *,
-    rng: np.random.Generator | None = None,
-    rtol: float = 0.01,
-    budget: int = 30_000,
-    boxes: int = 400_000,
-) -> Bracket:
-    """Bracket of the WDC constant of W: sup over x, y of `wdc_residual` (eq. 5).
-
-    Parameters
-    ----------
-    W : (ell, n)
-        Rows w with mean w w^T = (alpha/ell) I, as the theorems' last layers have, any number of
-        them: zero rows add nothing, and with ell < n the constant is at least alpha/2.
-    alpha : float
-        Scaling; W / sqrt(alpha) has the constant divided by alpha, with 1 in its place.
-    rng : numpy.random.Generator, optional
-        Of the search (n >= 3); seeded with 0 by default.
-    rtol : float
-        Relative width of the bracket at which a certificate stops.
-    budget : int
-        Evaluations of the search.
-    boxes : int
-        Pieces that a certificate for n = 3, 4 (or n = p = 2 of the joint condition) may bound.
-
-    Returns
-    -------
-    Bracket
-
-    Raises
-    ------
-    ValueError
-        If W is not a finite non-empty matrix or alpha is not positive and finite.
-
-    Warns
-    -----
-    UserWarning
-        If the mean squared length of W's columns is far from alpha, farther than chance takes a
-        Gaussian matrix of this shape: the constant then measures the scaling.
-    """
-    W = check_matrix("W", W)
-    _check_alpha("W", W, alpha)
-    n = W.shape[1]
-    if n == 1:
-        return wdc_exact_1(W, alpha)
-    if n == 2:
-        return wdc_certified_2(W, alpha, rtol)
-    found = wdc_search(W, alpha, rng=rng or np.random.default_rng(0), budget=budget)
-    if n > 4:
-        return found
-    certified = wdc_net(W, alpha, rtol, boxes)
-    if certified.lower >= found.lower:
-        return certified
-    method = f"upper: {certified.method}; lower: {found.method}"
-    return replace(found, upper=certified.upper, method=method)
-
-
-def joint_wdc_bracket(
-    B: ArrayLike,
-    C: ArrayLike,
-    alpha: float = 1.0,
-    *,
-    rng: np.random.Generator | None = None,
-    rtol: float = 0.01,
-    budget: int = 30_000,
-    boxes: int = 400_000,
-) -> Bracket:
-    """Bracket of the joint-WDC constant of B, C: sup of `joint_wdc_residual` (eqs. 6 and 7).
-
-    B is (ell, n) and C (ell, p), alpha the product of their scalings; the rest as `wdc_bracket`.
-    """
-    B, C = check_matrix("B", B), check_matrix("C", C)
-    if len(B) != len(C):
-        raise ValueError(f"B has {len(B)} rows and C has {len(C)}: must be the same number")
-    if not (np.isfinite(alpha) and alpha > 0):
-        raise ValueError(f"alpha={alpha}: must be > 0 and finite")
-    if (B.shape[1], C.shape[1]) == (1, 1):
-        return joint_exact_1(B, C, alpha)
-    found = joint_wdc_search(B, C, alpha, rng=rng or np.random.default_rng(0), budget=budget)
-    if (B.shape[1], C.shape[1]) != (2, 2):
-        return found
-    certified = joint_certified_2(B, C, alpha, rtol, boxes)
-    if certified.lower >= found.lower:
-        return certified
-    method = f"upper: {certified.method}; lower: {found.method}"
-    return replace(found, upper=max(certified.upper, found.lower), method=method)
-
-
-def _check_alpha(name: str, W: Array, alpha: float) -> None:
-    if not (np.isfinite(alpha) and alpha > 0):
-        raise ValueError(f"alpha={alpha}: must be > 0 and finite")
-    mean_square = float(np.sum(W * W)) / W.shape[1]
-    ratio = mean_square / alpha
-    if not 0.5 <= ratio <= 2 and not _by_chance(ratio, W.size):
-        warnings.warn(
-            f"{name}: its columns have mean squared length {mean_square:.3g}, far from "
-            f"alpha={alpha:g}; the constant then measures the scaling",
-            stacklevel=3,
-        )
-
-
-def _by_chance(ratio: float, entries: int) -> bool:
-    """Whether the mean square of so many Gaussian entries may be off its expectation by `ratio`."""
-    law = chi2(entries)
-    return bool(min(law.cdf(ratio * entries), law.sf(ratio * entries)) > 1e-6)
+__all__ = [
+    "Bracket",
+    "JointWitness",
+    "Residual",
+    "WdcWitness",
+    "check_matrix",
+    "joint_wdc_bracket",
+    "joint_wdc_residual",
+    "joint_wdc_row_aligned",
+    "joint_wdc_sampled",
+    "joint_wdc_search",
+    "residual_numpy",
+    "wdc_bracket",
+    "wdc_residual",
+    "wdc_sampled",
+    "wdc_search",
+]

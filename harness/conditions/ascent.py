@@ -15,30 +15,49 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from harness.conditions.circle import Circle
-from harness.conditions.residual import Residual, joint_weights, overlap
+from harness.conditions.fast_residual import Residual, joint_weights
+from harness.conditions.mean import (
+    chord_angle,
+    clipped_angle,
+    overlap,
+    overlap_slope,
+    quadratic_form,
+    quadratic_slope,
+)
 
 Array = NDArray[np.float64]
 
+# None of these numbers is derived.  With them the search reaches the certified constants of 100
+# Gaussian matrices with two columns (a test).  A worse choice makes the search find less within its
+# budget, but cannot make a bracket wrong: the lower end is always the residual at its witness.
 SCAN_COST = 5
-"""Evaluations that a great circle counts for, about what it costs in time."""
+"""Evaluations that a great circle counts for: about its cost in time."""
 ANNEAL_STEPS = 120
 ANNEAL_COST = 2
-"""Steps of the smoothed ascent, and the evaluations one counts for."""
+"""Steps of the smoothed ascent, and the evaluations that one counts for: its cost in time."""
 WIDEST, NARROWEST = 1.0, 0.05
-"""Widths of the smoothed indicators, in units of 1/sqrt(n), the scale of w.x/||w||."""
+"""First and last width of the smoothed indicators, in units of 1/sqrt(n), the size of w.x/||w||: at
+first most rows are undecided, at last few."""
 PATIENCE = 10
-"""Moves in a row that gain less than GAIN, relatively, before a chain ends."""
+"""A chain ends after this many moves in succession that gain less than the share GAIN: moves are
+drawn at random, so that a few failures do not show a maximum."""
 GAIN = 1e-4
 FINALISTS = 4
-"""Points at which the naive residual decides in the end."""
+"""Last records of which the residual by definition chooses one: on a kink rounding can make the
+fast value of the very last a wrong one."""
 
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """Gates (2, n): unit x, y.  weights (2, p): unit m, y of the joint condition, or None."""
+    """Vectors of one or both conditions, with the value of the residual there.
+
+    gates : (2, n), unit x, y (h, x of the joint condition): they decide which rows are active.
+    weighing : (2, p), unit m, y of the joint condition, which weigh the rows; None for the WDC.
+    value, v : the top eigenvalue of sign R and its unit eigenvector (n,).
+    """
 
     gates: Array
-    weights: Array | None = None
+    weighing: Array | None = None
     value: float = -np.inf
     v: Array = field(default_factory=lambda: np.empty(0))
 
@@ -54,17 +73,17 @@ class Track:
     sign: int
     exchanged: bool = False
 
-    def weigh(self, weights: Array | None) -> tuple[Array | None, float]:
-        """D (ell,), or None for ones, and kappa."""
-        if self.C is None or weights is None:
+    def weigh(self, weighing: Array | None) -> tuple[Array | None, float]:
+        """Weights of the rows, (ell,) or None for ones, and the factor of Q."""
+        if self.C is None or weighing is None:
             return None, self.alpha
-        return joint_weights(self.C, weights[0], weights[1], self.alpha)
+        return joint_weights(self.C, weighing[0], weighing[1], self.alpha)
 
     def solve(self, point: Point) -> Point:
         """The point with its value, the top eigenvalue of sign R, and its eigenvector."""
-        d, kappa = self.weigh(point.weights)
+        weights, scale = self.weigh(point.weighing)
         x, y = point.gates
-        value, v = self.kernel.top(x, y, self.sign, kappa, d)
+        value, v = self.kernel.top(x, y, self.sign, scale, weights)
         return replace(point, value=value, v=v)
 
 
@@ -94,28 +113,28 @@ def anneal(track: Track, point: Point, width: float, ledger: Ledger) -> Point:
         if not ledger.open:
             break
         ledger.evaluations += ANNEAL_COST
-        d, kappa = track.weigh(point.weights)
+        weights, scale = track.weigh(point.weighing)
         sigma = width * (NARROWEST / WIDEST) ** (step / (ANNEAL_STEPS - 1)) / math.sqrt(n)
         x, y = point.gates
         z = (point.gates @ W.T) / (sigma * track.lengths)
         active = ndtr(z)
         if step % 3 == 0:
             smooth = active[0] * active[1]
-            smooth = smooth if d is None else smooth * d
-            _, v = track.kernel.top_weighted(x, y, track.sign, kappa, smooth)
+            smooth = smooth if weights is None else smooth * weights
+            _, v = track.kernel.top_weighted(x, y, track.sign, scale, smooth)
             point = replace(point, v=v)
         gain = track.sign * (W @ point.v) ** 2
-        weighted = gain if d is None else gain * d
+        weighted = gain if weights is None else gain * weights
         density = np.exp(-z * z / 2) / (math.sqrt(2 * math.pi) * sigma * track.lengths)
         slopes = (weighted * active[::-1] * density) @ W
-        slopes[0] -= track.sign * kappa * _q_slope(x, y, point.v)
-        slopes[1] -= track.sign * kappa * _q_slope(y, x, point.v)
+        slopes[0] -= track.sign * scale * quadratic_slope(x, y, point.v)
+        slopes[1] -= track.sign * scale * quadratic_slope(y, x, point.v)
         gates = _step(point.gates, slopes, sigma)
-        weights = point.weights
-        if weights is not None:
+        weighing = point.weighing
+        if weighing is not None:
             slopes = _weight_slopes(track, point, gain * active[0] * active[1])
-            weights = _step(weights, slopes, sigma)
-        point = replace(point, gates=gates, weights=weights)
+            weighing = _step(weighing, slopes, sigma)
+        point = replace(point, gates=gates, weighing=weighing)
     ledger.evaluations += 1
     point = track.solve(point)
     ledger.record(track, point)
@@ -127,7 +146,7 @@ def ascend(track: Track, point: Point, ledger: Ledger, rng: np.random.Generator)
     failures = 0
     while failures < PATIENCE and ledger.open:
         ledger.evaluations += SCAN_COST
-        if point.weights is not None and rng.random() < 0.4:
+        if point.weighing is not None and rng.random() < 0.4:
             moved = _weight_move(track, point, rng)
         else:
             moved = _gate_move(track, point, rng)
@@ -147,25 +166,25 @@ def ascend(track: Track, point: Point, ledger: Ledger, rng: np.random.Generator)
 def _gate_move(track: Track, point: Point, rng: np.random.Generator) -> Point | None:
     """The best point of a great circle of x, of y, or of both; None if no better."""
     W = track.kernel.W
-    d, kappa = track.weigh(point.weights)
+    weights, scale = track.weigh(point.weighing)
     v = point.v
     if rng.random() < 0.3:  # another v, for the maximum where another eigenvector leads
         v = unit(v + 10 ** rng.uniform(-1, 1) * unit(rng.standard_normal(len(v))))
     gain = track.sign * (W @ v) ** 2
-    if d is not None:
-        gain = gain * d
+    if weights is not None:
+        gain = gain * weights
     kind, which = int(rng.integers(6)), int(rng.integers(3))
     sigma = 10 ** rng.uniform(-2, 0) / math.sqrt(W.shape[1])
     x, y = point.gates
     dx = dy = None
     if which != 1:
-        dx = _direction(kind, track, x, y, v, gain, kappa, sigma, rng)
+        dx = _direction(kind, track, x, y, v, gain, scale, sigma, rng)
     if which != 0:
-        dy = _direction(kind, track, y, x, v, gain, kappa, sigma, rng)
+        dy = _direction(kind, track, y, x, v, gain, scale, sigma, rng)
     if dx is None and dy is None:
         return None
     circle = Circle(x, y, dx, dy, v)
-    value, t = circle.best(W, gain, track.sign * kappa)
+    value, t = circle.best(W, gain, track.sign * scale)
     if value <= point.value:
         return None
     return replace(point, gates=np.stack(circle.at(t)))
@@ -178,7 +197,7 @@ def _direction(
     y: Array,
     v: Array,
     gain: Array,
-    kappa: float,
+    scale: float,
     sigma: float,
     rng: np.random.Generator,
 ) -> Array | None:
@@ -188,7 +207,7 @@ def _direction(
     if kind <= 2:
         z = (W @ x) / (sigma * track.lengths)
         density = np.exp(-z * z / 2) / (math.sqrt(2 * math.pi) * sigma * track.lengths)
-        slope = (gain * (W @ y > 0) * density) @ W - track.sign * kappa * _q_slope(x, y, v)
+        slope = (gain * (W @ y > 0) * density) @ W - track.sign * scale * quadratic_slope(x, y, v)
         if kind == 2:
             slope = slope + noise * math.sqrt(slope @ slope / len(x))
         return tangent(x, slope)
@@ -204,8 +223,8 @@ def _direction(
 
 def _weight_move(track: Track, point: Point, rng: np.random.Generator) -> Point | None:
     """The best of some angles along a great circle of m, of y, or of both; None if no better."""
-    W, C, weights = track.kernel.W, track.C, point.weights
-    if C is None or weights is None:
+    W, C, weighing = track.kernel.W, track.C, point.weighing
+    if C is None or weighing is None:
         return None
     on = np.all(point.gates @ W.T > 0, axis=0)
     gain = track.sign * on * (W @ point.v) ** 2
@@ -215,48 +234,42 @@ def _weight_move(track: Track, point: Point, rng: np.random.Generator) -> Point 
     which = int(rng.integers(3))
     t = np.geomspace(1e-3, 3.0, 16)[:, None]
     paths = []
-    for k, (u, slope) in enumerate(zip(weights, slopes, strict=True)):
+    for k, (u, slope) in enumerate(zip(weighing, slopes, strict=True)):
         aside = tangent(u, slope) if which in (k, 2) else None
         still = np.broadcast_to(u, (len(t), len(u)))
         paths.append(still if aside is None else unit(np.cos(t) * u + np.sin(t) * aside))
     live = gain.nonzero()[0]
     pre = np.maximum(paths[0] @ C[live].T, 0) * np.maximum(paths[1] @ C[live].T, 0)
     q = _q_form(point)
-    kappa = [track.sign * track.alpha * q * overlap(m, y) for m, y in zip(*paths, strict=True)]
-    values = len(C) * (pre @ gain[live]) - kappa
+    scale = [
+        track.sign * track.alpha * q * overlap(chord_angle(m, y))
+        for m, y in zip(*paths, strict=True)
+    ]
+    values = len(C) * (pre @ gain[live]) - scale
     k = int(np.argmax(values))
     if values[k] <= point.value:
         return None
-    return replace(point, weights=np.stack([paths[0][k], paths[1][k]]))
+    return replace(point, weighing=np.stack([paths[0][k], paths[1][k]]))
 
 
 def _weight_slopes(track: Track, point: Point, gain: Array) -> Array:
-    """Gradient in m and in y, (2, p), of sum_i gain_i d_i - sign kappa v^T Q v (eq. 6)."""
-    C, weights = track.C, point.weights
+    """Gradient in m and in y, (2, p), of sum_i gain_i weights_i - sign scale v^T Q v (eq. 6)."""
+    C, weighing = track.C, point.weighing
     assert C is not None
-    assert weights is not None
-    pre = weights @ C.T
+    assert weighing is not None
+    pre = weighing @ C.T
     slopes = len(C) * ((gain * (pre > 0) * np.maximum(pre[::-1], 0)) @ C)
     q = _q_form(point)
-    theta = math.acos(min(1.0, max(-1.0, float(weights[0] @ weights[1]))))
-    # d/dcos of ((pi - theta) cos + sin)/(2 pi) is (pi - theta)/(2 pi)
-    pull = track.sign * track.alpha * q * (math.pi - theta) / (2 * math.pi)
-    return slopes - pull * weights[::-1]
+    theta = clipped_angle(weighing[0], weighing[1])
+    pull = overlap_slope(theta, track.sign * track.alpha * q)
+    return slopes - pull * weighing[::-1]
 
 
 def _q_form(point: Point) -> float:
     """v^T Q_{x,y} v."""
     x, y = point.gates
-    return float(Circle(x, y, None, None, point.v).q_form(np.zeros(1))[0])
-
-
-def _q_slope(x: Array, y: Array, v: Array) -> Array:
-    """Gradient in x of v^T Q_{x,y} v for unit x, y, v; sin(theta) is kept from 0."""
-    c = min(1.0, max(-1.0, float(x @ y)))
-    s = max(math.sqrt((1 - c) * (1 + c)), 1e-3)
-    a, b = float(v @ x), float(v @ y)
-    along_y = (1 - a * a - b * b) / s + (2 * a * b - c * (a * a + b * b)) * c / s**3
-    return (along_y * y + 2 * (b - c * a) / s * v) / (2 * math.pi)
+    c = np.clip(x @ y, -1.0, 1.0)
+    return float(quadratic_form(point.v @ x, point.v @ y, c))
 
 
 def _step(pair: Array, slopes: Array, size: float) -> Array:

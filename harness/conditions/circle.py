@@ -7,12 +7,15 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.conditions.mean import quadratic_form
+
 Array = NDArray[np.float64]
 
 ARC_MARGIN = 1e-9
-"""Angle kept from an event, so that rounding cannot change which rows are active."""
+"""Distance kept from the angles where a row switches: far above rounding, about 1e-16, so that the
+active rows are known, and far below the width of most arcs."""
 ARC_POINTS = 17
-"""Points at which the best arc is looked at again."""
+"""Points at which the best arc is evaluated again: Q varies little along it."""
 
 
 class Circle:
@@ -29,10 +32,7 @@ class Circle:
         return _turn(self.x, self.dx, t), _turn(self.y, self.dy, t)
 
     def q_form(self, t: Array) -> Array:
-        """v^T Q_{x(t),y(t)} v (K,), by 2 pi v^T Q v = (pi - theta) + (2 a b - c (a^2 + b^2))/s.
-
-        a = v.x, b = v.y, c = cos theta, s = sin theta; the last term is 0 where s vanishes.
-        """
+        """v^T Q_{x(t),y(t)} v at angles t (K,): (K,)."""
         zero = np.zeros_like(self.v)
         dx = zero if self.dx is None else self.dx
         dy = zero if self.dy is None else self.dy
@@ -43,13 +43,10 @@ class Circle:
         b = (self.v @ self.y) * cy + (self.v @ dy) * sy
         c = (self.x @ self.y) * cx * cy + (dx @ self.y) * sx * cy
         c = np.clip(c + (self.x @ dy) * cx * sy + (dx @ dy) * sx * sy, -1.0, 1.0)
-        s = np.sqrt((1 - c) * (1 + c))
-        top = 2 * a * b - c * (a * a + b * b)
-        bent = np.divide(top, s, out=np.zeros_like(t), where=s > 1e-7)
-        return (np.pi - np.arccos(c) + bent) / (2 * np.pi)
+        return quadratic_form(a, b, c)
 
-    def best(self, W: Array, gain: Array, kappa: float) -> tuple[float, float]:
-        """Maximum over t of sum_i 1{w_i.x > 0} 1{w_i.y > 0} gain_i - kappa v^T Q v, and its t.
+    def best(self, W: Array, gain: Array, scale: float) -> tuple[float, float]:
+        """Maximum over t of sum_i 1{w_i.x > 0} 1{w_i.y > 0} gain_i - scale v^T Q v, and its t.
 
         W (ell, n), gain (ell,).  All 2 ell events of the circle are sorted once and the sum is
         carried from arc to arc; Q is looked at on both ends and the middle of every arc, and
@@ -69,15 +66,15 @@ class Circle:
         start = gain[end < begin].sum()  # rows active across t = 0
         level = start + np.cumsum(np.concatenate([gain, -gain, [0.0]])[order])
         width = np.append(times[1:], 2 * np.pi) - times
-        ends = -kappa * self.q_form(times)
-        middle = -kappa * self.q_form(times + width / 2)
+        ends = -scale * self.q_form(times)
+        middle = -scale * self.q_form(times + width / 2)
         value = level + np.maximum(np.maximum(ends, np.append(ends[1:], ends[0])), middle)
         value[width < 4 * ARC_MARGIN] = -np.inf
         j = int(np.argmax(value))
         if not np.isfinite(value[j]):
             return -np.inf, 0.0
         t = np.linspace(ARC_MARGIN, width[j] - ARC_MARGIN, ARC_POINTS) + times[j]
-        fine = level[j] - kappa * self.q_form(t)
+        fine = level[j] - scale * self.q_form(t)
         k = int(np.argmax(fine))
         return float(fine[k]), float(t[k])
 

@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from harness.conditions.bracket import Array, Bracket, WdcWitness, check_matrix, wdc_residual
+from harness.conditions.bracket import Bracket
+from harness.conditions.definition import Array, WdcWitness, check_matrix, wdc_residual
 
 if TYPE_CHECKING:
     from harness.conditions.exact_kernels import Cells

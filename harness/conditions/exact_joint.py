@@ -8,14 +8,18 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from harness.conditions.bracket import (
+from harness.conditions.bracket import Bracket
+from harness.conditions.definition import (
     Array,
-    Bracket,
     JointWitness,
     check_matrix,
     joint_wdc_residual,
 )
 from harness.conditions.exact import UNIT, check_scale, signs_certain
+
+STARTS = 200
+"""Boxes that `joint_certified_2` starts from: 2 inequalities, 10 pairs of quarters each for h, x
+and for m, y."""
 
 
 def joint_exact_1(B: ArrayLike, C: ArrayLike, alpha: float = 1.0) -> Bracket:
@@ -57,9 +61,9 @@ def joint_certified_2(
 ) -> Bracket:
     """The joint-WDC constant of B, C (ell, 2) between certified ends (eqs. 6, 7).
 
-    Branch and bound over the four angles of h, x, m, y, by scale invariance all of unit length,
-    with both inequalities in one queue; the box with the greatest bound is halved until all are
-    within rtol of the best value found or the budget is spent.  For tens of rows.
+    Branch and bound over the four angles of h, x, m, y, which have unit length since
+    the residual ignores lengths.  Both inequalities share one queue; the box with the greatest
+    bound is halved until all are within rtol of the best value found or the budget is spent.
 
     Parameters
     ----------
@@ -93,29 +97,28 @@ def joint_certified_2(
 
     Slack (2^-53 (8 ell + 64) + 8e-14) (ell sum ||b||^2 ||c||^2 + alpha) is added to the upper end.
     """
-    from harness.conditions.joint_kernels import search_boxes
+    from harness.conditions.joint_kernels import Pair, search_boxes
 
     B, C = _check("joint_certified_2", B, C, alpha, 2, rtol)
-    start = _start()
-    if budget < len(start):
-        raise ValueError(f"joint_certified_2: budget={budget}: must be >= {len(start)}")
+    if budget < STARTS:
+        raise ValueError(f"joint_certified_2: budget={budget}: must be >= {STARTS}")
     keep = B.any(axis=1) & C.any(axis=1)
     # b -> b/u, c -> c/v, alpha -> alpha/(u v)^2 with powers of two, so that scaling is exact.
     largest = [float(np.abs(A).max()) or 1.0 for A in (B, C)]
     u = 2.0 ** round(np.log2(largest[0]))
     uv = 2.0 ** round(np.log2(max(largest[0] * largest[1] if keep.any() else 0.0, np.sqrt(alpha))))
-    scale = uv**2
+    unit = uv**2
     pair = np.array([B[keep] / u, C[keep] / (uv / u)])
     a, b = pair[..., 0], pair[..., 1]
     rows = np.stack([a, b, np.hypot(a, b)], axis=-1)
     squares = len(B) * np.stack([(a * a + b * b) / 2, (a - b) * (a + b) / 2, a * b], axis=-1)
-    best = np.empty(9)
-    _, upper, evaluations = search_boxes(rows, squares, start, alpha / scale, rtol, budget, best)
-    witness, lower = _witness(B, C, alpha, best)
+    problem = Pair(rows, squares, alpha / unit)
+    _, upper, centre, evaluations = search_boxes(problem, *_start(), rtol, budget)
+    witness, lower = _witness(B, C, alpha, centre)
     size = len(B) * float(np.sum(squares[0, :, 0] * squares[1, :, 0])) * 4 / len(B) ** 2
-    slack = (UNIT * (8 * len(B) + 64) + 8e-14) * (size + alpha / scale)
+    slack = (UNIT * (8 * len(B) + 64) + 8e-14) * (size + alpha / unit)
     return Bracket(
-        lower, max(upper * scale, lower) + slack * scale, witness,
+        lower, max(upper * unit, lower) + slack * unit, witness,
         "branch and bound on angles, n = p = 2", evaluations,
     )  # fmt: skip
 
@@ -136,22 +139,27 @@ def _check(
     return B, C
 
 
-def _start() -> Array:
-    """Both inequalities; quarter circles for h, x, m, y, one of each two that exchange."""
+def _start() -> tuple[Array, Array]:
+    """Both inequalities; quarter circles for h, x, m, y, one of each two that exchange.
+
+    Returns
+    -------
+    centres, radii : (200, 5), (h, x, m, y, exchanged) and half-widths
+    """
     quarters = [(k + 0.5) * np.pi / 2 for k in range(4)]
     pairs = list(itertools.combinations_with_replacement(quarters, 2))
-    start = np.full((2 * len(pairs) ** 2, 9), np.pi / 4 + 1e-15)
-    for k, (exchanged, (h, x), (m, y)) in enumerate(itertools.product((0, 1), pairs, pairs)):
-        start[k, [0, 1, 3, 5, 7]] = exchanged, h, x, m, y
-    return start
+    centres = [[*hx, *my, exchanged] for exchanged in (0.0, 1.0) for hx in pairs for my in pairs]
+    radii = np.full((len(centres), 5), np.pi / 4 + 1e-15)
+    radii[:, 4] = 0.0
+    return np.array(centres), radii
 
 
-def _witness(B: Array, C: Array, alpha: float, box: Array) -> tuple[JointWitness, float]:
-    """The centre of the box, nudged where rounding would give a b.h or b.x the wrong sign."""
-    exchanged = bool(box[0])
+def _witness(B: Array, C: Array, alpha: float, centre: Array) -> tuple[JointWitness, float]:
+    """The vectors at the centre of a box, nudged if rounding gives some b.h or b.x a wrong sign."""
+    exchanged = bool(centre[4])
     active = C if exchanged else B
     for nudge in 0.0, 1e-9, -1e-9, 1e-8, -1e-8, 1e-7, -1e-7, 1e-6, -1e-6:
-        angles = box[1::2] + nudge * np.array([1.0, 0.7, 0.0, 0.0])
+        angles = centre[:4] + nudge * np.array([1.0, 0.7, 0.0, 0.0])
         h, x, m, y = np.column_stack([np.cos(angles), np.sin(angles)])
         if signs_certain(active, h) and signs_certain(active, x):
             break

@@ -14,6 +14,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.conditions.mean_kernels import mean_norm, plane_mean
+
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -50,24 +52,36 @@ def extremes(
     theta = abs(a - b)
     if theta > math.pi:
         theta = 2 * math.pi - theta
-    # trace/2 of Q is (pi - theta)/(2 pi), its deviator sin(theta)/(2 pi) (cos(a+b), sin(a+b)).
-    scale = alpha / (2 * math.pi)
-    length = scale * math.sin(theta)
-    p -= length * math.cos(a + b)
-    q -= length * math.sin(a + b)
-    deviation = math.sqrt(p * p + q * q)
-    t -= scale * (math.pi - theta)
+    mean = plane_mean(theta, math.sin(theta), math.cos(a + b), math.sin(a + b), alpha)
+    deviation = math.sqrt((p - mean[1]) ** 2 + (q - mean[2]) ** 2)
+    t -= mean[0]
     return deviation + t, deviation - t, theta
 
 
 @numba.njit(cache=True, nogil=True)
-def mean_norm(theta: float, spread: float) -> float:
-    """The greatest || Q || = (pi - theta + sin theta)/(2 pi) over angles >= theta - spread.
+def centre_value(
+    t: float,
+    p: float,
+    q: float,
+    turn: float,
+    cos: Array,
+    sin: Array,
+    i: int,
+    j: int,
+    alpha: float,
+) -> float:
+    """The norm of S - alpha Q (eq. 5) for x, y in the middle of cells i, j, `turn` apart.
 
-    As S >= 0, alpha times it bounds the greatest eigenvalue of alpha Q - S.
+    The greater of the first two results of `extremes`, from the cosines and sines (E,) of the
+    cells' centres.
     """
-    theta = min(max(theta - spread, 0.0), math.pi)
-    return (math.pi - theta + math.sin(theta)) / (2 * math.pi)
+    theta = 2 * math.pi - turn if turn > math.pi else turn
+    sine = abs(sin[j] * cos[i] - cos[j] * sin[i])
+    cosine_of_sum = cos[i] * cos[j] - sin[i] * sin[j]
+    sine_of_sum = sin[i] * cos[j] + cos[i] * sin[j]
+    mean = plane_mean(theta, sine, cosine_of_sum, sine_of_sum, alpha)
+    u, v = p - mean[1], q - mean[2]
+    return abs(t - mean[0]) + math.sqrt(u * u + v * v)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -99,7 +113,7 @@ def refine_pair(
             best[0], best[1], best[2] = value, a, b
         lower = max(lower, value)
         slack = slope * (ra + rb)
-        bound = max(above + slack, min(below + slack, alpha * mean_norm(theta, ra + rb)))
+        bound = max(above + slack, min(below + slack, alpha * mean_norm(theta - (ra + rb))))
         if bound <= (1 + rtol) * lower or slack <= 0.25 * rtol * lower or depth > 250:
             upper = max(upper, bound)
         elif ra >= rb:
@@ -154,7 +168,6 @@ def sweep(
         active[row[k]] = on[k]
     S, box, best, stack = np.empty(3), np.empty(4), np.empty(3), np.empty((256, 4))
     cos, sin = np.cos(centre), np.sin(centre)
-    scale = alpha / (2 * math.pi)
     for i in range(first, last):
         active[row[i]] = on[i]
         found[i] = 0.0
@@ -174,14 +187,7 @@ def sweep(
                 q += sign * parts[row[j], 2]
             if kind[j] == EMPTY:
                 continue
-            # `extremes` at the two centres, with the trigonometry taken out of the loop
-            theta = centre[j] - centre[i]
-            if theta > math.pi:
-                theta = 2 * math.pi - theta
-            length = scale * abs(sin[j] * cos[i] - cos[j] * sin[i])
-            u = p - length * (cos[i] * cos[j] - sin[i] * sin[j])
-            v = q - length * (sin[i] * cos[j] + cos[i] * sin[j])
-            value = abs(t - scale * (math.pi - theta)) + math.sqrt(u * u + v * v)
+            value = centre_value(t, p, q, centre[j] - centre[i], cos, sin, i, j, alpha)
             evaluations += 1
             bound = value + slope * (radius[i] + radius[j])
             best[0], best[1], best[2] = value, centre[i], centre[j]

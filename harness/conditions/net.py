@@ -7,7 +7,8 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from harness.conditions.bracket import Array, Bracket, WdcWitness, check_matrix, wdc_residual
+from harness.conditions.bracket import Bracket
+from harness.conditions.definition import Array, WdcWitness, check_matrix, wdc_residual
 from harness.conditions.exact import UNIT, check_scale, signs_certain
 
 
@@ -57,7 +58,7 @@ def wdc_net(W: ArrayLike, alpha: float = 1.0, rtol: float = 0.01, budget: int = 
 
     Slack 2^-53 (8 ell + 32 n^2) ||W||_F^2 + 1e-13 alpha is added to the upper end.
     """
-    from harness.conditions.net_kernels import search_pairs
+    from harness.conditions.net_kernels import Rows, search_pairs
 
     W = check_matrix("W", W)
     check_scale("wdc_net", W, alpha, rtol)
@@ -68,11 +69,9 @@ def wdc_net(W: ArrayLike, alpha: float = 1.0, rtol: float = 0.01, budget: int = 
     rows = W / unit
     rows, opposed = merge_parallel(rows[np.sum(rows * rows, axis=1) > 0])
     doubt = 4 * n * UNIT * np.abs(rows).sum(axis=1) + np.finfo(float).tiny
-    best = np.empty(4 * n)
-    _, upper, evaluations = search_pairs(
-        rows, doubt, opposed, _face_pairs(n), alpha / unit**2, rtol, budget, best
-    )
-    witness, lower = _witness(W, alpha, best[:n], best[2 * n : 3 * n])
+    problem = Rows(rows, doubt, opposed, alpha / unit**2, np.empty((3, n, n)))
+    _, upper, centre, evaluations = search_pairs(problem, *_face_pairs(n), rtol, budget)
+    witness, lower = _witness(W, alpha, centre[0::2], centre[1::2])
     square = float(np.sum(W * W))
     slack = UNIT * (8 * ell + 32 * n * n) * square + 1e-13 * alpha
     return Bracket(
@@ -118,17 +117,20 @@ def _collinear(u: Array, v: Array) -> bool:
     return all(a[k] * b[j] == a[j] * b[k] for j in range(len(a)))
 
 
-def _face_pairs(n: int) -> Array:
-    """The pairs of faces of the cube, one of (x, y) and (y, x): (n (2n + 1), 4n)."""
-    faces = np.zeros((2 * n, 2 * n))
-    for k in range(n):
-        for side in range(2):
-            faces[2 * k + side, k] = 1 - 2 * side
-            faces[2 * k + side, n:] = 1.0
-            faces[2 * k + side, n + k] = 0.0
-    return np.array(
-        [np.concatenate([faces[i], faces[j]]) for i in range(2 * n) for j in range(i, 2 * n)]
-    )
+def _face_pairs(n: int) -> tuple[Array, Array]:
+    """The pairs of faces of the cube, one of (x, y) and (y, x).
+
+    Returns
+    -------
+    centres, radii : (n (2n + 1), 2n), with the coordinates of x and y in turn
+    """
+    centres = (
+        np.concatenate([np.eye(n), -np.eye(n)], axis=1).reshape(2 * n, n) + 0.0
+    )  # a face a row
+    radii = 1.0 - np.abs(centres)
+    first, second = np.triu_indices(2 * n)
+    pairs = [np.stack([side[first], side[second]], axis=2) for side in (centres, radii)]
+    return pairs[0].reshape(-1, 2 * n), pairs[1].reshape(-1, 2 * n)
 
 
 def _witness(W: Array, alpha: float, x: Array, y: Array) -> tuple[WdcWitness, float]:

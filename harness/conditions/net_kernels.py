@@ -1,23 +1,43 @@
 """Compiled branch and bound over pairs of cells of the sphere, for `harness.conditions.net`.
 
-A cell is what a box on the surface of the cube [-1, 1]^n projects to: centre c with one coordinate
-+-1, half-widths r with r = 0 there.  A pair is a row (x centre, x radii, y centre, y radii).
+A cell is the radial projection of a box on the surface of the cube [-1, 1]^n: its centre has one
+coordinate +-1, where the half-width is 0.  The centres of a pair of cells, and likewise their
+half-widths, stand in one row with the coordinates in turn: x_1, y_1, x_2, y_2, ...
 Importing this module compiles, or loads from the cache.
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.conditions.exact_kernels import mean_norm
-from harness.conditions.heap_kernels import pop, push
+from harness.conditions.branch_kernels import best_first
+from harness.conditions.mean_kernels import mean_norm, subtract_mean
 
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+
+
+class Rows(NamedTuple):
+    """What a pair of cells is bounded with.
+
+    W : (ell, n).
+    doubt : (ell,) allowance for rounding in w.x.
+    opposed : (ell,) whether the row before is antiparallel and no shorter: of the two at most one
+    is active.
+    alpha : factor of Q.
+    work : (3, n, n) working space.
+    """
+
+    W: Array
+    doubt: Array
+    opposed: Bools
+    alpha: float
+    work: Array
 
 
 @numba.njit(cache=True, nogil=True)
@@ -54,37 +74,6 @@ def extreme_eigenvalues(A: Array) -> tuple[float, float]:
 
 
 @numba.njit(cache=True, nogil=True)
-def subtract_q(A: Array, x: Array, y: Array, alpha: float) -> float:
-    """Puts A - alpha Q_{x,y} in place of A; the angle of x and y.
-
-    With b = xhat + yhat and d = xhat - yhat,
-    sin(theta) M = (|d| / 2|b|) b b^T - (|b| / 2|d|) d d^T.
-    """
-    n = len(x)
-    xx, yy = 0.0, 0.0
-    for k in range(n):
-        xx, yy = xx + x[k] ** 2, yy + y[k] ** 2
-    u, v = 1 / math.sqrt(xx), 1 / math.sqrt(yy)
-    bb, dd = 0.0, 0.0
-    for k in range(n):
-        bb += (x[k] * u + y[k] * v) ** 2
-        dd += (x[k] * u - y[k] * v) ** 2
-    bb, dd = math.sqrt(bb), math.sqrt(dd)
-    theta = 2 * math.atan2(dd, bb)
-    plus = dd / (2 * bb) if bb > 0 else 0.0
-    minus = bb / (2 * dd) if dd > 0 else 0.0
-    scale = alpha / (2 * math.pi)
-    for i in range(n):
-        A[i, i] -= scale * (math.pi - theta)
-        for j in range(n):
-            A[i, j] -= scale * (
-                plus * (x[i] * u + y[i] * v) * (x[j] * u + y[j] * v)
-                - minus * (x[i] * u - y[i] * v) * (x[j] * u - y[j] * v)
-            )
-    return theta
-
-
-@numba.njit(cache=True, nogil=True)
 def cell_radius(centre: Array, radii: Array) -> float:
     """Greatest angle between the centre of a cell and a point of it.
 
@@ -114,39 +103,30 @@ def cell_radius(centre: Array, radii: Array) -> float:
 
 
 @numba.njit(cache=True, nogil=True)
-def bound_pair(
-    W: Array, doubt: Array, opposed: Bools, pair: Array, alpha: float, work: Array
-) -> tuple[float, float]:
-    """The residual at the centres and an upper bound on the pair of cells (eq. 5).
+def add_rows(rows: Rows, centre: Array, radius: Array) -> None:
+    """Sums of w w^T over the rows active on a whole pair of cells, somewhere on it, at its centres.
 
-    With `sure` and `possible` the sums over the rows active everywhere and somewhere on the pair,
-    sure <= S <= possible in the order of symmetric matrices, so || S - alpha Q || is at most the
-    greater of the top eigenvalue of possible - alpha Q and minus the bottom one of
-    sure - alpha Q, plus (alpha/pi) (radius of x + radius of y) for Q taken at the centres.  The
-    second is also at most alpha || Q ||, S being >= 0.
-
-    doubt : (ell,) allowance for rounding in w.x.   opposed : (ell,) whether the row before is
-    antiparallel and no shorter: of the two at most one is active.   work : (3, n, n).
+    Writes them to rows.work[0], [1] and [2]; centre and radius are (2n,).
     """
+    W, doubt, opposed, _, work = rows
     ell, n = W.shape
-    x, rx, y, ry = pair[:n], pair[n : 2 * n], pair[2 * n : 3 * n], pair[3 * n :]
-    sure, possible, centre = work[0], work[1], work[2]
+    sure, possible, middle = work[0], work[1], work[2]
     work[:] = 0.0
     last = -1
     for r in range(ell):
         at_x, spread_x, at_y, spread_y = 0.0, doubt[r], 0.0, doubt[r]
         for k in range(n):
-            at_x += W[r, k] * x[k]
-            spread_x += abs(W[r, k]) * rx[k]
+            at_x += W[r, k] * centre[2 * k]
+            spread_x += abs(W[r, k]) * radius[2 * k]
         if at_x + spread_x <= 0:
             continue
         for k in range(n):
-            at_y += W[r, k] * y[k]
-            spread_y += abs(W[r, k]) * ry[k]
+            at_y += W[r, k] * centre[2 * k + 1]
+            spread_y += abs(W[r, k]) * radius[2 * k + 1]
         if at_y + spread_y <= 0:
             continue
         certain = at_x > spread_x and at_y > spread_y
-        at_centre = at_x > 0 and at_y > 0
+        at_middle = at_x > 0 and at_y > 0
         counted = opposed[r] and last == r - 1
         last = r
         for i in range(n):
@@ -155,91 +135,48 @@ def bound_pair(
                 if certain:
                     sure[i, j] += square
                     continue
-                if at_centre:
-                    centre[i, j] += square
+                if at_middle:
+                    middle[i, j] += square
                 if not counted:
                     possible[i, j] += square
     for i in range(n):
         for j in range(i + 1):  # so far without the rows that are certain
-            centre[i, j] += sure[i, j]
+            middle[i, j] += sure[i, j]
             possible[i, j] += sure[i, j]
-            sure[j, i], centre[j, i], possible[j, i] = sure[i, j], centre[i, j], possible[i, j]
+            sure[j, i], middle[j, i], possible[j, i] = sure[i, j], middle[i, j], possible[i, j]
+
+
+@numba.njit(cache=True, nogil=True)
+def bound_pair(rows: Rows, centre: Array, radius: Array) -> tuple[float, float]:
+    """The residual at the centres and an upper bound on a pair of cells (eq. 5).
+
+    With `sure` and `possible` the sums over the rows active everywhere and somewhere on the pair,
+    sure <= S <= possible in the order of symmetric matrices.  So || S - alpha Q || is at most the
+    greater of the top eigenvalue of possible - alpha Q and minus the bottom one of
+    sure - alpha Q, plus (alpha/pi) (radius of x + radius of y) for Q taken at the centres.  The
+    second is also at most alpha || Q ||, since S >= 0.
+    """
+    add_rows(rows, centre, radius)
+    alpha, work = rows.alpha, rows.work
+    x, y = centre[0::2], centre[1::2]
     theta = 0.0
     for which in range(3):
-        theta = subtract_q(work[which], x, y, alpha)
-    spread = cell_radius(x, rx) + cell_radius(y, ry)
+        theta = subtract_mean(work[which], x, y, alpha)
+    spread = cell_radius(x, radius[0::2]) + cell_radius(y, radius[1::2])
     slack = alpha / math.pi * spread
-    bottom, _ = extreme_eigenvalues(sure)
-    _, top = extreme_eigenvalues(possible)
-    least, greatest = extreme_eigenvalues(centre)
-    below = min(slack - bottom, alpha * mean_norm(theta, spread))
+    bottom, _ = extreme_eigenvalues(work[0])
+    _, top = extreme_eigenvalues(work[1])
+    least, greatest = extreme_eigenvalues(work[2])
+    below = min(slack - bottom, alpha * mean_norm(theta - spread))
     return max(-least, greatest), max(below, top + slack)
+
+
+branch_and_bound = best_first(bound_pair)
 
 
 @numba.njit(cache=True, nogil=True)
 def search_pairs(
-    W: Array,
-    doubt: Array,
-    opposed: Bools,
-    start: Array,
-    alpha: float,
-    rtol: float,
-    budget: int,
-    best: Array,
-) -> tuple[float, float, int]:
-    """Best-first branch and bound from the pairs `start` (k, 4n), halving the widest side.
-
-    Stops when no pair is left above (1 + rtol) times the greatest value found, or after `budget`
-    bounds.
-
-    Returns
-    -------
-    lower, upper, evaluations
-        Rounding apart; best (4n,) becomes the pair whose centres attain `lower`.
-    """
-    n = W.shape[1]
-    capacity = len(start) + budget // 2 + 2
-    nodes, keys = np.empty((capacity, 4 * n)), np.empty(capacity)
-    slots, work = np.empty(capacity, dtype=np.int64), np.empty((3, n, n))
-    size, used, evaluations, lower, closed = 0, 0, 0, -1.0, 0.0
-    children, parent = np.empty((2, 4 * n)), np.empty(4 * n)
-    for k in range(len(start)):
-        value, bound = bound_pair(W, doubt, opposed, start[k], alpha, work)
-        if value > lower:
-            lower = value
-            best[:] = start[k]
-        nodes[used] = start[k]
-        size = push(keys, slots, size, bound, used)
-        used += 1
-        evaluations += 1
-    while size > 0 and keys[0] > (1 + rtol) * lower and evaluations + 2 <= budget:
-        key, slot = keys[0], slots[0]
-        size = pop(keys, slots, size)
-        parent[:] = nodes[slot]
-        widest = n
-        for k in range(n):
-            if parent[n + k] > parent[widest]:
-                widest = n + k
-            if parent[3 * n + k] > parent[widest]:
-                widest = 3 * n + k
-        for half in range(2):
-            children[half] = parent
-            children[half, widest] /= 2
-            children[half, widest - n] += (2 * half - 1) * children[half, widest]
-            value, bound = bound_pair(W, doubt, opposed, children[half], alpha, work)
-            evaluations += 1
-            if value > lower:
-                lower = value
-                best[:] = children[half]
-            bound = min(bound, key)
-            if bound <= (1 + rtol) * lower:
-                closed = max(closed, bound)
-                continue
-            if slot < 0:  # the first child took its parent's place
-                slot, used = used, used + 1
-            nodes[slot] = children[half]
-            size = push(keys, slots, size, bound, slot)
-            slot = -1
-    if size > 0:
-        closed = max(closed, keys[0])
-    return lower, closed, evaluations
+    rows: Rows, centres: Array, radii: Array, rtol: float, budget: int
+) -> tuple[float, float, Array, int]:
+    """`branch_and_bound` over pairs of cells, from those given, (k, 2n) each."""
+    return branch_and_bound(rows, centres, radii, rtol, budget)

@@ -3,9 +3,9 @@
 With v the eigenvector at an end of the spectrum and sign = +-1, the constant is the maximum over
 x, y, v and sign of
 
-    sign [ sum_i 1{w_i.x > 0} 1{w_i.y > 0} d_i (w_i.v)^2 - kappa v^T Q_{x,y} v ],
+    sign [ sum_i 1{w_i.x > 0} 1{w_i.y > 0} weights_i (w_i.v)^2 - scale v^T Q_{x,y} v ],
 
-see `harness.conditions.residual` for d and kappa.  A chain of the search goes from a start
+see `harness.conditions.fast_residual` for weights and scale.  A chain goes from a start
 
 1. through `anneal`: ascent in x, y (and m, y of the joint condition) with the indicators smoothed
    into normal distribution functions, whose width shrinks while v follows as eigenvector;
@@ -35,26 +35,30 @@ from harness.conditions.ascent import (
     tangent,
     unit,
 )
-from harness.conditions.bracket import (
-    Bracket,
+from harness.conditions.bracket import Bracket
+from harness.conditions.definition import (
     JointWitness,
     WdcWitness,
     check_matrix,
     joint_wdc_residual,
     wdc_residual,
 )
-from harness.conditions.residual import Residual
+from harness.conditions.fast_residual import Residual
 
 Array = NDArray[np.float64]
 
 BUDGET = 30_000
-"""Evaluations of a search by default."""
+"""Evaluations of a search by default.  2,500 reach the certified constant of most Gaussian matrices
+with two columns; a few, with a narrow maximum, need more (a test)."""
 RADII = (0.3, 0.5, 0.7, 1.0)
-"""Distances of starts near the best point, with as many smoothed widths."""
+"""Distances of the starts near the best point, which are also the first widths there: smoothing
+over the distance lets a chain leave the old maximum.  Not derived; as the numbers of `ascent`."""
 ALIGNED_STARTS = 16
+"""Row-aligned points that become starts, the best first; not derived."""
 SCREENED_SHARE = 10
 SCREENED_STARTS = 16
-"""1/SCREENED_SHARE of the budget goes to random points, the best of which are starts."""
+"""A tenth of the budget goes to random points, cheap in batches; the best 16 become starts.  Not
+derived."""
 
 
 def wdc_search(
@@ -129,7 +133,7 @@ def wdc_sampled(
 ) -> Bracket:
     """Largest residual of W (ell, n) at `count` pairs of independent uniform x, y (eq. 5)."""
     kernel = _kernel("W", W, alpha, count)
-    gates = rng.standard_normal((count, 2, kernel.W.shape[1]))
+    gates = rng.standard_normal((count, 2, kernel.W.shape[1]))  # (count, 2, n)
     ledger = Ledger(count)
     track = _track(kernel, None, alpha, 1)
     points = [Point(pair) for pair in gates]
@@ -151,11 +155,13 @@ def joint_wdc_sampled(
     """
     first, second = _pair(B, C, alpha, count)
     ledger = Ledger(2 * count)
-    gates = unit(rng.standard_normal((count, 2, first.W.shape[1])))
-    weights = unit(rng.standard_normal((count, 2, second.W.shape[1])))
+    gates = unit(rng.standard_normal((count, 2, first.W.shape[1])))  # (count, 2, n)
+    weighing = unit(rng.standard_normal((count, 2, second.W.shape[1])))  # (count, 2, p)
     for exchanged, (kernel, other) in enumerate([(first, second), (second, first)]):
         track = _track(kernel, other.W, alpha, 1, bool(exchanged))
-        pairs = zip(weights, gates, strict=True) if exchanged else zip(gates, weights, strict=True)
+        pairs = (
+            zip(weighing, gates, strict=True) if exchanged else zip(gates, weighing, strict=True)
+        )
         points = [Point(gate, weight) for gate, weight in pairs]
         _record_norms(track, points, _joint_norms(track, points), ledger)
     return _joint_bracket(first.W, second.W, alpha, ledger, "sampled")
@@ -217,8 +223,8 @@ def _screen(
 ) -> list[Point]:
     """The best of random x, y, of which a part are equal or close: starts of chains."""
     count = ledger.budget // SCREENED_SHARE
-    gates = unit(rng.standard_normal((count, 2, kernel.W.shape[1])))
-    radii = rng.choice([0.0, 0.1, 0.5, np.inf, np.inf], size=(count, 1))
+    gates = unit(rng.standard_normal((count, 2, kernel.W.shape[1])))  # (count, 2, n)
+    radii = rng.choice([0.0, 0.1, 0.5, np.inf, np.inf], size=(count, 1))  # inf: no relation
     near = unit(gates[:, 0] + np.where(np.isfinite(radii), radii, 0.0) * gates[:, 1])
     gates[:, 1] = np.where(np.isfinite(radii), near, gates[:, 1])
     track = _track(kernel, None, alpha, 1)
@@ -235,7 +241,7 @@ def _wdc_starts(track: Track, rng: np.random.Generator, screened: list[Point]) -
     longest = np.argsort(-track.lengths, kind="stable")
     turn = 0
     while True:
-        x, y, noise = unit(rng.standard_normal((3, n)))
+        x, y, noise = unit(rng.standard_normal((3, n)))  # (n,) each
         row = W[longest[turn % len(W)]]
         onto = unit(row) if row.any() else x
         beside = tangent(onto, x)
@@ -263,9 +269,9 @@ def _joint_starts(track: Track, ranked: list[Point], rng: np.random.Generator) -
     turn = 2
     while True:
         for _ in range(2):
-            m, y = unit(rng.standard_normal((2, track.C.shape[1])))
+            m, y = unit(rng.standard_normal((2, track.C.shape[1])))  # (p,) each
             pair = (m, m) if rng.random() < 0.5 else (m, y)
-            yield replace(next(gates), weights=np.stack(pair))
+            yield replace(next(gates), weighing=np.stack(pair))
         if turn < len(ranked):
             yield ranked[turn]
         turn += 1
@@ -280,12 +286,12 @@ def _near(point: Point, radius: float, rng: np.random.Generator) -> Point:
             noise[1] = noise[0]
         return unit(pair + radius * noise)
 
-    weights = None if point.weights is None else shift(point.weights)
-    return Point(shift(point.gates), weights)
+    weighing = None if point.weighing is None else shift(point.weighing)
+    return Point(shift(point.gates), weighing)
 
 
 def _aligned(track: Track, i: int) -> Point:
-    """H = x = b_i, m = y = c_i; the first unit vector in place of a zero row."""
+    """h = x = b_i, m = y = c_i; the first unit vector in place of a zero row."""
     assert track.C is not None
     rows = [
         matrix[i] if matrix[i].any() else np.eye(1, matrix.shape[1])[0]
@@ -303,12 +309,12 @@ def _aligned_order(B: Array, C: Array) -> NDArray[np.intp]:
 
 
 def _joint_norms(track: Track, points: list[Point]) -> Array:
-    """||R|| at each point, with its own d and kappa: (K,)."""
+    """||R|| at each point, with its own weights and scale: (K,)."""
     values = []
     for point in points:
-        d, kappa = track.weigh(point.weights)
+        weights, scale = track.weigh(point.weighing)
         x, y = point.gates
-        values.append(track.kernel.norm(x, y, kappa, d))
+        values.append(track.kernel.norm(x, y, scale, weights))
     return np.array(values)
 
 
@@ -327,8 +333,8 @@ def _wdc_bracket(W: Array, alpha: float, ledger: Ledger, method: str) -> Bracket
 def _joint_bracket(B: Array, C: Array, alpha: float, ledger: Ledger, method: str) -> Bracket:
     witnesses = []
     for _, track, point in ledger.found:
-        assert point.weights is not None
-        pairs = (point.gates, point.weights)
+        assert point.weighing is not None
+        pairs = (point.gates, point.weighing)
         (h, x), (m, y) = pairs[::-1] if track.exchanged else pairs
         witnesses.append(JointWitness(h, x, m, y, track.exchanged))
     values = [joint_wdc_residual(B, C, witness, alpha) for witness in witnesses]
@@ -346,7 +352,7 @@ def _bracket(
     On a kink rounding decides which rows are active, and the fast value may not be the naive one.
     """
     k = int(np.argmax(values))
-    curve = np.array([*ledger.curve, (ledger.evaluations, values[k])])
+    curve = np.array([*ledger.curve, (ledger.evaluations, values[k])])  # (records + 1, 2)
     curve[:, 1] = np.minimum(curve[:, 1], values[k])
     return Bracket(values[k], np.inf, witnesses[k], method, ledger.evaluations, curve)
 

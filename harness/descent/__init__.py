@@ -9,6 +9,7 @@ from harness.descent.solution import (
     Trace,
     local_rate,
     log_spaced,
+    row,
     step_size,
 )
 
@@ -21,5 +22,6 @@ __all__ = [
     "alternating_descent",
     "local_rate",
     "log_spaced",
+    "row",
     "step_size",
 ]

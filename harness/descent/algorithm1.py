@@ -1,4 +1,4 @@
-"""Algorithm 1 of the paper: the entry, and the readable reference, batched over starts."""
+"""Algorithm 1 of the paper: entry point and readable reference, batched over the starts."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from numpy.typing import ArrayLike, NDArray
 from harness.descent import tracking
 from harness.descent.solution import (
     SIGNS,
+    Arguments,
     Array,
     Engine,
     Ints,
-    Run,
     SignCheck,
     Solution,
     Stopping,
     Trace,
-    check_run,
+    check_arguments,
     distances,
 )
 from harness.network import ReluNetwork
@@ -43,76 +43,78 @@ def alternating_descent(
     trace: bool = False,
     threads: int = 1,
 ) -> Solution:
-    """Algorithm 1, K trials side by side.
+    """Algorithm 1 from several starts, side by side.
 
-    A step: (i) of the four sign choices (+-h, +-m) keep the one of least loss;
+    A step is: (i) of the four sign choices (+-h, +-m) keep the one of least loss;
     (ii) h <- h - eta grad_h f(h, m); (iii) m <- m - eta grad_m f(h, m) at the new h;
     (iv) c = sqrt(||h|| / ||m||), h <- h/c, m <- c m.
 
     Parameters
     ----------
     P : Demodulation
-    h_init, m_init : (K, n), (K, p)
-        Starts; (n,) and (p,) are taken as K = 1.
-    step : float or (K,), optional
+    h_init, m_init : (trials, n), (trials, p)
+        Starts; (n,) and (p,) mean a single trial.
+    step : float or (trials,), optional
         eta; by default `step_size(P)`.
     max_steps : int
-        Gradient steps at the most, >= 1.
+        Largest number of gradient steps, >= 1.
     engine : {"reference", "tracking", "auto"}
-        "tracking" computes the same iterates, to rounding, by compiled code that keeps the
-        matrices of the linear regions (`harness.descent.tracking`); "auto" takes it unless the
-        work is too small to pay for it.
+        "tracking" computes the same iterates up to rounding, with compiled code that keeps the
+        matrices of the linear regions (`harness.descent.tracking`).  "auto" chooses it unless the
+        run is so short that loading the compiled code would take longer.
     sign_check : {"every", "once", "never"}
-        Do step (i) at every step (the paper), before the first step only, or not at all.
+        Do step (i) at every step (as the paper does), before the first step only, or never.
     balance : bool
         Do step (iv).
     joint : bool
-        Take both gradients at the same point, instead of that in m at the new h.
+        Take both gradients at the same point, instead of the gradient in m at the new h.
     stopping : Stopping
     trace : bool
         Record the trials at log-spaced steps.
     threads : int
-        Threads of the tracking engine, which share the trials; results do not depend on it.
-        The reference uses those of BLAS.
+        Threads among which the tracking engine divides the trials; results do not depend on it.
+        The reference uses the threads of BLAS.
 
     Returns
     -------
     Solution
-        With the iterate after step (i), whose loss the status speaks of.  Divergence is a status,
-        never an error.  An iterate that is not finite has diverged with loss NaN.
+        The iterate after step (i), to which loss and status refer.  Divergence is a status, never
+        an error; an iterate that is not finite has diverged, with loss NaN.
 
     Raises
     ------
     ValueError
         If shapes do not fit, a start or step is not finite, step <= 0, max_steps < 1,
-        threads < 1, an option is unknown, or the trace would hold more than 1 GiB.
+        threads < 1, an option is unknown, or the trace would exceed 1 GiB.
     """
     if engine not in ("reference", "tracking", "auto"):
         raise ValueError(f"engine={engine!r}: must be 'reference', 'tracking' or 'auto'")
     if threads < 1:
         raise ValueError(f"threads={threads}: must be >= 1")
-    run = check_run(P, h_init, m_init, step, max_steps, sign_check, balance, joint, stopping, trace)
-    if engine == "tracking" or (engine == "auto" and tracking.pays(run)):
-        return tracking.descend(run, threads)
+    arguments = check_arguments(
+        P, h_init, m_init, step, max_steps, sign_check, balance, joint, stopping, trace
+    )
+    if engine == "tracking" or (engine == "auto" and tracking.pays(arguments)):
+        return tracking.descend(arguments, threads)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        return _descend(run)
+        return _descend(arguments)
 
 
-def _descend(run: Run) -> Solution:
+def _descend(arguments: Arguments) -> Solution:
     """The reference engine."""
-    P, stopping, trials = run.P, run.stopping, run.trials
+    P, stopping, trials = arguments.P, arguments.stopping, arguments.trials
     unit = P.loss_at_zero
-    h, m, eta = run.h, run.m, run.eta[:, None]
+    h, m, eta = arguments.h, arguments.m, arguments.eta[:, None]
     out_h, out_m = h.copy(), m.copy()
     out_loss, window_loss = np.full(trials, np.nan), np.full(trials, np.inf)
     bound = np.full(trials, np.inf)
     status = np.array([Status.MAX_STEPS] * trials, dtype=object)
     steps, flips = np.zeros(trials, dtype=np.int64), np.zeros(trials, dtype=np.int64)
-    recorder = _Recorder(run)
+    recorder = _Recorder(arguments)
     running = np.arange(trials)  # h, m, eta hold these trials only
 
-    for k in range(run.max_steps + 1):
-        if run.sign_check == "every" or (run.sign_check == "once" and k == 0):
+    for k in range(arguments.max_steps + 1):
+        if arguments.sign_check == "every" or (arguments.sign_check == "once" and k == 0):
             h, m, loss, flipped = _least_loss_signs(P, h, m)
             flips[running] += flipped
         else:
@@ -134,25 +136,26 @@ def _descend(run: Run) -> Solution:
         status[running[converged]] = Status.CONVERGED
         keep = ~(converged | stalled | diverged)
         running, h, m, eta = running[keep], h[keep], m[keep], eta[keep]
-        if running.size == 0 or k == run.max_steps:
+        if running.size == 0 or k == arguments.max_steps:
             break
 
         h_new = h - eta * P.gradient_h(h, m)  # (ii)
-        m = m - eta * P.gradient_m(h if run.joint else h_new, m)  # (iii)
+        m = m - eta * P.gradient_m(h if arguments.joint else h_new, m)  # (iii)
         h = h_new
-        if run.balance:
+        if arguments.balance:
             h, m = _balance(h, m)  # (iv)
 
     return Solution(out_h, out_m, out_loss, status, steps, flips, recorder.trace())
 
 
 def _least_loss_signs(P: Demodulation, h: Array, m: Array) -> tuple[Array, Array, Array, Bools]:
-    """Step (i): signs of least loss, that loss, and whether a sign changed.
+    """Step (i): the signs of least loss, that loss (trials,), and whether a sign changed (trials,).
 
-    A loss that is not a number is no improvement on one that is.
+    A loss that is NaN counts as larger than any other.
     """
-    a, b = {+1: P.G1(h), -1: P.G1(-h)}, {+1: P.G2(m), -1: P.G2(-m)}
+    a, b = {+1: P.G1(h), -1: P.G1(-h)}, {+1: P.G2(m), -1: P.G2(-m)}  # (trials, ell) each
     losses = np.stack([0.5 * np.sum((a[i] * b[j] - P.y0) ** 2, axis=-1) for i, j in SIGNS])
+    # losses: (4, trials)
     losses = _nan_unless_finite(losses, h, m)
     best = np.argmin(np.where(np.isnan(losses), np.inf, losses), axis=0)
     sign = np.array(SIGNS, dtype=np.float64)[best]
@@ -161,12 +164,12 @@ def _least_loss_signs(P: Demodulation, h: Array, m: Array) -> tuple[Array, Array
 
 
 def _nan_unless_finite(loss: Array, h: Array, m: Array) -> Array:
-    """(..., K), NaN where the iterate (K, n), (K, p) is not finite."""
+    """The loss (..., trials), with NaN where the iterate is not finite."""
     return np.where(np.isfinite(h).all(axis=1) & np.isfinite(m).all(axis=1), loss, np.nan)
 
 
 def _balance(h: Array, m: Array) -> tuple[Array, Array]:
-    """Step (iv): ||h|| = ||m||, unless one of them is 0 or not finite."""
+    """Step (iv): make ||h|| = ||m||, unless one of them is 0 or not finite."""
     h_norm, m_norm = np.linalg.norm(h, axis=1), np.linalg.norm(m, axis=1)
     ok = (h_norm > 0) & (m_norm > 0) & np.isfinite(h_norm) & np.isfinite(m_norm)
     c = np.sqrt(np.divide(h_norm, m_norm, out=np.ones_like(h_norm), where=ok))[:, None]
@@ -175,30 +178,30 @@ def _balance(h: Array, m: Array) -> tuple[Array, Array]:
 
 @dataclass(eq=False)
 class _Recorder:
-    """Collects the trace of a run; does nothing, at no cost, for a run without one."""
+    """Collects the trace; does nothing if none was asked for."""
 
-    run: Run
+    arguments: Arguments
     rows: list[tuple[int, Array, Array, Ints, Ints]] = field(default_factory=list)
     pattern: Bools | None = None
     changes: Ints | None = None
 
     def record(self, k: int, running: Ints, h: Array, m: Array, loss: Array, flips: Ints) -> None:
-        """Step k: h, m, loss hold the trials `running`, flips all of them."""
-        P, trials = self.run.P, self.run.trials
-        if not len(self.run.trace_at):
+        """Record step k; h, m, loss hold the trials in `running` only, flips holds all."""
+        P, trials = self.arguments.P, self.arguments.trials
+        if not len(self.arguments.trace_at):
             return
         pattern = np.hstack([_pattern(P.G1, h), _pattern(P.G2, m)])
         if self.pattern is None or self.changes is None:
             self.pattern, self.changes = pattern, np.zeros(trials, dtype=np.int64)
         self.changes[running] += (pattern != self.pattern[running]).sum(axis=1)
         self.pattern[running] = pattern
-        if k in self.run.trace_at:
+        if k in self.arguments.trace_at:
             losses, distance = np.full(trials, np.nan), np.full((trials, 4), np.nan)
             losses[running], distance[running] = loss, distances(P, h, m)
             self.rows.append((k, losses, distance, flips.copy(), self.changes.copy()))
 
     def trace(self) -> Trace | None:
-        """What was recorded."""
+        """The trace, or None if there is none."""
         if not self.rows:
             return None
         step, loss, distance, flips, changes = zip(*self.rows, strict=True)
@@ -206,7 +209,7 @@ class _Recorder:
 
 
 def _pattern(G: ReluNetwork, x: Array) -> Bools:
-    """Which units are active at (K, n): (K, n_1 + ... + n_d)."""
+    """Active units of all layers: (trials, n) -> (trials, n_1 + ... + n_d)."""
     active = []
     for W in G.weights:
         z = x @ W.T

@@ -1,7 +1,7 @@
-"""Compiled: products with rows of flat arrays, and views that count no references.
+"""Compiled: products with rows of flat arrays, and views without reference counts.
 
-Importing this module compiles, or loads from the cache: import it inside the function that needs
-it.
+Importing this module compiles it or loads it from the cache: import it inside the function that
+needs it.
 """
 
 from __future__ import annotations
@@ -17,19 +17,22 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Records = NDArray[np.void]
 
 FAST = {"reassoc", "contract"}
-"""Sums may be reordered and fused; NaN and infinity keep their meaning."""
+"""The compiler may reorder and fuse sums; NaN and infinity keep their meaning."""
 
 BLOCK = 1024
-"""Units of a layer that are worked on together: 8 KiB, so that they stay in the L1 cache."""
+"""Units of a layer that a product works on together: 8 KiB, so that they stay in the L1 cache."""
 
 
 def _borrowed(context: Any, array: Any) -> Any:
-    """The array as a view that counts no references, valid while its owner is held elsewhere.
+    """The array as a view without reference counts, valid while something else holds its owner.
 
-    Passing arrays on and slicing them costs an atomic operation a time otherwise: as much as all
-    arithmetic for a small network.
+    Numba counts a reference, by an atomic operation, whenever an array is passed on or sliced.
+    Without borrowing, a run takes 1.2 to 1.3 times as long at the widths 10-47-1000 and 10-93-320.
+    It is safe where it is used: `advance` borrows its arguments, which its caller holds until it
+    returns, and lets no view escape.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -53,14 +56,14 @@ def fill(x: Array, value: float) -> None:
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def copy(x: Array, out: Array) -> None:
-    """Out = x, over the length of x."""
+    """out[:len(x)] = x."""
     for j in range(len(x)):
         out[j] = x[j]
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def transpose(W: Array, out: Array) -> None:
-    """Out = the rows of W^T one after the other, by blocks that fit the cache."""
+    """out = W^T, flattened; copied by blocks that fit the cache."""
     rows, columns = W.shape
     for low in range(0, rows, 16):
         for left in range(0, columns, 16):
@@ -73,7 +76,7 @@ def transpose(W: Array, out: Array) -> None:
 def add_rows(
     out: Array, rows: Array, first: int, stride: int, which: Ints, coef: Array, count: int
 ) -> None:
-    """Out += sum of coef[q] R[which[q]] over q < count; row i of R begins at first + i stride."""
+    """out += sum of coef[q] R[which[q]] over q < count; row i of R begins at first + i stride."""
     for low in range(0, len(out), BLOCK):
         target = out[low : low + BLOCK]
         size, start, q = len(target), first + low, 0

@@ -1,24 +1,27 @@
-"""Compiled: a ReLU network at two moving points, by the matrices of the regions they are in.
+"""Compiled: a ReLU network at two moving points, through the matrices of their linear regions.
 
-Importing this module compiles, or loads from the cache: import it inside the function that needs
-it.  Matrices lie transposed in flat arrays, one after the other: W_k^T (n_{k-1}, n_k), E_k^T
-(n, n_k), so that every inner loop runs along the units of a layer.
+At a point x the pre-activations are z_k = E_k x with E_1 = W_1 and
+E_k = W_k diag(on_{k-1}) E_{k-1}, where on_k = 1{z_k > 0}.  When unit u of layer k switches, E_{k+1}
+changes by +-W_{k+1}[:, u] E_k[u, :], a matrix of rank one, and so does every later matrix.  The
+switches of the last layer change no matrix.  Instead of E_d this module keeps
+B = W_d diag(base) E_{d-1}, with a mask `base` that may lag behind on_{d-1}:
 
-At a point x the pre-activations are z_k = E_k x with E_k = W_k diag(on_{k-1}) E_{k-1}, E_1 = W_1.
-As x moves, units switch; unit u of layer k switching changes E_{k+1} by +-W_{k+1}[:, u] E_k[u, :]
-and later layers by what that passes on: rank one each.  Two departures from this save time:
+    z_d = B x + sum of +-z_{d-1}[u] W_d[:, u] over the units u where base and on_{d-1} differ.
 
-* Of the last matrix only B = W_d diag(base) E_{d-1} is kept, with a mask `base` that lags behind
-  on_{d-1}: z_d = B x + sum of +-z_{d-1}[u] W_d[:, u] over the units u in which they differ, the
-  `pending` ones.  They are worked into B when what they have cost exceeds what that costs, so
-  that units which chatter across their kink, and points that are evaluated once, are cheap.
-* Where fewer units are active than B has columns and units are pending together, z_d = sum of
-  z_{d-1}[u] W_d[:, u] over the active units: plain evaluation.  B begins empty and needs it; it
-  is made when it would have saved what that costs, and given up when keeping it costs more.
+If this looks like word soup, here is what goes on.  A ReLU network is linear as long as no unit
+switches on or off, and one small matrix then does the work of all layers.  So we keep that matrix
+and repair it when a unit switches, which costs one column times one row.  Repairs can be a waste:
+a unit may switch back at the next step.  So the last and largest matrix is repaired late.  Until
+then the *pending* units, those whose repair is due, enter as a correction of the output.
 
-The last layer's own switches change no matrix.
+In runs whose units settle down, this delay gains nothing.  It pays where they keep switching: with
+a step that is too long (kappa = 1.4) at the widths 10-47-1000 and 20-240-640, a run takes 1.6 times
+as long if pending units are repaired at once.
 
-The points are x on one side and, where a sign check wants it, -x on the other; `side` is 0 or 1.
+The two points are x on one side and, where a sign check needs it, -x on the other; `side` is 0 or
+1.  Matrices are stored transposed, one after the other, W_k^T (n_{k-1}, n_k) and E_k^T (n, n_k), so
+that every inner loop runs along the units of a layer.  Importing this module compiles it or loads
+it from the cache: import it inside the function that needs it.
 """
 
 from __future__ import annotations
@@ -28,102 +31,177 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from harness.descent.array_kernels import FAST, Array, Ints, add_rows, borrowed, copy, dots, fill
+from harness.descent.array_kernels import (
+    FAST,
+    Array,
+    Ints,
+    Records,
+    add_rows,
+    borrowed,
+    dots,
+    fill,
+    transpose,
+)
+from harness.network import ReluNetwork
 
 TILE = 256
-"""The same where n rows of as many units are written."""
+"""Units of a layer that `add_outer` works on together, so that their rows stay in the L1 cache."""
 
 WRITE = 0.75
 """Time to add a row to a row of E, in units of the time to read a row in a product."""
 
 RENEWAL = 512
-"""Rank-one changes after which the matrices of a side are made anew and compared."""
+"""Rank-one updates after which the matrices of a side are recomputed and compared."""
 
 DRIFT_RTOL = 1e-12
-"""A greater difference, relative to the greatest entry, is counted as drift."""
+"""A larger difference, relative to the largest entry, counts as drift."""
 
-WIDTH, AT, UNIT, PLACE = range(4)
-"""Rows of `Network.layout`: n_k, where W_k^T begins at k - 1, the units before layer k at k - 1
-(then their number), where the parts of `real` begin."""
+LAYER = np.dtype(
+    [("width", np.int64), ("weights", np.int64), ("units", np.int64), ("matrix", np.int64)]
+)
+"""Layer k: its width n_k, and where W_k^T begins in `W`, its units in `z` and E_k^T in `E`."""
 
-Z, ON, BASE, SIGN, VALUE, DEPTH = range(6)
-"""Columns of layout[PLACE]: see `Network.real`; the last holds d."""
+ACCOUNT = np.dtype([("used", np.float64), ("paid", np.float64)])
+"""What `due` balances; costs are in rows read.
 
-USED, PAID, CREDIT, DRIFT, REALS = range(5)
-"""First columns of `Network.real`, in rows of ell numbers; see `weigh`.
-
-USED : how often all of z_d was computed or pulled back through since the point was entered.
-PAID : rows read for want of working pending units into B.
-CREDIT : rows that B has saved, less those that keeping it took; or would have.
+used : how often all of z_d was computed, or pulled back through, since the point was entered.
+paid : cost so far of the pending units.
 """
 
-LISTED, PLAIN, FINITE, SINCE, DEEP = range(5)
-EVALUATIONS, PLAINS, UPDATES, REBUILDS, DRIFTED, COUNTS = range(5, 11)
-"""First columns of `Network.whole`.
+EFFORT = np.dtype(
+    [
+        ("evaluations", np.int64),
+        ("updates", np.int64),
+        ("rebuilds", np.int64),
+        ("drifted", np.int64),
+        ("drift", np.float64),
+    ]
+)
+"""The fields of `harness.descent.solution.TrackingReport`, but for hot_steps."""
 
-LISTED : how many units are listed.
-PLAIN : 1 where they are all active ones, 0 where they are the pending ones.
-FINITE : 0 if a pre-activation of an inner layer is not finite.
-SINCE : rank-one changes since the matrices were made anew.
-DEEP : switches in layers before d - 1 since the last `weigh`.
-From EVALUATIONS on those of `harness.descent.solution.TrackingReport`.
+SIDE = np.dtype(
+    [
+        ("account", ACCOUNT),
+        ("effort", EFFORT),
+        ("pending", np.int64),
+        ("finite", np.int64),
+        ("since", np.int64),
+    ]
+)
+"""The scalars of one side.
+
+pending : number of pending units.
+finite : 0 if a pre-activation of an inner layer is not finite.
+since : rank-one updates since the matrices were last recomputed.
 """
-
-GAIN, WEIGHT, ROW, OTHER, WORKS = range(5)
-"""Rows of `Network.work`."""
-
-EVERY, SWITCHED, CHOSEN, LISTS = range(4)
-"""Rows of `Network.lists`; EVERY holds 0, 1, ..."""
 
 
 class Network(NamedTuple):
-    """A network with U units, its state on both sides, and working space; k = n_{d-1}.
+    """A network with U units, its state on both sides, and working space.
 
-    layout : (4, .) sizes and places.
+    n, depth : n and d.
+    layers : (d + 1,) of LAYER; layer 0 is the input.
     W : flat, W_1^T, ..., W_d^T.
-    E : (2, n U), E_1^T, ..., E_{d-1}^T and B in the place of E_d^T.
-    real : (2, .), after the first columns
-        z (U,), pre-activations;
-        on (U - ell,), 1 for the active units of the inner layers (the last layer's are z > 0);
-        base (k,), 1 for the units that are in B;
-        sign (k,), of the listed units +1, or -1 if the unit is in B and is not active;
-        value (k,), the same times z.
-    whole : (2, .), after the counts the listed units (k,) of layer d - 1: those whose columns of
-        W_d are read beside or in place of B.
-    work, lists : rows of the greatest width.
+    E : (2, n U), E_1^T, ..., E_{d-1}^T, and B^T in the place of E_d^T.
+    z : (2, U), pre-activations.
+    on : (2, U - ell), 1 for the active units of the inner layers.
+    base : (2, n_{d-1}), 1 for the units in B.
+    units : (2, n_{d-1}), the pending units of layer d - 1.
+    sign : (2, n_{d-1}), +1 for a pending unit that is active, -1 for one that is not.
+    value : (2, n_{d-1}), sign times z of the pending units.
+    sides : (2,) of SIDE.
+    every : 0, 1, 2, ...
+    switched : the units of a layer that switch.
+    weight : coefficients of the pending units.
     """
 
-    layout: Ints
+    n: int
+    depth: int
+    layers: Records
     W: Array
     E: Array
-    real: Array
-    whole: Ints
-    work: Array
-    lists: Ints
+    z: Array
+    on: Array
+    base: Array
+    units: Ints
+    sign: Array
+    value: Array
+    sides: Records
+    every: Ints
+    switched: Ints
+    weight: Array
+
+
+def prepare(G: ReluNetwork) -> Network:
+    """G as the kernels read it; `reset` makes it ready for a trial."""
+    n, inner, widest, U = G.widths[0], G.widths[-2], max(G.widths), sum(G.widths[1:])
+    layers = np.zeros(G.depth + 1, dtype=LAYER)
+    layers["width"] = G.widths
+    layers["weights"][1:] = np.cumsum([0, *(W.size for W in G.weights[:-1])])
+    layers["units"][1:] = np.cumsum([0, *G.widths[1:-1]])
+    layers["matrix"] = n * layers["units"]
+    flat = np.empty(sum(W.size for W in G.weights))
+    for W, start in zip(G.weights, layers["weights"][1:], strict=True):
+        transpose(W, flat[start : start + W.size])
+    return Network(
+        n=n,
+        depth=G.depth,
+        layers=layers,
+        W=flat,
+        E=np.empty((2, n * U)),
+        z=np.zeros((2, U)),
+        on=np.zeros((2, U - G.widths[-1])),
+        base=np.zeros((2, inner)),
+        units=np.zeros((2, inner), dtype=np.int64),
+        sign=np.zeros((2, inner)),
+        value=np.zeros((2, inner)),
+        sides=np.zeros(2, dtype=SIDE),
+        every=np.arange(widest),
+        switched=np.zeros(widest, dtype=np.int64),
+        weight=np.zeros(inner),
+    )
+
+
+def reset(net: Network) -> None:
+    """Forget all points: no unit is active, all counts are 0."""
+    first = net.n * int(net.layers[1]["width"])
+    net.E[:, :first] = net.W[:first]  # E_1 = W_1
+    net.E[:, first:] = 0.0
+    for state in (net.z, net.on, net.base, net.sign, net.value):
+        state[:] = 0.0
+    net.sides[:] = np.zeros(2, dtype=SIDE)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def borrow(net: Network) -> Network:
-    """The network of borrowed arrays."""
+    """The network with borrowed arrays."""
     return Network(
-        borrowed(net.layout),
+        net.n,
+        net.depth,
+        borrowed(net.layers),
         borrowed(net.W),
         borrowed(net.E),
-        borrowed(net.real),
-        borrowed(net.whole),
-        borrowed(net.work),
-        borrowed(net.lists),
+        borrowed(net.z),
+        borrowed(net.on),
+        borrowed(net.base),
+        borrowed(net.units),
+        borrowed(net.sign),
+        borrowed(net.value),
+        borrowed(net.sides),
+        borrowed(net.every),
+        borrowed(net.switched),
+        borrowed(net.weight),
     )
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
 def add_outer(net: Network, side: int, k: int, units: Ints, coef: Array, count: int) -> None:
     """E_{k+1} += sum of coef[q] W_{k+1}[:, u] E_k[u, :] over u = units[q], q < count."""
-    n, width, wide = net.layout[WIDTH, 0], net.layout[WIDTH, k], net.layout[WIDTH, k + 1]
-    source, target = n * net.layout[UNIT, k - 1], n * net.layout[UNIT, k]
-    E, W = net.E[side], net.W
+    n, width, wide = net.n, net.layers[k].width, net.layers[k + 1].width
+    source, target = net.layers[k].matrix, net.layers[k + 1].matrix
+    E, W, weights = net.E[side], net.W, net.layers[k + 1].weights
     for low in range(0, wide, TILE):
-        size, start, q = min(TILE, wide - low), net.layout[AT, k] + low, 0
+        size, start, q = min(TILE, wide - low), weights + low, 0
         while q + 4 <= count:
             u0, u1, u2, u3 = units[q], units[q + 1], units[q + 2], units[q + 3]
             row0 = W[start + u0 * wide : start + u0 * wide + size]
@@ -153,46 +231,35 @@ def add_outer(net: Network, side: int, k: int, units: Ints, coef: Array, count: 
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def leave(net: Network, sides: int) -> None:
-    """Make the first so many sides ones in which nothing is active yet, with counts of 0."""
-    first = net.layout[WIDTH, 0] * net.layout[UNIT, 1]
-    for side in range(sides):
-        copy(net.W[:first], net.E[side])  # E_1 = W_1
-        fill(net.E[side, first:], 0.0)
-        fill(net.real[side], 0.0)
-        for j in range(COUNTS):
-            net.whole[side, j] = 0
+def chosen(net: Network, side: int, k: int) -> Ints:
+    """The units of layer k that are in the matrix of layer k + 1: on_k, or base for k = d - 1."""
+    first, width = net.layers[k].units, net.layers[k].width
+    if k == net.depth - 1:
+        return np.flatnonzero(net.base[side])
+    return np.flatnonzero(net.on[side, first : first + width])
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def choose(net: Network, side: int, k: int) -> int:
-    """Units of layer k that are in the matrix of layer k + 1: listed in CHOSEN, and how many."""
-    first, count = net.layout[PLACE, ON] + net.layout[UNIT, k - 1], 0
-    if k == net.layout[PLACE, DEPTH] - 1:
-        first = net.layout[PLACE, BASE]
-    for u in range(net.layout[WIDTH, k]):
-        if net.real[side, first + u] > 0:
-            net.lists[CHOSEN, count] = u
-            count += 1
-    return count
+def matrix(net: Network, side: int, k: int) -> Array:
+    """E_k^T, or B^T for k = d, as it is stored: (n n_k,)."""
+    start = net.layers[k].matrix
+    return net.E[side, start : start + net.n * net.layers[k].width]
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def rebuild(net: Network, side: int, k: int) -> None:
-    """E_{k+1} = W_{k+1} diag(on_k) E_k, or B."""
-    n = net.layout[WIDTH, 0]
-    fill(net.E[side, n * net.layout[UNIT, k] : n * net.layout[UNIT, k + 1]], 0.0)
-    count = choose(net, side, k)
-    fill(net.work[WEIGHT, :count], 1.0)
-    add_outer(net, side, k, net.lists[CHOSEN], net.work[WEIGHT], count)
+    """Recompute E_{k+1} = W_{k+1} diag(on_k) E_k, or B."""
+    fill(matrix(net, side, k + 1), 0.0)
+    units = chosen(net, side, k)
+    add_outer(net, side, k, units, np.ones(len(units)), len(units))
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def renew(net: Network, side: int) -> None:
-    """Make every matrix anew and note the greatest relative difference from what was kept."""
-    n = net.layout[WIDTH, 0]
-    for k in range(1, net.layout[PLACE, DEPTH]):
-        new = net.E[side, n * net.layout[UNIT, k] : n * net.layout[UNIT, k + 1]]
+    """Recompute every matrix, and note the largest relative difference from the old one."""
+    effort = net.sides[side].effort
+    for k in range(1, net.depth):
+        new = matrix(net, side, k + 1)
         old = new.copy()
         rebuild(net, side, k)
         size, difference = 0.0, 0.0
@@ -200,171 +267,148 @@ def renew(net: Network, side: int) -> None:
             size = max(size, abs(new[j]))
             difference = max(difference, abs(new[j] - old[j]))
         if difference > DRIFT_RTOL * size:
-            net.whole[side, DRIFTED] += 1
+            effort.drifted += 1
         if size > 0:
-            net.real[side, DRIFT] = max(net.real[side, DRIFT], difference / size)
-    net.whole[side, REBUILDS] += 1
-    net.whole[side, SINCE] = 0
+            effort.drift = max(effort.drift, difference / size)
+    effort.rebuilds += 1
+    net.sides[side].since = 0
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
 def pass_on(net: Network, side: int, k: int, u: int, gain: float) -> None:
-    """Add to E_{k+2}, ..., E_{d-1}, B what unit u of layer k changes by switching (gain +-1)."""
-    n, width, wide = net.layout[WIDTH, 0], net.layout[WIDTH, k], net.layout[WIDTH, k + 1]
-    source, start = n * net.layout[UNIT, k - 1], net.layout[AT, k] + u * wide
-    row, other, weight = net.work[ROW], net.work[OTHER], net.work[WEIGHT]
-    copy(net.W[start : start + wide], row)
-    for q in range(k + 1, net.layout[PLACE, DEPTH]):  # row = what E_{q} has gained, / E_k[u, :]
-        count = choose(net, side, q)
-        for c in range(count):
-            weight[c] = row[net.lists[CHOSEN, c]]
-        wide = net.layout[WIDTH, q + 1]
-        column = other[:wide]
-        fill(column, 0.0)
-        add_rows(column, net.W, net.layout[AT, q], wide, net.lists[CHOSEN], weight, count)
-        if count > 0:
+    """Update E_{k+2}, ..., E_{d-1}, B for a switch of unit u in layer k, on (+1) or off (-1).
+
+    The switch changes E_{k+1} by gain c e^T with c = W_{k+1}[:, u] and e = E_k[u, :], and every
+    later matrix E_{q+1} by gain (W_{q+1} diag(on_q) c) e^T, with the c of E_q.
+    """
+    n, width, wide = net.n, net.layers[k].width, net.layers[k + 1].width
+    source, start = net.layers[k].matrix, net.layers[k + 1].weights + u * wide
+    column = net.W[start : start + wide].copy()  # c (n_{k+1},)
+    for q in range(k + 1, net.depth):
+        units, wide = chosen(net, side, q), net.layers[q + 1].width
+        weight, column = column[units], np.zeros(wide)  # the next c (n_{q+1},)
+        add_rows(column, net.W, net.layers[q + 1].weights, wide, units, weight, len(units))
+        if len(units) > 0:
+            first = net.layers[q + 1].matrix
             for i in range(n):
-                start = n * net.layout[UNIT, q] + i * wide
+                start = first + i * wide
                 c = gain * net.E[side, source + i * width + u]
                 target = net.E[side, start : start + wide]
                 for j in range(wide):
                     target[j] += c * column[j]
-        row, other = other, row
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def propagate(net: Network, side: int, k: int, flips: int) -> None:
-    """Bring E_{k+1}, ..., E_{d-1}, B up to date after so many switches in layer k < d - 1."""
-    depth, write = net.layout[PLACE, DEPTH], WRITE * net.layout[WIDTH, 0]
-    active = choose(net, side, k)
-    changing = flips * write * net.layout[WIDTH, k + 1]
-    anew = active * write * net.layout[WIDTH, k + 1]
-    for q in range(k + 1, depth):
-        count = choose(net, side, q)
-        changing += flips * (count + (write if count > 0 else 0.0)) * net.layout[WIDTH, q + 1]
-        anew += count * write * net.layout[WIDTH, q + 1]
-    net.whole[side, DEEP] += flips
-    if active == 0 or anew <= changing:  # a layer with nothing active gives exact zeros
-        for q in range(k, depth):
+    """Update E_{k+1}, ..., E_{d-1}, B for the `switched` units of layer k < d - 1.
+
+    By rank-one updates, or by recomputing, whichever is cheaper.
+    """
+    write, state = WRITE * net.n, net.sides[side]
+    active = len(chosen(net, side, k))
+    changing = flips * write * net.layers[k + 1].width
+    anew = active * write * net.layers[k + 1].width
+    for q in range(k + 1, net.depth):
+        count = len(chosen(net, side, q))
+        changing += flips * (count + (write if count > 0 else 0.0)) * net.layers[q + 1].width
+        anew += count * write * net.layers[q + 1].width
+    if active == 0 or anew <= changing:  # a layer without active units gives exact zeros
+        for q in range(k, net.depth):
             rebuild(net, side, q)
-        net.whole[side, REBUILDS] += 1
+        state.effort.rebuilds += 1
     else:
-        add_outer(net, side, k, net.lists[SWITCHED], net.work[GAIN], flips)
-        for flip in range(flips):
-            pass_on(net, side, k, net.lists[SWITCHED, flip], net.work[GAIN, flip])
-        net.whole[side, UPDATES] += flips
-        net.whole[side, SINCE] += flips
+        first, units = net.layers[k].units, net.switched[:flips]
+        gain = np.empty(flips)
+        for q in range(flips):
+            gain[q] = 1.0 if net.on[side, first + units[q]] > 0 else -1.0
+        add_outer(net, side, k, units, gain, flips)
+        for q in range(flips):
+            pass_on(net, side, k, units[q], gain[q])
+        state.effort.updates += flips
+        state.since += flips
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def switch(net: Network, side: int, k: int) -> int:
-    """Set on_k = 1{z_k > 0}; how many units switch, listed in SWITCHED with their GAIN."""
-    width, first = net.layout[WIDTH, k], net.layout[UNIT, k - 1]
-    z = net.real[side, net.layout[PLACE, Z] + first :][:width]
-    on = net.real[side, net.layout[PLACE, ON] + first :][:width]
+    """Set on_k = 1{z_k > 0}; list the units that switch in `switched`, and return how many."""
+    first, width = net.layers[k].units, net.layers[k].width
+    z = net.z[side, first : first + width]
+    on = net.on[side, first : first + width]
     different, undefined = 0.0, 0.0
     for u in range(width):
         different += abs((1.0 if z[u] > 0 else 0.0) - on[u])
         undefined += z[u] * 0.0
     if undefined != 0.0:  # NaN, from a NaN or an infinity
-        net.whole[side, FINITE] = 0
+        net.sides[side].finite = 0
     if different == 0.0:
         return 0
     flips = 0
     for u in range(width):
         now = 1.0 if z[u] > 0 else 0.0
         if now != on[u]:
-            net.lists[SWITCHED, flips] = u
-            net.work[GAIN, flips] = now - on[u]
+            net.switched[flips] = u
             on[u] = now
             flips += 1
     return flips
 
 
+# --- How z_d is computed --------------------------------------------------------------------
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def due(net: Network, side: int, active: int, pending: int) -> bool:
+    """Whether to work the pending units into B now.
+
+    The rule of the ski-rental problem: pay by use until the payments reach the price, then buy.
+    The price is that of `settle`; the payments are the rows read for the pending units.  No bound
+    on the total cost is claimed.  `return pending > 0` switches the delay off.
+    """
+    account = net.sides[side].account
+    account.paid += account.used * net.sides[side].pending
+    account.used = 0.0
+    if pending == 0 or account.paid <= WRITE * net.n * min(pending, active):
+        return False
+    account.paid = 0.0
+    return True
+
+
 @numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def settle(net: Network, side: int, active: int, pending: int) -> None:
-    """Work the pending units into B."""
-    place, k = net.layout[PLACE], net.layout[PLACE, DEPTH] - 1
-    on = place[ON] + net.layout[UNIT, k - 1]
-    for u in range(net.layout[WIDTH, k]):
-        net.real[side, place[BASE] + u] = net.real[side, on + u]
+    """Work the pending units into B, so that base = on_{d-1}."""
+    k, state = net.depth - 1, net.sides[side]
+    first = net.layers[k].units
+    for u in range(net.layers[k].width):
+        net.base[side, u] = net.on[side, first + u]
     if active <= pending:
         rebuild(net, side, k)
-        net.whole[side, REBUILDS] += 1
+        state.effort.rebuilds += 1
     else:
-        units, sign = net.whole[side, COUNTS:], net.real[side, place[SIGN] :]
-        add_outer(net, side, k, units, sign, pending)
-        net.whole[side, UPDATES] += pending
-        net.whole[side, SINCE] += pending
+        add_outer(net, side, k, net.units[side], net.sign[side], pending)
+        state.effort.updates += pending
+        state.since += pending
 
 
-KEEP, SETTLE, DROP = range(3)
-"""What `weigh` decides about B."""
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def weigh(net: Network, side: int, active: int, pending: int, based: int) -> int:
-    """Whether to work the pending units into B, or give it up.
-
-    Each is done when not having done it has cost what doing it costs, so that the total is within
-    a factor of what it would be if the future were known.
-    """
-    n, real, whole = net.layout[WIDTH, 0], net.real[side], net.whole[side]
-    used, deep = real[USED], whole[DEEP]
-    real[USED], whole[DEEP] = 0.0, 0
-    anew = WRITE * n * active
-    real[CREDIT] += (active - n) * used - deep * (active + WRITE * n)
-    if active <= n:
-        return KEEP
-    if based == 0:
-        real[CREDIT] = max(real[CREDIT], 0.0)
-        if real[CREDIT] <= anew:
-            return KEEP
-    else:
-        real[CREDIT] = min(real[CREDIT], 0.0)
-        if real[CREDIT] < -anew:
-            real[CREDIT] = 0.0
-            return DROP
-        real[PAID] += used * min(whole[LISTED], active - n)
-        if pending == 0 or real[PAID] <= min(WRITE * n * pending, anew):
-            return KEEP
-    real[CREDIT], real[PAID] = 0.0, 0.0
-    return SETTLE
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def list_units(net: Network, side: int) -> None:
-    """Decide how z_d is computed at the current on_{d-1}, and list the units that takes."""
-    place, k = net.layout[PLACE], net.layout[PLACE, DEPTH] - 1
-    n, width, first = net.layout[WIDTH, 0], net.layout[WIDTH, k], net.layout[UNIT, k - 1]
-    real, whole = net.real[side], net.whole[side]
-    on, base = place[ON] + first, place[BASE]
-    active, based, different = 0.0, 0.0, 0.0
+    """List the pending units at the present on_{d-1}, or work them into B."""
+    k = net.depth - 1
+    width, first = net.layers[k].width, net.layers[k].units
+    on, base = net.on[side, first : first + width], net.base[side]
+    z, units = net.z[side, first : first + width], net.units[side]
+    sign, value = net.sign[side], net.value[side]
+    active, count = 0.0, 0
     for u in range(width):
-        active += real[on + u]
-        based += real[base + u]
-        different += abs(real[on + u] - real[base + u])
-    decision = weigh(net, side, int(active), int(different), int(based))
-    if decision == DROP:
-        fill(real[base : base + width], 0.0)
-        fill(net.E[side, n * net.layout[UNIT, k] :], 0.0)
-        different = active
-    plain = active <= n + different and decision != SETTLE
-    count = 0
-    for u in range(width):
-        sign = real[on + u] - (0.0 if plain else real[base + u])
-        if sign != 0:
-            whole[COUNTS + count] = u
-            real[place[SIGN] + count] = sign
+        active += on[u]
+        if on[u] != base[u]:
+            units[count] = u
+            sign[count] = on[u] - base[u]
             count += 1
-    if decision == SETTLE:
+    if due(net, side, int(active), count):
         settle(net, side, int(active), count)
         count = 0
     for q in range(count):
-        z = real[place[Z] + first + whole[COUNTS + q]]
-        real[place[VALUE] + q] = real[place[SIGN] + q] * z
-    whole[LISTED], whole[PLAIN] = count, 1 if plain else 0
-    whole[PLAINS] += whole[PLAIN]
+        value[q] = sign[q] * z[units[q]]
+    net.sides[side].pending = count
 
 
 # --- What the descent asks for --------------------------------------------------------------
@@ -373,104 +417,93 @@ def list_units(net: Network, side: int) -> None:
 @numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def enter(net: Network, side: int, x: Array) -> None:
     """Bring a side to the point x (n,): z and on of the inner layers, and the matrices."""
-    if net.layout[PLACE, DEPTH] > 1:
+    if net.depth > 1:
         product(net, side, 1, x)
     follow(net, side, x)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def enter_opposite(net: Network, side: int, x: Array) -> None:
-    """`enter` where the other side is at -x: z_1 is the negative of what it is there."""
-    if net.layout[PLACE, DEPTH] > 1:
-        first = net.layout[PLACE, Z]
-        for u in range(first, first + net.layout[WIDTH, 1]):
-            net.real[side, u] = -net.real[1 - side, u]
+    """`enter`, if the other side is at -x: z_1 is the negative of z_1 there."""
+    if net.depth > 1:
+        for u in range(net.layers[1].width):
+            net.z[side, u] = -net.z[1 - side, u]
     follow(net, side, x)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def product(net: Network, side: int, k: int, x: Array) -> None:
     """z_k = E_k x for a layer k < d."""
-    low, width = net.layout[UNIT, k - 1], net.layout[WIDTH, k]
-    first = net.layout[PLACE, Z] + low
-    z = net.real[side, first : first + width]
+    first, width = net.layers[k].units, net.layers[k].width
+    z = net.z[side, first : first + width]
     fill(z, 0.0)
-    add_rows(z, net.E[side], len(x) * low, width, net.lists[EVERY], x, len(x))
+    add_rows(z, net.E[side], net.layers[k].matrix, width, net.every, x, len(x))
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def follow(net: Network, side: int, x: Array) -> None:
-    """What is left of `enter` once z_1 is there."""
-    depth, whole = net.layout[PLACE, DEPTH], net.whole[side]
-    whole[EVALUATIONS] += 1
-    whole[FINITE] = 1
-    if whole[SINCE] >= RENEWAL:
+    """The rest of `enter`, when z_1 is known."""
+    state = net.sides[side]
+    state.effort.evaluations += 1
+    state.finite = 1
+    if state.since >= RENEWAL:
         renew(net, side)
-    for k in range(1, depth):
+    for k in range(1, net.depth):
         if k > 1:
             product(net, side, k, x)
         flips = switch(net, side, k)
-        if flips > 0 and k < depth - 1:
+        if flips > 0 and k < net.depth - 1:
             propagate(net, side, k, flips)
-    if depth > 1:
+    if net.depth > 1:
         list_units(net, side)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def last(net: Network, side: int) -> Array:
     """z_d (ell,), where it is stored."""
-    first = net.layout[PLACE, Z] + net.layout[UNIT, net.layout[PLACE, DEPTH] - 1]
-    return net.real[side, first : net.layout[PLACE, ON]]
+    return net.z[side, net.layers[net.depth].units :]
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def output(net: Network, side: int, x: Array, low: int, high: int) -> None:
-    """Units low <= j < high of `last` at the point x that was entered last.
+    """Compute entries low <= j < high of `last` at x, the point entered last.
 
     NaN if a pre-activation of an inner layer is not finite.
     """
-    depth, whole = net.layout[PLACE, DEPTH], net.whole[side]
-    wide = net.layout[WIDTH, depth]
+    state, layer = net.sides[side], net.layers[net.depth]
+    wide = layer.width
     z = last(net, side)[low:high]
-    net.real[side, USED] += (high - low) / wide
-    if whole[FINITE] == 0:
+    state.account.used += (high - low) / wide
+    if state.finite == 0:
         fill(z, np.nan)
         return
     fill(z, 0.0)
-    if whole[PLAIN] == 0:
-        start = len(x) * net.layout[UNIT, depth - 1] + low
-        add_rows(z, net.E[side], start, wide, net.lists[EVERY], x, len(x))
-    if whole[LISTED] > 0:
-        value = net.real[side, net.layout[PLACE, VALUE] :]
-        start = net.layout[AT, depth - 1] + low
-        add_rows(z, net.W, start, wide, whole[COUNTS:], value, whole[LISTED])
+    add_rows(z, net.E[side], layer.matrix + low, wide, net.every, x, len(x))
+    if state.pending > 0:
+        start = layer.weights + low
+        add_rows(z, net.W, start, wide, net.units[side], net.value[side], state.pending)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def output_all(net: Network, side: int, x: Array) -> None:
-    """All of `last` at the point x that was entered last."""
-    output(net, side, x, 0, net.layout[WIDTH, net.layout[PLACE, DEPTH]])
+    """Compute `last` at x, the point entered last."""
+    output(net, side, x, 0, net.layers[net.depth].width)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def pull_back(net: Network, side: int, v: Array, out: Array) -> None:
-    """Out (n,) = (W_d diag(on_{d-1}) E_{d-1})^T v at the point that was entered last.
+    """out (n,) = (W_d diag(on_{d-1}) E_{d-1})^T v at the point entered last.
 
-    v (ell,) holds 0 where the last layer is inactive.
+    v (ell,) must be 0 where the last layer is inactive.
     """
-    n, depth = net.layout[WIDTH, 0], net.layout[PLACE, DEPTH]
-    wide, listed = net.layout[WIDTH, depth], net.whole[side, LISTED]
-    if net.whole[side, PLAIN] == 0:
-        first = n * net.layout[UNIT, depth - 1]
-        dots(out, net.E[side], first, wide, net.lists[EVERY], v, n)
-    else:
-        fill(out, 0.0)
-    net.real[side, USED] += 1.0
-    if listed > 0:
-        units, weight = net.whole[side, COUNTS:], net.work[WEIGHT]
-        dots(weight, net.W, net.layout[AT, depth - 1], wide, units, v, listed)
-        width, first = net.layout[WIDTH, depth - 1], n * net.layout[UNIT, depth - 2]
+    n, state, layer = net.n, net.sides[side], net.layers[net.depth]
+    wide, pending = layer.width, state.pending
+    dots(out, net.E[side], layer.matrix, wide, net.every, v, n)
+    state.account.used += 1.0
+    if pending > 0:
+        units, sign, weight = net.units[side], net.sign[side], net.weight
+        dots(weight, net.W, layer.weights, wide, units, v, pending)
+        width, first = net.layers[net.depth - 1].width, net.layers[net.depth - 1].matrix
         for i in range(n):
-            for q in range(listed):
-                sign = net.real[side, net.layout[PLACE, SIGN] + q]
-                out[i] += sign * weight[q] * net.E[side, first + i * width + units[q]]
+            for q in range(pending):
+                out[i] += sign[q] * weight[q] * net.E[side, first + i * width + units[q]]

@@ -1,9 +1,9 @@
-"""What Algorithm 1 is told and what it returns, whichever engine runs it."""
+"""Inputs and results of Algorithm 1, shared by both engines."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,19 +16,21 @@ SignCheck = Literal["every", "once", "never"]
 Engine = Literal["reference", "tracking", "auto"]
 
 SIGNS: tuple[tuple[int, int], ...] = ((1, 1), (-1, 1), (1, -1), (-1, -1))
-"""Step (i) tries these; (1, 1) first, so that a tie keeps the iterate."""
+"""The sign choices of step (i); (1, 1) comes first, so that a tie keeps the iterate."""
 
 TRACE_LIMIT = 2**30
-"""Bytes that a trace may hold."""
+"""Largest size of a trace, in bytes."""
 
 
 @dataclass(frozen=True)
 class Stopping:
-    """When a trial ends; losses are relative to f on K, 1/2 ||y0||^2.
+    """When a trial ends; losses are in units of f(0, 0) = 1/2 ||y0||^2.
 
-    loss_rtol : converged at f <= loss_rtol.
-    stall_rtol, stall_window : stalled if f fell by less than this share within so many steps.
-    divergence : diverged at f > divergence max(1, f at the start), or f or the iterate not finite.
+    loss_rtol : converged if f <= loss_rtol.
+    stall_rtol, stall_window : stalled if the last stall_window steps lowered f by less than
+        stall_rtol f.
+    divergence : diverged if f > divergence max(1, f at the start), or if f or the iterate is not
+        finite.
     """
 
     loss_rtol: float = 1e-16
@@ -43,17 +45,18 @@ class Stopping:
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """K trials at log-spaced steps, after step (i).
+    """The trials at T log-spaced steps, after step (i).
 
     step : (T,)
-    loss : (T, K), NaN after a trial's end.
-    distance : (T, K, 4), to the hyperbolas of `harness.problem.BRANCHES` in that order
-        (`Demodulation.neighbourhood`), NaN after a trial's end.
-    flips : (T, K), steps so far at which the sign check changed a sign.
-    changes : (T, K), unit activations that differed between consecutive iterates so far, summed
-        over steps and over all layers of both networks.  A flip counts as the change it is.
+    loss : (T, trials), NaN after the end of a trial.
+    distance : (T, trials, 4), `Demodulation.neighbourhood` for the four hyperbolas, in the order of
+        `harness.problem.BRANCHES`; NaN after the end of a trial.
+    flips : (T, trials), number of steps so far at which the sign check changed a sign.
+    changes : (T, trials), number of units that switched between consecutive iterates, summed over
+        the steps so far and over all layers of both networks.  The units that switch because a
+        sign flips count too.
 
-    The last two keep their value after a trial's end.
+    The last two keep their value after the end of a trial.
     """
 
     step: Ints
@@ -65,19 +68,18 @@ class Trace:
 
 @dataclass(frozen=True, eq=False)
 class TrackingReport:
-    """What the tracking engine did in each of K trials; every field (K,).
+    """How the tracking engine did its work, trial by trial; every field is (trials,).
 
-    evaluations : pre-activations of a network computed, at either sign.
-    plain : those of them that went through W_d instead of the tracked matrix.
-    updates : rank-one changes made to a tracked matrix.
-    rebuilds : tracked matrices of a network made anew, for their cost or their age.
-    hot_steps : steps that read the columns of few units alone (`harness.descent.hot_kernels`).
-    drift : greatest relative difference found when a matrix was made anew for its age.
-    drifted : how often that exceeded `harness.descent.tracking.DRIFT_RTOL`.
+    evaluations : evaluations of a network, at the iterate or at its negative.
+    updates : rank-one updates of tracked matrices.
+    rebuilds : how often matrices of a network were recomputed, because that was cheaper or because
+        they were old.
+    hot_steps : steps that used the hot units only (`harness.descent.hot_kernels`).
+    drift : largest relative difference between an old matrix and the recomputed one.
+    drifted : how often that difference exceeded `harness.descent.region_kernels.DRIFT_RTOL`.
     """
 
     evaluations: Ints
-    plain: Ints
     updates: Ints
     rebuilds: Ints
     hot_steps: Ints
@@ -87,11 +89,16 @@ class TrackingReport:
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """Final iterates of K trials, each field of leading length K.
+    """Final iterates of all trials; the leading axis of every array is the trial.
 
-    h (K, n), m (K, p), loss (K,), status (K,) of `Status`, steps (K,) gradient steps taken,
-    flips (K,) steps at which the sign check changed a sign; trace is None unless asked for,
-    tracking is None from the reference.
+    h : (trials, n)
+    m : (trials, p)
+    loss : (trials,)
+    status : (trials,), of `Status`.
+    steps : (trials,), gradient steps taken.
+    flips : (trials,), steps at which the sign check changed a sign.
+    trace : None unless asked for.
+    tracking : None from the reference engine.
     """
 
     h: Array
@@ -105,10 +112,11 @@ class Solution:
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
-    """Checked arguments of one call: starts h (K, n), m (K, p), eta (K,), and the options.
+class Arguments:
+    """Checked arguments of `alternating_descent`.
 
-    trace_at holds the steps to record, increasing; it is empty without a trace.
+    h, m, eta : (trials, n), (trials, p), (trials,), starts and step sizes.
+    trace_at : steps to record, increasing; empty without a trace.
     """
 
     P: Demodulation
@@ -124,15 +132,15 @@ class Run:
 
     @property
     def trials(self) -> int:
-        """K."""
+        """Number of trials."""
         return len(self.h)
 
 
 def step_size(P: Demodulation, kappa: float = 0.5) -> float:
-    """Eta = kappa sqrt(2^(d+s) ell) / ||y0||: scale-free, computable from the data.
+    """eta = kappa sqrt(2^(d+s) ell) / ||y0||: scale-free, and computable from the data.
 
-    For infinitely wide networks a step near the truth multiplies the error by 1 - kappa; at
-    finite width the slowest direction is slower.
+    Near the truth, a step multiplies the error by 1 - kappa if the networks are infinitely wide; at
+    finite width some directions are slower.
 
     Raises
     ------
@@ -142,22 +150,22 @@ def step_size(P: Demodulation, kappa: float = 0.5) -> float:
     if not (np.isfinite(kappa) and kappa > 0):
         raise ValueError(f"kappa={kappa}: must be > 0 and finite")
     if not P.y0.any():
-        raise ValueError("y0 = 0: the step size is not defined")
+        raise ValueError("y0 = 0: the step size is undefined")
     return kappa * float(np.sqrt(2.0 ** (P.d + P.s) * P.ell) / np.linalg.norm(P.y0))
 
 
 def log_spaced(max_steps: int, per_octave: int = 8) -> Ints:
-    """Distinct steps 0, 1, ..., max_steps, `per_octave` to a doubling where that is fewer."""
+    """Distinct steps from 0 to max_steps: all at first, then `per_octave` in each doubling."""
     octaves = np.log2(max(max_steps, 1))
     points = np.round(2 ** np.arange(0, octaves, 1 / per_octave)).astype(np.int64)
     return np.unique(np.concatenate([[0], points, [max_steps]]))
 
 
 def local_rate(trace: Trace, window: tuple[float, float]) -> Array:
-    """Per-step factor q of the error at the end, from f ~ q^(2 step): (K,), NaN where unknown.
+    """Factor q by which a step shrinks the error at the end, f ~ q^(2 step): (trials,).
 
-    A least-squares slope of log f against the step over the recorded points whose loss lies in
-    `window` = (low, high); fewer than three such points give NaN.
+    From the least-squares slope of log f against the step, over the recorded points whose loss lies
+    in `window` = (low, high).  NaN if there are fewer than three such points.
     """
     low, high = window
     rates = np.full(trace.loss.shape[1], np.nan)
@@ -169,12 +177,28 @@ def local_rate(trace: Trace, window: tuple[float, float]) -> Array:
     return rates
 
 
+def row(P: Demodulation, solution: Solution, k: int = 0) -> dict[str, Any]:
+    """Trial k of a solution as columns of a table.
+
+    epsilon_true : `Demodulation.neighbourhood` of the true hyperbola.
+    loss_ratio : f / f(0, 0), with f(0, 0) = 1/2 ||y0||^2.
+    steps, flips, status : as in `Solution`.
+    """
+    return {
+        "epsilon_true": float(P.neighbourhood(solution.h[k], solution.m[k])),
+        "loss_ratio": float(solution.loss[k] / P.loss_at_zero),
+        "steps": int(solution.steps[k]),
+        "flips": int(solution.flips[k]),
+        "status": solution.status[k],
+    }
+
+
 def distances(P: Demodulation, h: Array, m: Array) -> Array:
-    """Least epsilon of each branch's neighbourhood: (..., n), (..., p) -> (..., 4)."""
+    """`Demodulation.neighbourhood` for all branches: (..., n), (..., p) -> (..., 4)."""
     return np.stack([P.neighbourhood(h, m, branch) for branch in BRANCHES], axis=-1)
 
 
-def check_run(
+def check_arguments(
     P: Demodulation,
     h_init: ArrayLike,
     m_init: ArrayLike,
@@ -185,8 +209,8 @@ def check_run(
     joint: bool,
     stopping: Stopping,
     trace: bool,
-) -> Run:
-    """The arguments of `alternating_descent` as a `Run`.
+) -> Arguments:
+    """Check the arguments of `alternating_descent`.
 
     Raises
     ------
@@ -197,7 +221,8 @@ def check_run(
     m = np.atleast_2d(np.array(m_init, dtype=np.float64))
     if h.ndim != 2 or m.ndim != 2 or h.shape[1] != P.n or m.shape[1] != P.p or len(h) != len(m):
         raise ValueError(
-            f"h_init {h.shape}, m_init {m.shape}: must be (K, {P.n}) and (K, {P.p}) with one K"
+            f"h_init {h.shape}, m_init {m.shape}: must be (trials, {P.n}) and (trials, {P.p}), "
+            "with as many trials in both"
         )
     if not (np.isfinite(h).all() and np.isfinite(m).all()):
         raise ValueError("h_init, m_init: every entry must be finite")
@@ -209,7 +234,7 @@ def check_run(
     if sign_check not in ("every", "once", "never"):
         raise ValueError(f"sign_check={sign_check!r}: must be 'every', 'once' or 'never'")
     trace_at = log_spaced(max_steps) if trace else np.empty(0, dtype=np.int64)
-    # h, m, loss, four distances, flips, changes
+    # h, m, loss, the distances, flips, changes
     size = len(trace_at) * len(h) * (P.n + P.p + 1 + len(BRANCHES) + 2) * 8
     if size > TRACE_LIMIT:
         raise ValueError(
@@ -217,4 +242,4 @@ def check_run(
             f"GiB; at most {TRACE_LIMIT / 2**30:g} GiB: run fewer trials at a time"
         )
     eta = np.broadcast_to(eta, (len(h),)).copy()
-    return Run(P, h, m, eta, int(max_steps), sign_check, balance, joint, stopping, trace_at)
+    return Arguments(P, h, m, eta, int(max_steps), sign_check, balance, joint, stopping, trace_at)

@@ -1,13 +1,14 @@
-"""Algorithm 1 by tracking the linear regions of both networks: the reference's iterates, faster.
+"""Algorithm 1 on tracked linear regions: the iterates of the reference, faster.
 
-While the same units are active, G(h) = Lambda_h h costs ell n operations and not ell n_{d-1}.
+While the same units are active, G(h) = Lambda_h h costs ell n operations instead of ell n_{d-1}.
 `harness.descent.region_kernels` keeps such matrices at h, -h, m and -m, exact up to rounding
-through every switch of a unit, and `harness.descent.tracking_kernels` runs a trial on them.
+through every switch of a unit; `harness.descent.hot_kernels` skips the units of the last layer that
+cannot matter; `harness.descent.tracking_kernels` runs a trial on them.
 
-Iterates equal the reference's up to rounding.  Where a decision hangs on rounding the two can
-part: a sign check whose least two losses agree to some 1e-15, a loss within rounding of its
-tolerance, a pre-activation that is 0 up to rounding.  Dynamics that are chaotic on their own, as
-small networks' chattering across a kink can be, amplify any rounding.
+The iterates equal those of the reference up to rounding.  The two can part where rounding decides:
+if the two least losses of a sign check agree to about 1e-15, if a loss is within rounding of its
+tolerance, or if a pre-activation is 0 up to rounding.  Chaotic dynamics, such as a small network
+that chatters across a kink, amplify any rounding.
 """
 
 from __future__ import annotations
@@ -19,50 +20,60 @@ from threading import Event
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from harness.descent.solution import Array, Ints, Run, Solution, Trace, TrackingReport, distances
-from harness.network import ReluNetwork
+from harness.descent.solution import (
+    Arguments,
+    Array,
+    Ints,
+    Solution,
+    Trace,
+    TrackingReport,
+    distances,
+)
 from harness.status import Status
 
 if TYPE_CHECKING:
     from harness.descent.hot_kernels import Ball
     from harness.descent.region_kernels import Network
-    from harness.descent.tracking_kernels import Record, Rules
+    from harness.descent.tracking_kernels import Record, Rules, Trial
 
 LOADING, REFERENCE_STEP, REFERENCE_WEIGHT = 1.0, 2e-4, 3e-9
-"""Seconds: to load the compiled code; for a step of the reference, and in it for each weight."""
+"""Seconds: to load the compiled code, for a step of the reference, and for each weight in it."""
 
 CHUNK_WORK = 1e10
-"""Products and sums, at the most, before a thread looks whether it is to stop."""
+"""Largest number of operations before a thread checks whether it should stop."""
 
 
-def descend(run: Run, threads: int = 1, chunk: int | None = None) -> Solution:
+def descend(arguments: Arguments, threads: int = 1, chunk: int | None = None) -> Solution:
     """The tracking engine of `harness.descent.alternating_descent`.
 
     Parameters
     ----------
-    run : Run
+    arguments : Arguments
     threads : int
-        Each takes the next trial when it has finished one.
+        A thread takes the next trial when it has finished one.
     chunk : int, optional
-        Steps between two looks at whether Ctrl-C was pressed.  Neither changes the result.
+        Steps between two checks for Ctrl-C.
+
+    Neither threads nor chunk changes the result.
     """
-    ends = _Ends.of(run)
+    ends = _Ends.of(arguments)
     waiting: SimpleQueue[int] = SimpleQueue()
-    for trial in range(run.trials):
+    for trial in range(arguments.trials):
         waiting.put(trial)
     stop = Event()
 
     def work() -> None:
-        bench = _Bench.of(run)
+        bench = _Bench.of(arguments)
         while not stop.is_set():
             try:
                 trial = waiting.get_nowait()
             except Empty:
                 return
-            bench.run_trial(trial, ends, chunk or _chunk(run), stop)
+            bench.run_trial(trial, ends, chunk or _chunk(arguments), stop)
 
-    threads = min(threads, run.trials)
+    threads = min(threads, arguments.trials)
     if threads <= 1:
         work()
     else:
@@ -70,135 +81,85 @@ def descend(run: Run, threads: int = 1, chunk: int | None = None) -> Solution:
             try:
                 for done in [pool.submit(work) for _ in range(threads)]:
                     done.result()
-            finally:  # Ctrl-C is heard here, the kernels hear of it by `stop`
+            finally:  # Ctrl-C arrives here; `stop` passes it on to the other threads
                 stop.set()
     return ends.solution()
 
 
-def pays(run: Run) -> bool:
-    """Whether the reference would take longer than loading the compiled code, if all steps run."""
-    weights = sum(W.size for G in (run.P.G1, run.P.G2) for W in G.weights)
-    step = REFERENCE_STEP + run.trials * weights * REFERENCE_WEIGHT
-    return run.max_steps * step > LOADING
+def pays(arguments: Arguments) -> bool:
+    """Whether all steps of the reference would take longer than to load the compiled code."""
+    weights = sum(W.size for G in (arguments.P.G1, arguments.P.G2) for W in G.weights)
+    step = REFERENCE_STEP + arguments.trials * weights * REFERENCE_WEIGHT
+    return arguments.max_steps * step > LOADING
 
 
-def _chunk(run: Run) -> int:
-    """Steps that take at most about CHUNK_WORK operations, all units switching included."""
-    P = run.P
+def _chunk(arguments: Arguments) -> int:
+    """Steps that take at most about CHUNK_WORK operations, even if all units switch."""
+    P = arguments.P
     a_step = 8 * sum(W.size * W.shape[1] for G in (P.G1, P.G2) for W in G.weights)
     return int(min(max(CHUNK_WORK / a_step, 1), 100_000))
 
 
-# --- What a thread works on -----------------------------------------------------------------
+# --- The working memory of a thread ---------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
 class _Bench:
     """Both networks as the kernels read them, with memory for one trial at a time."""
 
-    run: Run
+    arguments: Arguments
     nets: tuple[Network, Network]
     balls: tuple[Ball, Ball]
     rules: Rules
 
     @classmethod
-    def of(cls, run: Run) -> _Bench:
+    def of(cls, arguments: Arguments) -> _Bench:
+        from harness.descent.hot_kernels import empty_ball
+        from harness.descent.region_kernels import prepare
         from harness.descent.tracking_kernels import Rules
 
-        P, stopping = run.P, run.stopping
+        P, stopping = arguments.P, arguments.stopping
         rules = Rules(
-            0.0,
-            P.loss_at_zero,
-            float(stopping.loss_rtol),
-            float(stopping.stall_rtol),
-            float(stopping.divergence),
-            int(stopping.stall_window),
-            run.max_steps,
-            ("never", "once", "every").index(run.sign_check),
-            int(run.balance),
-            int(run.joint),
+            eta=0.0,
+            unit=P.loss_at_zero,
+            loss_rtol=float(stopping.loss_rtol),
+            stall_rtol=float(stopping.stall_rtol),
+            divergence=float(stopping.divergence),
+            stall_window=int(stopping.stall_window),
+            max_steps=arguments.max_steps,
+            check=("never", "once", "every").index(arguments.sign_check),
+            balance=int(arguments.balance),
+            joint=int(arguments.joint),
         )
-        nets, balls = (_network(P.G1), _network(P.G2)), (_ball(P.G1), _ball(P.G2))
-        return cls(run, nets, balls, rules)
+        nets, balls = (
+            (prepare(P.G1), prepare(P.G2)),
+            (empty_ball(P.n, P.ell), empty_ball(P.p, P.ell)),
+        )
+        return cls(arguments, nets, balls, rules)
 
     def run_trial(self, trial: int, ends: _Ends, chunk: int, stop: Event) -> None:
-        """One trial from its start to its end, or to a stop."""
-        from harness.descent import tracking_kernels as kernels
-        from harness.descent.region_kernels import COUNTS, DRIFT, EVALUATIONS, leave
+        """Run one trial to its end, or until `stop` is set."""
+        from harness.descent.region_kernels import reset
+        from harness.descent.tracking_kernels import RUNNING, advance
 
-        P = self.run.P
         for net in self.nets:
-            leave(net, 1 if self.run.sign_check == "never" else 2)
-        rules = self.rules._replace(eta=float(self.run.eta[trial]))
-        state = kernels.Trial(
-            ends.h[trial],
-            ends.m[trial],
-            ends.whole[trial],
-            ends.real[trial],
-            P.y0,
-            np.zeros(P.ell),
-            np.zeros(P.ell, dtype=np.int64),
-            np.zeros(P.ell),
-        )
-        record, code = ends.record(trial), kernels.RUNNING
-        while code == kernels.RUNNING and not stop.is_set():
-            code = kernels.advance(*self.nets, *self.balls, state, rules, record, chunk)
+            reset(net)
+        rules = self.rules._replace(eta=float(self.arguments.eta[trial]))
+        memory, record, code = ends.memory(trial), ends.record(trial), RUNNING
+        while code == RUNNING and not stop.is_set():
+            code = advance(*self.nets, *self.balls, memory, rules, record, chunk)
         ends.code[trial] = code
-        for net in self.nets:
-            ends.effort[trial] += net.whole[:, EVALUATIONS:COUNTS].sum(axis=0)
-            ends.drift[trial] = max(ends.drift[trial], net.real[:, DRIFT].max())
-
-
-def _network(G: ReluNetwork) -> Network:
-    """A network as the kernels read it, not entered yet (`leave` makes it ready)."""
-    from harness.descent import region_kernels as kernels
-    from harness.descent.array_kernels import transpose
-
-    n, d, inner = G.widths[0], G.depth, G.widths[-2]
-    units = sum(G.widths[1:])
-    layout = np.zeros((4, max(d + 1, kernels.DEPTH + 1)), dtype=np.int64)
-    layout[kernels.WIDTH, : d + 1] = G.widths
-    layout[kernels.AT, 1 : d + 1] = np.cumsum([W.size for W in G.weights])
-    layout[kernels.UNIT, 1 : d + 1] = np.cumsum(G.widths[1:])
-    sizes = [kernels.REALS, units, units - G.widths[-1], inner, inner, inner]  # as `Network.real`
-    layout[kernels.PLACE, :5] = np.cumsum(sizes[:5])
-    layout[kernels.PLACE, kernels.DEPTH] = d
-    lists = np.zeros((kernels.LISTS, max(G.widths)), dtype=np.int64)
-    lists[kernels.EVERY] = np.arange(max(G.widths))
-    flat = np.empty(sum(W.size for W in G.weights))
-    for W, end in zip(G.weights, layout[kernels.AT, 1:], strict=False):
-        transpose(W, flat[end - W.size : end])
-    return kernels.Network(
-        layout,
-        flat,
-        np.empty((2, n * units)),
-        np.zeros((2, sum(sizes))),
-        np.zeros((2, kernels.COUNTS + inner), dtype=np.int64),
-        np.zeros((kernels.WORKS, max(G.widths))),
-        lists,
-    )
-
-
-def _ball(G: ReluNetwork) -> Ball:
-    """Memory for the hot units of a network."""
-    from harness.descent.hot_kernels import Ball
-
-    n, ell = G.widths[0], G.widths[-1]
-    return Ball(
-        np.empty(n * ell),
-        np.zeros(ell),
-        np.zeros(ell),
-        np.zeros(n),
-        np.zeros(1),
-        np.zeros(1, dtype=np.int64),
-    )
+        effort = np.concatenate([net.sides["effort"] for net in self.nets])  # (4,)
+        for name in effort.dtype.fields or ():
+            total = effort[name].max() if name == "drift" else effort[name].sum()
+            ends.effort[name][trial] = total
 
 
 # --- Results --------------------------------------------------------------------------------
 
 
 class _Traces(NamedTuple):
-    """What the kernels' `Record` holds, of all trials: (K, T), (K, T, n) and (K, T, p)."""
+    """The kernels' `Record` of all trials: (trials, T), (trials, T, n) and (trials, T, p)."""
 
     loss: Array
     h: Array
@@ -209,100 +170,96 @@ class _Traces(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class _Ends:
-    """Where the trials, each its own row, leave their results.
+    """Where the trials leave their results, one row each.
 
-    h, m, whole, real : the fields of the kernels' `Trial`.
-    code : how a trial ended.
-    effort, drift : see `TrackingReport`.
+    h, m : (trials, n), (trials, p), the iterates.
+    state, effort : (trials,) of the kernels' STATE and EFFORT.
+    code : (trials,), return value of `advance`.
     """
 
-    run: Run
+    arguments: Arguments
     h: Array
     m: Array
-    whole: Ints
-    real: Array
+    state: NDArray[np.void]
+    effort: NDArray[np.void]
     code: Ints
-    effort: Ints
-    drift: Array
     traces: _Traces
 
     @classmethod
-    def of(cls, run: Run) -> _Ends:
-        from harness.descent import tracking_kernels as kernels
-        from harness.descent.region_kernels import COUNTS, EVALUATIONS
+    def of(cls, arguments: Arguments) -> _Ends:
+        from harness.descent.region_kernels import EFFORT
+        from harness.descent.tracking_kernels import STATE
 
-        K, T, P = run.trials, len(run.trace_at), run.P
-        h, m = np.zeros((K, kernels.POINTS, P.n)), np.zeros((K, kernels.POINTS, P.p))
-        h[:, kernels.POINT], m[:, kernels.POINT] = run.h, run.m
+        trials, T, P = arguments.trials, len(arguments.trace_at), arguments.P
         return cls(
-            run,
-            h,
-            m,
-            np.zeros((K, kernels.WHOLES), dtype=np.int64),
-            np.zeros((K, kernels.REALS)),
-            np.zeros(K, dtype=np.int64),
-            np.zeros((K, COUNTS - EVALUATIONS), dtype=np.int64),
-            np.zeros(K),
+            arguments,
+            arguments.h.copy(),
+            arguments.m.copy(),
+            np.zeros(trials, dtype=STATE),
+            np.zeros(trials, dtype=EFFORT),
+            np.zeros(trials, dtype=np.int64),
             _Traces(
-                np.full((K, T), np.nan),
-                np.full((K, T, P.n), np.nan),
-                np.full((K, T, P.p), np.nan),
-                np.zeros((K, T), dtype=np.int64),
-                np.zeros((K, T), dtype=np.int64),
+                np.full((trials, T), np.nan),
+                np.full((trials, T, P.n), np.nan),
+                np.full((trials, T, P.p), np.nan),
+                np.zeros((trials, T), dtype=np.int64),
+                np.zeros((trials, T), dtype=np.int64),
             ),
         )
+
+    def memory(self, trial: int) -> Trial:
+        """The memory of a trial, whose iterate and state are those of `self`."""
+        from harness.descent.tracking_kernels import Point, Trial
+
+        P, ell = self.arguments.P, self.arguments.P.ell
+        h, m = (Point(x[trial], *np.zeros((3, x.shape[1]))) for x in (self.h, self.m))
+        units = np.zeros(ell, dtype=np.int64)
+        state = self.state[trial : trial + 1]
+        return Trial(h, m, state, P.y0, np.zeros(ell), units, np.zeros(ell))
 
     def record(self, trial: int) -> Record:
         """Where the kernel writes the trace of a trial."""
         from harness.descent.tracking_kernels import Record
 
-        units1, units2 = (sum(G.widths[1:]) for G in (self.run.P.G1, self.run.P.G2))
+        P = self.arguments.P
         loss, h, m, flips, changes = (rows[trial] for rows in self.traces)
-        patterns = np.zeros(units1), np.zeros(units2)
-        return Record(self.run.trace_at, loss, h, m, flips, changes, *patterns)
+        patterns = (np.zeros(sum(G.widths[1:])) for G in (P.G1, P.G2))
+        return Record(self.arguments.trace_at, loss, h, m, flips, changes, *patterns)
 
     def solution(self) -> Solution:
-        """All of it, as the reference returns it."""
-        from harness.descent import tracking_kernels as kernels
+        """The results, in the form of the reference."""
+        from harness.descent import tracking_kernels
 
         names = {
-            kernels.MAX_STEPS: Status.MAX_STEPS,
-            kernels.CONVERGED: Status.CONVERGED,
-            kernels.STALLED: Status.STALLED,
-            kernels.DIVERGED: Status.DIVERGED,
+            tracking_kernels.MAX_STEPS: Status.MAX_STEPS,
+            tracking_kernels.CONVERGED: Status.CONVERGED,
+            tracking_kernels.STALLED: Status.STALLED,
+            tracking_kernels.DIVERGED: Status.DIVERGED,
         }
-        evaluations, plain, updates, rebuilds, drifted = self.effort.T
-        report = TrackingReport(
-            evaluations,
-            plain,
-            updates,
-            rebuilds,
-            self.whole[:, kernels.HOT_STEPS].copy(),
-            self.drift,
-            drifted,
-        )
+        state, effort = self.state, self.effort
         return Solution(
-            self.h[:, kernels.POINT].copy(),
-            self.m[:, kernels.POINT].copy(),
-            self.real[:, kernels.LOSS].copy(),
+            self.h,
+            self.m,
+            state["loss"].copy(),
             np.array([names[code] for code in self.code.tolist()], dtype=object),
-            self.whole[:, kernels.STEP].copy(),
-            self.whole[:, kernels.FLIPS].copy(),
-            self.trace() if len(self.run.trace_at) else None,
-            report,
+            state["step"].copy(),
+            state["flips"].copy(),
+            self.trace() if len(self.arguments.trace_at) else None,
+            TrackingReport(
+                **{name: effort[name].copy() for name in effort.dtype.fields or ()},
+                hot_steps=state["hot_steps"].copy(),
+            ),
         )
 
     def trace(self) -> Trace:
-        """The rows up to the last that any trial reached; flips and changes hold after the end."""
-        from harness.descent.tracking_kernels import CHANGES, FLIPS, RECORDED
-
-        recorded = self.whole[:, RECORDED]
-        T, rows = int(recorded.max()), self.traces
-        there = np.arange(T)[:, None] < recorded
+        """The trace, up to the last row that any trial reached."""
+        recorded, rows = self.state["recorded"], self.traces
+        T = int(recorded.max())
+        there = np.arange(T)[:, None] < recorded  # (T, trials); flips, changes stay after the end
         return Trace(
-            self.run.trace_at[:T].copy(),
+            self.arguments.trace_at[:T].copy(),
             rows.loss[:, :T].T.copy(),
-            distances(self.run.P, *(x[:, :T].swapaxes(0, 1) for x in (rows.h, rows.m))),
-            np.where(there, rows.flips[:, :T].T, self.whole[:, FLIPS]),
-            np.where(there, rows.changes[:, :T].T, self.whole[:, CHANGES]),
+            distances(self.arguments.P, *(x[:, :T].swapaxes(0, 1) for x in (rows.h, rows.m))),
+            np.where(there, rows.flips[:, :T].T, self.state["flips"]),
+            np.where(there, rows.changes[:, :T].T, self.state["changes"]),
         )

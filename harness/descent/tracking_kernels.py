@@ -1,24 +1,25 @@
-"""Compiled: one trial of Algorithm 1, a number of steps at a time.
+"""Compiled: one trial of Algorithm 1, some steps at a time.
 
-Importing this module compiles, or loads from the cache: import it inside the function that needs
-it.  Each `Network` has the iterate on one side and, for the sign check, its negative on the other;
-they change roles when a sign flips.  They stand at the iterate before the balance of step (iv):
-with c = `SCALE`, h = raw h / c and m = c raw m, so that G1(h) = G1(raw h) / c and
-G2(m) = c G2(raw m), and the residual needs no new evaluation.
+Each `Network` has the iterate on one side and, for the sign check, its negative on the other; the
+sides change roles when a sign flips.  They stand at the raw iterate, before the balance of step
+(iv): with c = `scale`, h = raw h / c and m = c raw m, so that G1(h) = G1(raw h) / c and
+G2(m) = c G2(raw m), and the balance leaves the residual as it is.
+
+Importing this module compiles it or loads it from the cache: import it inside the function that
+needs it.
 """
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 
-from harness.descent.array_kernels import FAST, Array, Ints, borrowed, copy
+from harness.descent.array_kernels import FAST, Array, Ints, Records, borrowed, copy
 from harness.descent.hot_kernels import (
     FEW,
-    RADIUS,
     REACH,
     Ball,
     borrow_ball,
@@ -31,10 +32,6 @@ from harness.descent.hot_kernels import (
     judge_units,
 )
 from harness.descent.region_kernels import (
-    DEPTH,
-    ON,
-    PLACE,
-    UNIT,
     Network,
     borrow,
     enter,
@@ -46,29 +43,52 @@ from harness.descent.region_kernels import (
 )
 
 RUNNING, MAX_STEPS, CONVERGED, STALLED, DIVERGED = range(5)
-"""What `advance` returns."""
-
-POINT, RAW, MINUS, SLOPE, POINTS = range(5)
-"""Rows of `Trial.h` and `Trial.m`: the iterate, the same before the balance, its negative, the
-gradient there."""
-
-STEP, FLIPS, CHANGES, SIDE_H, SIDE_M, RECORDED, HOT, NEXT, HOT_STEPS, WHOLES = range(10)
-"""Entries of `Trial.whole`; SIDE: the side on which the iterate is; HOT: how many units are hot,
-0 while all are worked on; NEXT: the step at which to look for few hot ones again."""
-
-LOSS, WINDOW_LOSS, BOUND, SCALE, COLD, REALS = range(6)
-"""Entries of `Trial.real`; COLD: the part of the loss that the units add which are not hot."""
+"""Return values of `advance`."""
 
 CHECK_BLOCK = 32
-"""The sign check adds up so many squared residuals before it looks whether it can stop; then
-twice as many, and so on."""
+"""Units after which the sign check first looks whether it can stop; then twice as many, and so on.
+"""
 
 PATIENCE = 8
 """Steps between two attempts to find few hot units."""
 
+STATE = np.dtype(
+    [
+        ("step", np.int64),
+        ("flips", np.int64),
+        ("changes", np.int64),
+        ("side_h", np.int64),
+        ("side_m", np.int64),
+        ("recorded", np.int64),
+        ("hot", np.int64),
+        ("next", np.int64),
+        ("hot_steps", np.int64),
+        ("loss", np.float64),
+        ("window_loss", np.float64),
+        ("bound", np.float64),
+        ("scale", np.float64),
+        ("cold", np.float64),
+    ]
+)
+"""The scalars of a trial.
+
+step, flips, changes, loss, hot_steps : as in `harness.descent.solution`.
+side_h, side_m : the side of each network on which the iterate is.
+recorded : rows of the trace so far.
+hot : number of hot units, 0 while all units are in use.
+next : the step at which to look for few hot units again.
+window_loss, bound : loss at the start of the stall window; the trial diverges above `bound`.
+scale : c of step (iv).
+cold : loss of the cold units.
+"""
+
 
 class Rules(NamedTuple):
-    """unit: the loss on K.  check: 0 never, 1 once, 2 every step.  The rest as in `Stopping`."""
+    """The options of a descent.
+
+    unit is 1/2 ||y0||^2; check is 0 (never), 1 (once) or 2 (every step); the rest is as in
+    `Stopping` and `alternating_descent`.
+    """
 
     eta: float
     unit: float
@@ -82,16 +102,27 @@ class Rules(NamedTuple):
     joint: int
 
 
-class Trial(NamedTuple):
-    """The state: h (4, n), m (4, p), whole, real; the observation y0 (ell,); space v (ell,).
+class Point(NamedTuple):
+    """One factor, (n,) each: the iterate, the iterate before step (iv), its negative, a gradient.
 
-    units, hot_y0 (ell,) : the hot units, and their part of y0.
+    The gradient is the one at `raw`.
     """
 
-    h: Array
-    m: Array
-    whole: Ints
-    real: Array
+    now: Array
+    raw: Array
+    minus: Array
+    slope: Array
+
+
+class Trial(NamedTuple):
+    """A trial: h, m; state (1,) of STATE; y0, weights v, hot units and their y0, (ell,) each.
+
+    Only the first `hot` entries of `units` and `hot_y0` count.
+    """
+
+    h: Point
+    m: Point
+    state: Records
     y0: Array
     v: Array
     units: Ints
@@ -99,9 +130,9 @@ class Trial(NamedTuple):
 
 
 class Record(NamedTuple):
-    """The trace: at (T,) steps, loss (T,), h (T, n), m (T, p), flips, changes (T,).
+    """The trace at steps `at` (T,): loss (T,), h (T, n), m (T, p), flips and changes (T,).
 
-    pattern_h, pattern_m : 1 for the units of all layers that were active at the step before.
+    pattern_h, pattern_m : 1 for the units, of all layers, that were active at the step before.
     """
 
     at: Ints
@@ -132,7 +163,7 @@ def loss_and_weight(zh: Array, zm: Array, y0: Array, v: Array) -> float:
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
 def weight_m(zh: Array, zm: Array, scale: float, y0: Array, v: Array) -> None:
-    """V = r*a where zm > 0, with r = a*b - y0, a = relu(zh), b = scale relu(zm)."""
+    """v = r*a where zm > 0, with r = a*b - y0, a = relu(zh), b = scale relu(zm)."""
     for j in range(len(y0)):
         a = 0.0 if zh[j] <= 0 else zh[j]
         b = scale * (0.0 if zm[j] <= 0 else zm[j])
@@ -143,7 +174,7 @@ def weight_m(zh: Array, zm: Array, scale: float, y0: Array, v: Array) -> None:
 def sign_losses(
     plus_h: Array, minus_h: Array, plus_m: Array, minus_m: Array, y0: Array
 ) -> tuple[float, float, float, float]:
-    """||a*b - y0||^2 for the sign choices (+, +), (-, +), (+, -), (-, -)."""
+    """||a*b - y0||^2 for the sign choices (+, +), (-, +), (+, -), (-, -), in this order."""
     f0, f1, f2, f3 = 0.0, 0.0, 0.0, 0.0
     for j in range(len(y0)):
         a0 = 0.0 if plus_h[j] <= 0 else plus_h[j]
@@ -164,43 +195,43 @@ def sign_losses(
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def outputs(net: Network, side: int, ball: Ball, size: int) -> Array:
-    """z_d of the units that are worked on: the hot ones, or all if `size` is 0."""
+    """z_d of the `size` hot units, or of all units if size is 0."""
     return ball.z[:size] if size > 0 else last(net, side)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def current_loss(net1: Network, net2: Network, ball_h: Ball, ball_m: Ball, trial: Trial) -> float:
-    """The loss of the iterate; leaves the weights of its gradient in h in v."""
-    size = trial.whole[HOT]
-    zh = outputs(net1, trial.whole[SIDE_H], ball_h, size)
-    zm = outputs(net2, trial.whole[SIDE_M], ball_m, size)
+    """The loss of the iterate; sets v, from which `pull` makes the gradient in h."""
+    size = trial.state[0].hot
+    zh = outputs(net1, trial.state[0].side_h, ball_h, size)
+    zm = outputs(net2, trial.state[0].side_m, ball_m, size)
     y0 = trial.hot_y0[:size] if size > 0 else trial.y0
-    cold = trial.real[COLD] if size > 0 else 0.0
+    cold = trial.state[0].cold if size > 0 else 0.0
     return loss_and_weight(zh, zm, y0, trial.v) + cold
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def least_sign(net1: Network, net2: Network, trial: Trial, loss: float) -> int:
-    """Step (i): index in `SIGNS` of the sign choice of least loss, the first at a tie.
+    """Step (i): index in `SIGNS` of the sign choice of least loss, the first one at a tie.
 
-    Squared residuals only add up, so the search ends, without flip, when the partial sums of the
-    three other choices exceed the loss of the iterate.
+    A partial sum of squared residuals is a lower bound of the whole sum.  So the check ends early,
+    without a flip, once the partial sums of the three other choices exceed the loss of the iterate.
     """
     h, m, ell = trial.h, trial.m, len(trial.y0)
-    side_h, side_m = trial.whole[SIDE_H], trial.whole[SIDE_M]
-    negate(h[RAW], h[MINUS])
-    negate(m[RAW], m[MINUS])
-    enter_opposite(net1, 1 - side_h, h[MINUS])
-    enter_opposite(net2, 1 - side_m, m[MINUS])
+    side_h, side_m = trial.state[0].side_h, trial.state[0].side_m
+    negate(h.raw, h.minus)
+    negate(m.raw, m.minus)
+    enter_opposite(net1, 1 - side_h, h.minus)
+    enter_opposite(net2, 1 - side_m, m.minus)
     enough = 2 * loss * (1 + 1e-12)  # beyond what the order of summation can change
     f0, f1, f2, f3 = 0.0, 0.0, 0.0, 0.0
     low, high = 0, min(CHECK_BLOCK, ell)
     while low < ell:
-        if trial.whole[HOT] > 0:
-            output(net1, side_h, h[RAW], low, high)
-            output(net2, side_m, m[RAW], low, high)
-        output(net1, 1 - side_h, h[MINUS], low, high)
-        output(net2, 1 - side_m, m[MINUS], low, high)
+        if trial.state[0].hot > 0:
+            output(net1, side_h, h.raw, low, high)
+            output(net2, side_m, m.raw, low, high)
+        output(net1, 1 - side_h, h.minus, low, high)
+        output(net2, 1 - side_m, m.minus, low, high)
         g0, g1, g2, g3 = sign_losses(
             last(net1, side_h)[low:high],
             last(net1, 1 - side_h)[low:high],
@@ -224,30 +255,30 @@ def least_sign(net1: Network, net2: Network, trial: Trial, loss: float) -> int:
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def negate(x: Array, out: Array) -> None:
-    """Out = -x."""
+    """out = -x."""
     for i in range(len(x)):
         out[i] = -x[i]
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def flip(trial: Trial, best: int) -> None:
-    """Take the sign choice of that index; all pre-activations are known after `least_sign`."""
-    whole = trial.whole
+    """Change to the sign choice `best`; `least_sign` has computed all pre-activations."""
+    state = trial.state[0]
     if best % 2 == 1:
-        whole[SIDE_H] = 1 - whole[SIDE_H]
-        negate(trial.h[POINT], trial.h[POINT])
-        negate(trial.h[RAW], trial.h[RAW])
+        state.side_h = 1 - state.side_h
+        negate(trial.h.now, trial.h.now)
+        negate(trial.h.raw, trial.h.raw)
     if best >= 2:
-        whole[SIDE_M] = 1 - whole[SIDE_M]
-        negate(trial.m[POINT], trial.m[POINT])
-        negate(trial.m[RAW], trial.m[RAW])
-    whole[FLIPS] += 1
-    whole[HOT] = 0
+        state.side_m = 1 - state.side_m
+        negate(trial.m.now, trial.m.now)
+        negate(trial.m.raw, trial.m.raw)
+    state.flips += 1
+    state.hot = 0
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def pull(net: Network, side: int, ball: Ball, size: int, v: Array, out: Array) -> None:
-    """The gradient out (n,) from the weights v of the units that are worked on."""
+    """The gradient out (n,) from the weights v of the hot units, or of all if size is 0."""
     if size > 0:
         hot_pull_back(net, ball, v, size, out)
     else:
@@ -257,10 +288,13 @@ def pull(net: Network, side: int, ball: Ball, size: int, v: Array, out: Array) -
 @numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def move(
     net: Network, side: int, ball: Ball, x: Array, other: Network, other_side: int, y: Array,
-    whole: Ints,
+    state: Any,
 ) -> None:  # fmt: skip
-    """All pre-activations that are worked on at x; outside its ball, those of both at x and y."""
-    size = whole[HOT]
+    """Bring a network to x, and compute z_d of the units in use.
+
+    If x leaves the ball, all units of both networks are in use again, the other one's at y.
+    """
+    size = state.hot
     enter(net, side, x)
     if size > 0 and inside(net, side, ball, x):
         hot_output(net, ball, x, size)
@@ -268,70 +302,70 @@ def move(
         output_all(net, side, x)
         if size > 0:
             output_all(other, other_side, y)
-            whole[HOT] = 0
+            state.hot = 0
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def slope_m(
     net1: Network, net2: Network, ball_h: Ball, ball_m: Ball, trial: Trial, scale: float
 ) -> None:
-    """m[SLOPE] = Lambda2^T [(a*b - y0) * a], a = relu(zh), b = scale relu(zm)."""
-    side_h, side_m, size = trial.whole[SIDE_H], trial.whole[SIDE_M], trial.whole[HOT]
+    """m.slope = Lambda2^T [(a*b - y0) * a], a = relu(zh), b = scale relu(zm)."""
+    side_h, side_m, size = trial.state[0].side_h, trial.state[0].side_m, trial.state[0].hot
     zh, zm = outputs(net1, side_h, ball_h, size), outputs(net2, side_m, ball_m, size)
     weight_m(zh, zm, scale, trial.hot_y0[:size] if size > 0 else trial.y0, trial.v)
-    pull(net2, side_m, ball_m, size, trial.v, trial.m[SLOPE])
+    pull(net2, side_m, ball_m, size, trial.v, trial.m.slope)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def step(
     net1: Network, net2: Network, ball_h: Ball, ball_m: Ball, trial: Trial, rules: Rules
 ) -> None:
-    """Steps (ii) to (iv), from v as `current_loss` left it."""
-    h, m, v, whole, scale = trial.h, trial.m, trial.v, trial.whole, trial.real[SCALE]
-    side_h, side_m = whole[SIDE_H], whole[SIDE_M]
-    pull(net1, side_h, ball_h, whole[HOT], v, h[SLOPE])
+    """Steps (ii) to (iv), with v from `current_loss`."""
+    h, m, v, state, scale = trial.h, trial.m, trial.v, trial.state[0], trial.state[0].scale
+    side_h, side_m = state.side_h, state.side_m
+    pull(net1, side_h, ball_h, state.hot, v, h.slope)
     if rules.joint:
         slope_m(net1, net2, ball_h, ball_m, trial, 1.0)
-        for i in range(m.shape[1]):
-            m[SLOPE, i] /= scale
-    for i in range(h.shape[1]):
-        h[RAW, i] = h[POINT, i] - rules.eta * (scale * h[SLOPE, i])  # (ii)
-    move(net1, side_h, ball_h, h[RAW], net2, side_m, m[RAW], whole)
+        for i in range(len(m.now)):
+            m.slope[i] /= scale
+    for i in range(len(h.now)):
+        h.raw[i] = h.now[i] - rules.eta * (scale * h.slope[i])  # (ii)
+    move(net1, side_h, ball_h, h.raw, net2, side_m, m.raw, state)
     if not rules.joint:
         slope_m(net1, net2, ball_h, ball_m, trial, scale)
-    for i in range(m.shape[1]):
-        m[RAW, i] = m[POINT, i] - rules.eta * m[SLOPE, i]  # (iii)
-    move(net2, side_m, ball_m, m[RAW], net1, side_h, h[RAW], whole)
-    h_norm, m_norm, c = norm(h[RAW]), norm(m[RAW]), 1.0
+    for i in range(len(m.now)):
+        m.raw[i] = m.now[i] - rules.eta * m.slope[i]  # (iii)
+    move(net2, side_m, ball_m, m.raw, net1, side_h, h.raw, state)
+    h_norm, m_norm, c = norm(h.raw), norm(m.raw), 1.0
     if rules.balance and 0 < h_norm < np.inf and 0 < m_norm < np.inf:
         c = math.sqrt(h_norm / m_norm)  # (iv)
-    for i in range(h.shape[1]):
-        h[POINT, i] = h[RAW, i] / c
-    for i in range(m.shape[1]):
-        m[POINT, i] = m[RAW, i] * c
-    trial.real[SCALE] = c
-    whole[STEP] += 1
+    for i in range(len(h.now)):
+        h.now[i] = h.raw[i] / c
+    for i in range(len(m.now)):
+        m.now[i] = m.raw[i] * c
+    trial.state[0].scale = c
+    state.step += 1
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def narrow(
     net1: Network, net2: Network, ball_h: Ball, ball_m: Ball, trial: Trial, eta: float
 ) -> None:
-    """Look for the hot units at the iterate; go on with those if they are few."""
-    whole, scale = trial.whole, trial.real[SCALE]
-    side_h, side_m = whole[SIDE_H], whole[SIDE_M]
+    """Find the hot units at the iterate, and use only them from now on if they are few."""
+    state, scale = trial.state[0], trial.state[0].scale
+    side_h, side_m = state.side_h, state.side_m
     if not (exact(net1, side_h) and exact(net2, side_m)):
         return
-    ball_h.real[RADIUS] = REACH * eta * scale * norm(trial.h[SLOPE])
-    ball_m.real[RADIUS] = REACH * eta * norm(trial.m[SLOPE])
-    judge_units(net1, side_h, ball_h, trial.h[RAW])
-    judge_units(net2, side_m, ball_m, trial.m[RAW])
+    ball_h.extent[0].radius = REACH * eta * scale * norm(trial.h.slope)
+    ball_m.extent[0].radius = REACH * eta * norm(trial.m.slope)
+    judge_units(net1, side_h, ball_h, trial.h.raw)
+    judge_units(net2, side_m, ball_m, trial.m.raw)
     size, cold = choose_hot(ball_h.state, ball_m.state, trial.y0, trial.units, trial.hot_y0)
-    whole[NEXT] = whole[STEP] + PATIENCE
+    state.next = state.step + PATIENCE
     if 0 < size <= FEW * len(trial.y0):
-        gather(net1, side_h, ball_h, trial.h[RAW], trial.units, size)
-        gather(net2, side_m, ball_m, trial.m[RAW], trial.units, size)
-        whole[HOT], trial.real[COLD] = size, cold
+        gather(net1, side_h, ball_h, trial.h.raw, trial.units, size)
+        gather(net2, side_m, ball_m, trial.m.raw, trial.units, size)
+        state.hot, trial.state[0].cold = size, cold
         for q in range(size):
             trial.v[q] = trial.v[trial.units[q]]  # units[q] >= q
 
@@ -347,7 +381,7 @@ def norm(x: Array) -> float:
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def finite(x: Array) -> bool:
-    """Whether every entry is."""
+    """Whether every entry is finite."""
     result = True
     for value in x:
         result &= abs(value) < np.inf
@@ -358,19 +392,20 @@ def finite(x: Array) -> bool:
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def judge(k: int, loss: float, real: Array, rules: Rules) -> int:
-    """The status after step (i) of step k, as in the reference."""
-    real[LOSS] = loss
+def judge(state: Any, loss: float, rules: Rules) -> int:
+    """The status after step (i), as in the reference."""
+    k = state.step
+    state.loss = loss
     if k == 0:
-        real[WINDOW_LOSS] = np.inf
-        real[BOUND] = rules.divergence * max(rules.unit, loss)
+        state.window_loss = np.inf
+        state.bound = rules.divergence * max(rules.unit, loss)
     stalled = False
     if k % rules.stall_window == 0:
-        stalled = loss >= (1 - rules.stall_rtol) * real[WINDOW_LOSS]
-        real[WINDOW_LOSS] = loss
+        stalled = loss >= (1 - rules.stall_rtol) * state.window_loss
+        state.window_loss = loss
     if loss <= rules.loss_rtol * rules.unit:
         return CONVERGED
-    if not (abs(loss) < np.inf and loss <= real[BOUND]):
+    if not (abs(loss) < np.inf and loss <= state.bound):
         return DIVERGED
     if stalled:
         return STALLED
@@ -381,12 +416,11 @@ def judge(k: int, loss: float, real: Array, rules: Rules) -> int:
 def count_changes(
     net: Network, side: int, ball: Ball, units: Ints, size: int, pattern: Array
 ) -> float:
-    """Units of all layers whose activation differs from `pattern`, which is brought up to date.
+    """Number of units, over all layers, whose activation differs from `pattern`; updates it.
 
-    Of the last layer those that are worked on; the others have not switched.
+    In the last layer it looks at the units in use; the cold ones have not switched.
     """
-    inner = net.layout[UNIT, net.layout[PLACE, DEPTH] - 1]
-    on = net.real[side, net.layout[PLACE, ON] :]
+    inner, on = net.layers[net.depth].units, net.on[side]
     changes = 0.0
     for u in range(inner):
         changes += abs(on[u] - pattern[u])
@@ -403,29 +437,36 @@ def count_changes(
 def record_step(
     net1: Network, net2: Network, ball_h: Ball, ball_m: Ball, trial: Trial, record: Record
 ) -> None:
-    """The current step, for the trace."""
-    whole, units = trial.whole, trial.units
-    size, row = whole[HOT], whole[RECORDED]
-    changes = count_changes(net1, whole[SIDE_H], ball_h, units, size, record.pattern_h)
-    changes += count_changes(net2, whole[SIDE_M], ball_m, units, size, record.pattern_m)
-    if whole[STEP] > 0:
-        whole[CHANGES] += int(changes)
-    if whole[STEP] == record.at[row]:
-        record.loss[row] = trial.real[LOSS]
-        copy(trial.h[POINT], record.h[row])
-        copy(trial.m[POINT], record.m[row])
-        record.flips[row], record.changes[row] = whole[FLIPS], whole[CHANGES]
-        whole[RECORDED] += 1
+    """Write the current step to the trace."""
+    state, units = trial.state[0], trial.units
+    size, row = state.hot, state.recorded
+    changes = count_changes(net1, state.side_h, ball_h, units, size, record.pattern_h)
+    changes += count_changes(net2, state.side_m, ball_m, units, size, record.pattern_m)
+    if state.step > 0:
+        state.changes += int(changes)
+    if state.step == record.at[row]:
+        record.loss[row] = trial.state[0].loss
+        copy(trial.h.now, record.h[row])
+        copy(trial.m.now, record.m[row])
+        record.flips[row], record.changes[row] = state.flips, state.changes
+        state.recorded += 1
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def borrow_point(point: Point) -> Point:
+    """The point with borrowed arrays."""
+    return Point(
+        borrowed(point.now), borrowed(point.raw), borrowed(point.minus), borrowed(point.slope)
+    )
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def borrow_trial(trial: Trial) -> Trial:
-    """The trial of borrowed arrays."""
+    """The trial with borrowed arrays."""
     return Trial(
-        borrowed(trial.h),
-        borrowed(trial.m),
-        borrowed(trial.whole),
-        borrowed(trial.real),
+        borrow_point(trial.h),
+        borrow_point(trial.m),
+        borrowed(trial.state),
         borrowed(trial.y0),
         borrowed(trial.v),
         borrowed(trial.units),
@@ -438,38 +479,37 @@ def advance(
     net1: Network, net2: Network, ball_h: Ball, ball_m: Ball, trial: Trial, rules: Rules,
     record: Record, steps: int,
 ) -> int:  # fmt: skip
-    """Run a trial on for so many steps, or to its end; a RUNNING one goes on at the next call.
+    """Run a trial for `steps` steps or to its end; one that is RUNNING goes on at the next call.
 
-    A fresh trial has the start in h[POINT] and m[POINT], whole and real 0, and networks that were
-    left (`leave`).
+    A new trial has its start in h.now and m.now, a state of zeros, and networks that are `reset`.
     """
     net1, net2, trial = borrow(net1), borrow(net2), borrow_trial(trial)
-    ball_h, ball_m, whole = borrow_ball(ball_h), borrow_ball(ball_m), trial.whole
-    if whole[STEP] == 0:
-        copy(trial.h[POINT], trial.h[RAW])
-        copy(trial.m[POINT], trial.m[RAW])
-        trial.real[SCALE] = 1.0
-        enter(net1, whole[SIDE_H], trial.h[RAW])
-        output_all(net1, whole[SIDE_H], trial.h[RAW])
-        enter(net2, whole[SIDE_M], trial.m[RAW])
-        output_all(net2, whole[SIDE_M], trial.m[RAW])
+    ball_h, ball_m, state = borrow_ball(ball_h), borrow_ball(ball_m), trial.state[0]
+    if state.step == 0:
+        copy(trial.h.now, trial.h.raw)
+        copy(trial.m.now, trial.m.raw)
+        trial.state[0].scale = 1.0
+        enter(net1, state.side_h, trial.h.raw)
+        output_all(net1, state.side_h, trial.h.raw)
+        enter(net2, state.side_m, trial.m.raw)
+        output_all(net2, state.side_m, trial.m.raw)
     for _ in range(steps):
         loss = current_loss(net1, net2, ball_h, ball_m, trial)
-        if not (finite(trial.h[POINT]) and finite(trial.m[POINT])):
+        if not (finite(trial.h.now) and finite(trial.m.now)):
             loss = np.nan
-        elif rules.check == 2 or (rules.check == 1 and whole[STEP] == 0):
+        elif rules.check == 2 or (rules.check == 1 and state.step == 0):
             best = least_sign(net1, net2, trial, loss)
             if best > 0:
                 flip(trial, best)
                 loss = current_loss(net1, net2, ball_h, ball_m, trial)
-        status = judge(whole[STEP], loss, trial.real, rules)
+        status = judge(state, loss, rules)
         if len(record.at) > 0:
             record_step(net1, net2, ball_h, ball_m, trial, record)
         if status != RUNNING:
             return status
-        if whole[HOT] > 0:
-            whole[HOT_STEPS] += 1
-        elif whole[STEP] >= max(whole[NEXT], 1):
+        if state.hot > 0:
+            state.hot_steps += 1
+        elif state.step >= max(state.next, 1):
             narrow(net1, net2, ball_h, ball_m, trial, rules.eta)
         step(net1, net2, ball_h, ball_m, trial, rules)
     return RUNNING

@@ -7,25 +7,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from harness.landscape.tolerances import IN_PLANE, SAME_ANGLE
 from harness.network import ReluNetwork
 
 Array = NDArray[np.float64]
 
-SAME_ANGLE = 1e-13
-"""Kinks closer than this, in radians, are one kink: rounding splits those of parallel rows."""
-
 OFFSET = -3.0
-"""Where the four quarters begin that no arc exceeds; off the angles that users like."""
+"""First of four boundaries that keep every arc below pi/2; no round angle, where kinks may lie."""
 
 
 @dataclass(frozen=True)
 class Arcs:
     """The circle cut into arcs on each of which a network R^2 -> R^ell is linear.
 
-    angles : (K,) boundaries, increasing in (-pi, pi]; arc k runs from angles[k] to angles[k + 1],
+    angles : (R,) boundaries, increasing in (-pi, pi]; arc k runs from angles[k] to angles[k + 1],
         the last one on to angles[0] + 2 pi.  None is longer than pi/2.
-    layer, unit : (K,) the unit whose pre-activation vanishes at the boundary, layers counted from
-        1, the first layer's where several do; layer 0 is a boundary that is no kink.
+    layer, unit : (R,) the unit whose pre-activation vanishes at the boundary, layers counted from
+        1; if several vanish, one of the lowest layer.  Layer 0 marks a boundary without a kink.
     """
 
     angles: Array
@@ -34,12 +32,12 @@ class Arcs:
 
     @property
     def length(self) -> Array:
-        """(K,) lengths of the arcs."""
+        """(R,) lengths of the arcs."""
         return np.diff(self.angles, append=self.angles[0] + 2 * np.pi)
 
     @property
     def middle(self) -> Array:
-        """(K,) angles of the arcs' middles, the last perhaps above pi."""
+        """(R,) angles of the arcs' middles; the last one may exceed pi."""
         return self.angles + self.length / 2
 
 
@@ -51,14 +49,14 @@ def direction(angle: ArrayLike) -> Array:
 def linear_arcs(G: ReluNetwork) -> Arcs:
     """All boundaries between linear pieces of a network of two inputs, layer by layer.
 
-    On an arc where the layers before are linear, W_k x is z cos t + z' sin t with t the angle from
-    the arc's middle: unit j switches at tan t = -z_j / z'_j.  A unit whose inputs are all dead on
-    an arc has no kink there.
+    On an arc where the previous layers are linear, W_k x = z cos t + z' sin t with t the angle from
+    the middle of the arc: unit j switches at tan t = -z_j / z'_j.  A unit whose inputs are all dead
+    on an arc has no kink there.
 
     Raises
     ------
     ValueError
-        If the network has not two inputs.
+        If the network does not have two inputs.
     """
     if G.widths[0] != 2:
         raise ValueError(f"linear_arcs needs a network of 2 inputs, not {G.widths[0]}")
@@ -67,8 +65,7 @@ def linear_arcs(G: ReluNetwork) -> Arcs:
     arcs = Arcs(quarters, none, none)
     for k in range(1, G.depth + 1):
         x, u = direction(arcs.middle), direction(arcs.middle + np.pi / 2)
-        if k > 1:
-            x, u = ReluNetwork(G.weights[: k - 1]).jvp(x, u, kink_rtol=0)
+        x, u = G.jvp(x, u, kink_rtol=0, layers=k - 1)
         W = G.weights[k - 1]
         z, dz = x @ W.T, u @ W.T
         t = np.arctan2(-z * np.sign(dz), np.abs(dz))
@@ -78,7 +75,7 @@ def linear_arcs(G: ReluNetwork) -> Arcs:
 
 
 def _with_kinks(arcs: Arcs, angles: Array, layer: int, unit: NDArray[np.int64]) -> Arcs:
-    """The boundaries joined with new ones; of those at one angle the kink of least layer stays."""
+    """Merge new boundaries into the old; of several at one angle keep the kink of lowest layer."""
     angles = np.concatenate([arcs.angles, np.pi - (np.pi - angles) % (2 * np.pi)])
     layers = np.concatenate([arcs.layer, np.full(unit.size, layer)])
     units = np.concatenate([arcs.unit, unit])
@@ -94,19 +91,19 @@ def _with_kinks(arcs: Arcs, angles: Array, layer: int, unit: NDArray[np.int64]) 
 
 
 def plane_through(x: ArrayLike, towards: ArrayLike) -> Array:
-    """Orthonormal basis (n, 2) of the plane of two vectors (n,), x along its first column.
+    """Orthonormal basis (n, 2) of the plane of two vectors (n,), the first column along x.
 
     Raises
     ------
     ValueError
-        If the two span no plane.
+        If the vectors are parallel.
     """
     x, y = np.asarray(x, dtype=np.float64), np.asarray(towards, dtype=np.float64)
     first = x / np.linalg.norm(x)
     rest = y - (y @ first) * first
     rest -= (rest @ first) * first
     size = np.linalg.norm(rest)
-    if not size > 1e-12 * np.linalg.norm(y):
+    if not size > IN_PLANE * np.linalg.norm(y):
         raise ValueError("plane_through: the two vectors span no plane")
     return np.stack([first, rest / size], axis=1)
 

@@ -1,4 +1,4 @@
-"""Points for the axes of a product grid, in any dimension: rays, planes, and kinks on purpose."""
+"""Points for the axes of a product grid, in any dimension: on rays, in planes, on kinks."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from harness.landscape.arcs import direction, linear_arcs, on_plane, plane_through
-from harness.network import KINK_RTOL, ReluNetwork
+from harness.landscape.tolerances import ON_KINK
+from harness.network import ReluNetwork
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 
 NEWTON_STEPS = 1
-"""Of the polish: the enumeration is right to rounding already."""
+"""Newton steps for each kink: the angles of `linear_arcs` are right to rounding already."""
 
 
 @dataclass(frozen=True)
 class PlaneKinks:
     """The kinks of a network on the great circle of a plane, in the order of their angles.
 
-    angles : (K,) in (-pi, pi], from the first of the two vectors towards the second
-    points : (K, n) unit vectors; all of their positive multiples lie on the same kink
-    layer, unit : (K,) the unit that switches, layers counted from 1
-    side : (K, n) unit vectors along the circle, towards where the unit is active
+    angles : (R,) in (-pi, pi], from the first of the two vectors towards the second
+    points : (R, n) unit vectors; all of their positive multiples lie on the same kink
+    layer, unit : (R,) the unit that switches, layers counted from 1
+    side : (R, n) unit vectors along the circle, towards the side on which the unit is active
     """
 
     angles: Array
@@ -62,9 +63,10 @@ def polar_plane(x: ArrayLike, towards: ArrayLike, radii: ArrayLike, angles: Arra
 def plane_kinks(G: ReluNetwork, x: ArrayLike, towards: ArrayLike) -> PlaneKinks:
     """All directions in the plane of two vectors (n,) at which a unit of some layer switches.
 
-    They are exact for `ReluNetwork.jvp`: |w.x| <= KINK_RTOL ||w|| ||x||.  A kink where rounding
-    alone is more than that is left out: the unit's inputs are there some 10^4 times smaller than
-    the weights before would have them.  Of several at one direction the first layer's counts.
+    They are exact for `ReluNetwork.jvp`: |w.x| <= ON_KINK ||w|| ||x||.  A kink is left out if
+    rounding alone exceeds this bound, which takes inputs of the unit some 10^4 times smaller than
+    the weights of the previous layers suggest.  If several units switch at one direction, one of
+    the lowest layer is reported.
 
     Raises
     ------
@@ -80,30 +82,31 @@ def plane_kinks(G: ReluNetwork, x: ArrayLike, towards: ArrayLike) -> PlaneKinks:
     for k in np.unique(layer):
         here = layer == k
         angles[here], sign[here] = _polished(flat, k, unit[here], angles[here])
-        z, _, scale = _input(G, k, unit[here], direction(angles[here]) @ plane.T, plane[:, 0])
-        exact[here] = np.abs(z) <= KINK_RTOL * scale
+        z, _, scale = _unit_input(G, k, unit[here], direction(angles[here]) @ plane.T, plane[:, 0])
+        exact[here] = np.abs(z) <= ON_KINK * scale
     angles, layer, unit, sign = angles[exact], layer[exact], unit[exact], sign[exact]
     side = sign[:, None] * (direction(angles + np.pi / 2) @ plane.T)
     return PlaneKinks(angles, direction(angles) @ plane.T, layer, unit, side)
 
 
 def _polished(flat: ReluNetwork, k: int, unit: Index, angles: Array) -> tuple[Array, Array]:
-    """Zeros of the units' inputs as functions of the angle by Newton's method; sign of the slope.
+    """Angles at which the units' pre-activations vanish, by Newton's method; sign of the slope.
 
-    Within a linear piece an input is z cos t + z' sin t: its zero is at tan t = -z / z'.
+    Within a linear piece a pre-activation is z cos t + z' sin t, zero at tan t = -z / z'.
     """
     for _ in range(NEWTON_STEPS):
-        z, dz, _ = _input(flat, k, unit, direction(angles), direction(angles + np.pi / 2))
+        z, dz, _ = _unit_input(flat, k, unit, direction(angles), direction(angles + np.pi / 2))
         angles = angles - np.arctan2(z * np.sign(dz), np.abs(dz))
     return angles, np.sign(dz)
 
 
-def _input(G: ReluNetwork, k: int, unit: Index, x: Array, u: Array) -> tuple[Array, Array, Array]:
-    """Inputs of one unit of layer k a point, their derivatives along u, and ||w|| ||x_{k-1}||."""
-    if k > 1:
-        x, u = ReluNetwork(G.weights[: k - 1]).jvp(x, u, kink_rtol=0)
+def _unit_input(
+    G: ReluNetwork, k: int, unit: Index, x: Array, u: Array
+) -> tuple[Array, Array, Array]:
+    """For each point one unit of layer k: pre-activation, derivative along u, ||w|| ||x_{k-1}||."""
+    x, u = G.jvp(x, u, kink_rtol=0, layers=k - 1)
     w = G.weights[k - 1][unit]
-    scale = np.linalg.norm(w, axis=1) * np.linalg.norm(x, axis=1)
+    scale = G.row_norms[k - 1][unit] * np.linalg.norm(x, axis=1)
     return np.sum(w * x, axis=1), np.sum(w * u, axis=1), scale
 
 

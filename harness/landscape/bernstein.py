@@ -7,21 +7,21 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.landscape.tolerances import ZERO_COEFFICIENT
+
 Array = NDArray[np.float64]
 
-ROUNDING = 1e-15
-"""Coefficients this small, of a polynomial with largest coefficient 1, are zeros."""
 DEPTH = 50
-"""Halvings of [-1, 1] at the most."""
+"""Halvings of [-1, 1] at most: intervals of 2^-49 are at the rounding of a root near 1."""
 
 
 def roots_in_interval(coefficients: Array) -> tuple[NDArray[np.int64], Array]:
-    """Real roots in [-1, 1] of K polynomials, sum_k c_k z^k: (K, N + 1) -> polynomial, root.
+    """Real roots in [-1, 1] of R polynomials, sum_k c_k z^k: (R, N + 1) -> polynomial, root.
 
     In Bernstein form a polynomial has no more roots in its interval than its coefficients have
-    changes of sign: an interval without a change is dropped, others are halved until they are as
-    short as rounding allows.  A root of even multiplicity is found too; a polynomial that is zero
-    throughout has none here.
+    sign changes.  An interval without a sign change is dropped; the others are halved until they
+    are as short as rounding allows.  Roots of even multiplicity are found too.  The zero polynomial
+    is taken to have no roots.
 
     Returns
     -------
@@ -36,9 +36,9 @@ def roots_in_interval(coefficients: Array) -> tuple[NDArray[np.int64], Array]:
     length = 2.0
     ends: list[tuple[NDArray[np.int64], Array, Array]] = []
     for depth in range(DEPTH + 1):
-        mixed = (form.min(axis=1) <= ROUNDING) & (form.max(axis=1) >= -ROUNDING)
+        mixed = (form.min(axis=1) <= ZERO_COEFFICIENT) & (form.max(axis=1) >= -ZERO_COEFFICIENT)
         index, low, form = index[mixed], low[mixed], form[mixed]
-        ended = (np.abs(form).max(axis=1, initial=0) <= ROUNDING) | (depth == DEPTH)
+        ended = (np.abs(form).max(axis=1, initial=0) <= ZERO_COEFFICIENT) | (depth == DEPTH)
         ends.append((index[ended], low[ended], low[ended] + length))
         index, low, form = index[~ended], low[~ended], form[~ended]
         left, right = _halve(form)
@@ -64,8 +64,8 @@ def _merge(index: NDArray[np.int64], low: Array, high: Array) -> tuple[NDArray[n
 def _bernstein_of_powers(degree: int) -> Array:
     """Matrix (N + 1, N + 1) from coefficients of z^k, z in [-1, 1], to Bernstein coefficients.
 
-    Blossom: the i-th coefficient is the mean of products of k of the N arguments, i of them 1 and
-    the others -1.
+    By the blossom: the i-th coefficient of z^k is the mean, over all choices of k of N arguments,
+    of their product, when i arguments are 1 and the others -1.
     """
     matrix = np.zeros((degree + 1, degree + 1))
     for i in range(degree + 1):

@@ -1,8 +1,9 @@
-"""Candidates for minima in every pair of arcs, n = p = 2: starts that leave no cell of a torus out.
+"""Starts for the hunt at n = p = 2: candidates for minima in every pair of arcs.
 
 On a pair of arcs a = L1 h and b = L2 m with fixed matrices.  With Y = L1^T diag(y0) L2, (2, 2),
-h2 = (h_1^2, h_1 h_2, h_2^2), m2 alike and T the (3, 3) matrix with sum_j (a_j b_j)^2 = h2^T T m2,
-the loss minimised over scale is 1/2 ||y0||^2 - N^2 / (2 D), N = h^T Y m, D = h2^T T m2.
+h2 = (h_1^2, h_1 h_2, h_2^2), m2 in the same way, and T the (3, 3) matrix with
+sum_j (a_j b_j)^2 = h2^T T m2, the loss minimised over scale is 1/2 ||y0||^2 - N^2 / (2 D), where
+N = h^T Y m and D = h2^T T m2.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.landscape.arcs import Arcs, direction, linear_arcs
-from harness.landscape.newton import at_best_scale, linear_pieces
-from harness.landscape.polish import Kink
+from harness.landscape.kinks import Kink, kinks_at
+from harness.landscape.newton import at_best_scale
+from harness.landscape.tolerances import ON_KINK, SINGULAR, STATIONARY
 from harness.network import ReluNetwork
 from harness.problem import Demodulation
 
@@ -20,24 +22,23 @@ Array = NDArray[np.float64]
 Start = tuple[Array, Array, list[Kink]]
 
 MOST_PAIRS = 40_000
-"""Pairs of arcs beyond which there are no candidates: networks of some hundred units."""
+"""With more pairs of arcs there are no candidates.  Networks of a hundred units reach it."""
 
 SAMPLES = 24
-"""Angles of an arc at which slopes are compared."""
+"""Angles of each arc at which slopes are compared."""
 
 END = 1e-5
-"""Share of an arc left out at its ends, where all may vanish."""
+"""Share of an arc left out at either end, where numerator and denominator may both vanish."""
 
 HALVINGS = 40
-SINGULAR = 1e-14
-ON_KINK = 1e-10
+"""Bisections of a sign change: 2^-40 of the gap between two samples, which `settle` polishes."""
 
 
 def cell_starts(P: Demodulation) -> list[Start]:
-    """Points (h, m, kinks) with n = p = 2 near which f may have a minimum; at best scale.
+    """Points (h, m, kinks) near which f may have a minimum, for n = p = 2; at best scale.
 
-    Inside a pair of arcs, on a kink of an inner layer of one factor, and on one of both.  Empty
-    for other n, p and if there are more than `MOST_PAIRS` pairs.
+    They lie inside pairs of arcs, on kinks of inner layers of one factor, and on kinks of both.
+    The list is empty for other n, p and if there are more than `MOST_PAIRS` pairs.
     """
     if (P.n, P.p) != (2, 2):
         return []
@@ -59,7 +60,10 @@ def cell_starts(P: Demodulation) -> list[Start]:
 
 
 def _starts(P: Demodulation, theta: Array, phi: Array, sides: tuple[int, ...] = ()) -> list[Start]:
-    """Points (K,) of the torus at best scale from which f does not fall to a side of a kink."""
+    """Points of the torus at (R,) angles, at best scale; those where f falls to a side are dropped.
+
+    sides : factors (1, 2) that are on a kink, whose two sides are tried
+    """
     h, m, loss = at_best_scale(P, direction(theta), direction(phi))
     kept = loss < 1
     still = np.zeros_like(h), np.zeros_like(m)
@@ -67,9 +71,9 @@ def _starts(P: Demodulation, theta: Array, phi: Array, sides: tuple[int, ...] = 
     for factor in sides:
         for sign in (1.0, -1.0):
             v = [sign * turned[k] if k == factor - 1 else still[k] for k in (0, 1)]
-            slope = P.directional_derivative(h, m, v[0], v[1], kink_rtol=ON_KINK)
+            slope = P.directional_derivative(h, m, v[0], v[1])
             size = np.linalg.norm(h, axis=1) / (P.y0 @ P.y0)
-            kept &= slope * size >= -ON_KINK
+            kept &= slope * size >= -STATIONARY
     return [
         (h[k], m[k], [kink for f in sides for kink in _kinks_at(P, f, (h[k], m[k])[f - 1])])
         for k in np.flatnonzero(kept)
@@ -77,28 +81,21 @@ def _starts(P: Demodulation, theta: Array, phi: Array, sides: tuple[int, ...] = 
 
 
 def _kinks_at(P: Demodulation, factor: int, x: Array) -> list[Kink]:
-    """Units of inner layers whose pre-activation vanishes at x (2,) and not around it."""
-    found: list[Kink] = []
+    """The kinks of inner layers of one factor that x (2,) lies on."""
     G = (P.G1, P.G2)[factor - 1]
-    u = np.array([-x[1], x[0]])
-    for layer, W in enumerate(G.weights[:-1], start=1):
-        z, dz = W @ x, W @ u
-        zero = np.abs(z) <= ON_KINK * np.abs(z).max()
-        found += [(factor, layer, int(j)) for j in np.flatnonzero(zero & (dz != 0))]
-        x, u = np.where(zero, 0.0, np.maximum(z, 0.0)), np.where(~zero & (z > 0), dz, 0.0)
-    return found
+    return [(factor, *unit) for unit in kinks_at(G, x, ON_KINK) if unit[0] < G.depth]
 
 
 def _least_over_other(
     G: ReluNetwork, other: ReluNetwork, y0: Array, angles: Array, arcs: Arcs
 ) -> tuple[Array, Array]:
-    """For fixed directions of G, (K,), the minima of f over the other factor inside its arcs.
+    """For fixed directions of G, (R,), the minima of f over the other factor inside its arcs.
 
     On an arc f is quadratic: m = C^-1 c, C = L^T diag(a^2) L, c = L^T (a * y0).  Returns the
-    angles of both, one pair a minimum.
+    angles of both factors, one pair for each minimum.
     """
     a = G(direction(angles))
-    L = linear_pieces(other, direction(arcs.middle))
+    L = other.Lambda(direction(arcs.middle))
     C = np.einsum("kj,ljx,ljy->klxy", a * a, L, L, optimize=True)
     c = np.einsum("kj,ljx->klx", a * y0, L, optimize=True)
     det = C[..., 0, 0] * C[..., 1, 1] - C[..., 0, 1] ** 2
@@ -112,18 +109,17 @@ def _least_over_other(
     away = np.arctan2(m[..., 1], m[..., 0]) - arcs.middle
     away = (away + np.pi) % (2 * np.pi) - np.pi
     trace = C[..., 0, 0] + C[..., 1, 1]
-    k, arc = np.nonzero((det > 1e-14 * trace**2) & (np.abs(away) <= arcs.length / 2))
+    k, arc = np.nonzero((det > SINGULAR * trace**2) & (np.abs(away) <= arcs.length / 2))
     return angles[k], arcs.middle[arc] + away[k, arc]
 
 
 def _inside(P: Demodulation, arcs1: Arcs, arcs2: Arcs) -> tuple[Array, Array]:
-    """Angles of minima inside pairs of arcs, by the slope in h's angle of f's least value over m.
+    """Angles of minima inside pairs of arcs, (R,) of h and (R,) of m.
 
-    The slope changes sign between two of the `SAMPLES`, and is halved down to its zero.
+    `_least_over_m` gives the slope, in the angle of h, of the least f over m.  Between two of the
+    `SAMPLES` at which this slope changes sign, bisection finds its zero.
     """
-    L1, L2 = (
-        linear_pieces(G, direction(arcs.middle)) for G, arcs in ((P.G1, arcs1), (P.G2, arcs2))
-    )
+    L1, L2 = (G.Lambda(direction(arcs.middle)) for G, arcs in ((P.G1, arcs1), (P.G2, arcs2)))
     Y = np.einsum("kjx,ljy->klxy", L1 * P.y0[:, None], L2, optimize=True)
     T = np.einsum("kjx,ljy->klxy", _squares(L1), _squares(L2), optimize=True)
     places = -(1 - END) * np.cos(np.pi * np.arange(SAMPLES) / (SAMPLES - 1))
@@ -143,10 +139,11 @@ def _inside(P: Demodulation, arcs1: Arcs, arcs2: Arcs) -> tuple[Array, Array]:
 
 
 def _least_over_m(Y: Array, T: Array, theta: Array) -> tuple[Array, Array]:
-    """Sign of the rise of max over m of N^2/D with theta (...), and the m (..., 2) of the maximum.
+    """How max over m of N^2/D changes with the angle theta of h, and the maximiser m.
 
-    Y (..., 2, 2), T (..., 3, 3).  With D = C_11 m_1^2 + 2 C_12 m_1 m_2 + C_22 m_2^2 and c = Y^T h
-    the greatest is at m = adj(C) c.  NaN where C is singular: any m on a line would do.
+    Y (..., 2, 2), T (..., 3, 3), theta (...) -> a number (...) of the sign of the derivative, and m
+    (..., 2).  With D = C_11 m_1^2 + 2 C_12 m_1 m_2 + C_22 m_2^2 and c = Y^T h the maximiser is
+    m = adj(C) c.  The number is NaN where C is singular (a line of maximisers) or N = 0.
     """
     h, dh = direction(theta), direction(theta + np.pi / 2)
     h2 = np.stack([h[..., 0] ** 2, h[..., 0] * h[..., 1], h[..., 1] ** 2], axis=-1)
@@ -163,7 +160,7 @@ def _least_over_m(Y: Array, T: Array, theta: Array) -> tuple[Array, Array]:
     singular = 4 * v[..., 0] * v[..., 2] - v[..., 1] ** 2 <= SINGULAR * (v[..., 0] + v[..., 2]) ** 2
     N, D = np.sum(c * m, axis=-1), np.sum(v * m2, axis=-1)
     dN, dD = np.sum(_times(dh, Y) * m, axis=-1), np.sum(_times(dh2, T) * m2, axis=-1)
-    rise = 2 * dN * D - dD * N  # times N / D^2 > 0
+    rise = 2 * dN * D - dD * N  # the derivative is N / D^2 > 0 times this
     return np.where(singular | (N <= 0), np.nan, rise), m
 
 
@@ -173,5 +170,5 @@ def _times(x: Array, A: Array) -> Array:
 
 
 def _squares(L: Array) -> Array:
-    """(K, ell, 2) -> (K, ell, 3): coefficients of (L_j . h)^2 in h_1^2, h_1 h_2, h_2^2."""
+    """(R, ell, 2) -> (R, ell, 3): coefficients of (L_j . h)^2 in h_1^2, h_1 h_2, h_2^2."""
     return np.stack([L[..., 0] ** 2, 2 * L[..., 0] * L[..., 1], L[..., 1] ** 2], axis=-1)

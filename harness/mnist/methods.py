@@ -1,4 +1,4 @@
-"""The methods that take an image apart, by name: Algorithm 1 on each prior, and what to compare."""
+"""The methods that separate an image, by name: Algorithm 1 on each prior, and baselines."""
 
 from __future__ import annotations
 
@@ -29,19 +29,31 @@ Method = Literal[
     "decoder_projection",
 ]
 METHODS: tuple[Method, ...] = get_args(Method)
+LABELS: dict[Method, str] = {
+    "homomorphic": "homomorphic filter",
+    "gaussian_fit": "fitted Gaussian",
+    "dcgan_printed": "DCGAN, as printed",
+    "dcgan_released": "DCGAN, as released",
+    "dcgan_projection": "DCGAN, projection",
+    "decoder_engine": "ReLU networks",
+    "decoder_projection": "ReLU n., projection",
+}
+"""The methods in the words of tables and figures."""
 PROJECTIONS = ("dcgan_projection", "decoder_projection")
-"""Methods that are shown the truth: what the generators can draw at best."""
+"""Methods that see the truth: the best that the generators can represent."""
 PROJECTION = 4
-"""Steps of a projection on DCGANs for each of Algorithm 1's."""
+"""Steps of a projection on DCGANs per step of Algorithm 1."""
 
 Kind = Literal["dcgan", "decoder"]
 
 
 @dataclass(frozen=True)
 class Effort:
-    """starts : of each image.  steps : of Algorithm 1 on DCGANs.
+    """How long a method searches.
 
-    kappa, max_steps : of Algorithm 1 on networks.
+    starts : random starts of each image.
+    steps : steps of Algorithm 1 on DCGANs.
+    kappa, max_steps : scale-free step size and step limit of Algorithm 1 on ReLU networks.
     """
 
     starts: int
@@ -51,25 +63,25 @@ class Effort:
 
 
 def prior(method: Method) -> Kind | None:
-    """The generators that a method needs."""
+    """The kind of generators that a method needs; None for a baseline without them."""
     kinds: tuple[Kind, ...] = get_args(Kind)
     return next((kind for kind in kinds if method.startswith(kind)), None)
 
 
 def side(method: Method) -> int:
-    """Pixels of a side of the images that a method works on."""
+    """Side of the images that a method works on, in pixels."""
     return images.SIDE if prior(method) == "decoder" else images.LARGE
 
 
 def check(kind: Kind, folder: Path) -> str:
-    """Fingerprint of the weights of such generators.
+    """Fingerprint of the weights of this kind of generators.
 
     Raises
     ------
     ImageError
         If PyTorch is needed and not installed.
     WeightsError
-        If weights are missing, damaged or not those of such a generator.
+        If weights are missing, damaged or of another kind of generator.
     """
     if kind == "decoder":
         G1, _ = weights.load_pair(folder)
@@ -107,12 +119,12 @@ def take_apart(
     folder: Path,
     truth: tuple[Array, Array] | None = None,
 ) -> Recovered:
-    """Digit and distortion of each y (N, s, s), s as `side`; projections need the truth.
+    """Digit and distortion of each image y (N, s, s), with s = `side`(method).
 
     Raises
     ------
     ValueError
-        If a projection is not given the truth.
+        If the method is a projection and the truth is not given.
     """
     if method in PROJECTIONS and truth is None:
         raise ValueError(f"method={method}: needs the truth")
@@ -159,7 +171,7 @@ def _by_dcgans(
 
 
 def _torch() -> ModuleType:
-    """PyTorch on one thread: cells run side by side, and results differ in the last bits."""
+    """PyTorch on one thread: cells run side by side, and thread counts change the last bits."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch
 

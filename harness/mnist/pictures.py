@@ -1,6 +1,6 @@
-"""`harness pictures`: the images in a stored table as PNG files.
+"""`harness pictures`: write the images in a stored table as PNG files.
 
-The table may come from anyone: what it says a file is called is no path, and only PNG is written.
+The table is untrusted: file names in it are never used as paths, and only PNG data is written.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.storage.files import StoreError, write_atomically
-from harness.storage.store import Store
+from harness.storage.store import ReadOnlyStore
 
 SUFFIX = "_png"
-"""Ends the name of a column of images."""
+"""Suffix of the columns that hold images."""
 WORDS = {
     "y": "distorted",
     "x": "digit",
@@ -25,24 +25,24 @@ WORDS = {
     "x0": "true_digit",
     "w0": "true_distortion",
 }
-"""What is in such a column, in the name of a file."""
+"""Word for the content of each column, used in file names."""
 VARIANTS = ("method", "kind", "trial")
-"""Columns that the name of a file tells of, where the table has several of their values."""
+"""Columns that appear in file names if the table has more than one of their values."""
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 LENGTH = 80
-"""Characters of a name that are kept."""
+"""Longest part of a file name, in characters."""
 
 
-def write(store: Store, name: str, folder: Path) -> int:
-    """Write all images of a sweep's table to a new folder; how many.
+def write(store: ReadOnlyStore, name: str, folder: Path) -> int:
+    """Write all images of a sweep's table to a new folder; return how many.
 
-    Files are called after the user's own image or the pair, <file>_digit.png or pair3_digit.png,
-    with the method where there are several, and a number where that is not enough.
+    Files are named after the user's image or the pair (<file>_digit.png, pair3_digit.png), then the
+    method if there are several, then a number if names still clash.
 
     Raises
     ------
     StoreError
-        If the folder holds something, or the table cannot be read or holds no images.
+        If the folder is not empty, or the table cannot be read or holds no images.
     """
     if not _vacant(folder):
         raise StoreError(f"to={folder}: must be a new or an empty folder")
@@ -60,7 +60,7 @@ def write(store: Store, name: str, folder: Path) -> int:
 
 
 def safe(text: str) -> str:
-    """A text as part of a file's name: no separators, no dots or dashes to begin with."""
+    """A text made safe as part of a file name: no separators, no leading dots or dashes."""
     return re.sub(r"[^\w.-]", "_", text).lstrip(".-")[:LENGTH]
 
 
@@ -73,8 +73,8 @@ def _vacant(folder: Path) -> bool:
         return False
 
 
-def _rows(store: Store, name: str) -> Iterator[tuple[list[str], dict[str, bytes]]]:
-    """Of each row with images what they are called after, and the images by what they show."""
+def _rows(store: ReadOnlyStore, name: str) -> Iterator[tuple[list[str], dict[str, bytes]]]:
+    """For each row with images: the parts of their file names, and the images by content."""
     table, _ = store.read_table(name)
     shown = {column: column.removesuffix(SUFFIX) for column in table if column.endswith(SUFFIX)}
     several = [key for key in VARIANTS if key in table and table[key].nunique() > 1]
@@ -90,7 +90,7 @@ def _rows(store: Store, name: str) -> Iterator[tuple[list[str], dict[str, bytes]
 
 
 def _subject(row: Mapping[Hashable, Any]) -> str:
-    """What a row is about: the user's file, or the pair."""
+    """Name of the row's subject: the user's file, or the pair."""
     if isinstance(row.get("file"), str):
         return safe(Path(row["file"]).stem) or "image"
     return safe(f"pair{row['pair']}") if "pair" in row else ""
@@ -106,7 +106,7 @@ def _decoded(text: str, where: str) -> bytes:
 
 
 def _named(start: Sequence[str], images: Mapping[str, bytes], taken: Set[str]) -> dict[str, bytes]:
-    """Images by the names of their files, numbered if one is taken, in capitals or not."""
+    """Images by file name, numbered if a name is taken (ignoring case)."""
     starts = itertools.chain([start], ([*start, str(number)] for number in itertools.count(2)))
     choices = (
         {"_".join([*parts, what]) + ".png": data for what, data in images.items()}

@@ -1,15 +1,17 @@
-"""How close a recovered image is to the truth, up to the scale that demodulation leaves open."""
+"""Distance of a recovered image from the truth, up to scale, which demodulation cannot recover."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.mnist.images import SIDE, resize, training_digits
+
 Array = NDArray[np.float64]
 
 
 def rescaled(image: Array, truth: Array) -> Array:
-    """Images times the scale c >= 0 of least squared error, each of (..., s, s)."""
+    """c image, with the c >= 0 that minimises ||c image - truth||; shapes (..., s, s)."""
     overlap = np.sum(image * truth, axis=(-2, -1), keepdims=True)
     size = np.sum(image * image, axis=(-2, -1), keepdims=True)
     c = np.divide(overlap, size, out=np.zeros_like(overlap), where=size > 0)
@@ -17,7 +19,7 @@ def rescaled(image: Array, truth: Array) -> Array:
 
 
 def psnr(image: Array, truth: Array) -> Array:
-    """-10 log10 of the mean squared error, for images in [0, 1]: (..., s, s) -> (...), in dB."""
+    """Signal-to-noise ratio -10 log10(MSE) in dB of images in [0, 1]: (..., s, s) -> (...)."""
     error = np.mean((image - truth) ** 2, axis=(-2, -1))
     with np.errstate(divide="ignore"):
         return -10 * np.log10(error)
@@ -36,12 +38,42 @@ def ssim(image: Array, truth: Array) -> Array:
     )
 
 
+def scores(x: Array, w: Array, y: Array, x0: Array, w0: Array) -> dict[str, Array]:
+    """PSNR and SSIM of digits x, distortions w and their products y: (N, s, s) -> {name: (N,)}.
+
+    x and w are compared as they are with their truths x0, w0; y with the digit, after rescaling.
+    """
+    y = rescaled(y, x0)
+    return {
+        "x_psnr": psnr(x, x0),
+        "w_psnr": psnr(w, w0),
+        "y_psnr": psnr(y, x0),
+        "x_ssim": ssim(x, x0),
+        "w_ssim": ssim(w, w0),
+        "y_ssim": ssim(y, x0),
+    }
+
+
+def peak_one(image: Array) -> Array:
+    """Images (N, s, s) over their greatest values: without a truth the scale is free."""
+    peak = image.max(axis=(1, 2), keepdims=True, initial=0.0)
+    return image / np.where(peak > 0, peak, 1.0)
+
+
+def nearest_digits(image: Array) -> tuple[NDArray[np.int64], Array]:
+    """Class of the training digit at the smallest angle, and its cosine: (N, s, s) -> (N,), (N,).
+
+    As `classify`, after a change to 28 x 28 pixels.
+    """
+    return classify(resize(image, SIDE), *training_digits())
+
+
 def classify(
     images: Array, examples: Array, labels: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], Array]:
-    """Class of the example at the smallest angle, and its cosine: (N, s, s) -> (N,), (N,).
+    """Nearest neighbour by angle: its class and the cosine of the angle, (N, s, s) -> (N,), (N,).
 
-    No scale changes it.  An image that is 0 is given the class -1.
+    Scale does not matter.  The class of a zero image is -1.
     """
     vectors = images.reshape(len(images), -1)
     sizes = np.linalg.norm(vectors, axis=1)

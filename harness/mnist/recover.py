@@ -1,4 +1,4 @@
-"""Recovering digit and distortion without PyTorch: fully connected generators, simple baselines."""
+"""Separating digit and distortion without PyTorch: ReLU networks and simple baselines."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from harness.problem import Demodulation
 Array = NDArray[np.float64]
 
 FLOOR = 0.3
-"""What homomorphic filtering adds to an image, whose logarithm it takes."""
+"""Homomorphic filtering takes the logarithm of the image plus this constant."""
 BLUR = 0.1
-"""Its standard deviation, in sides of the image."""
+"""Standard deviation of its Gaussian blur, as a share of the image's side."""
 INK = 0.2
-"""Share of the brightest pixel above which a pixel tells of the distortion."""
+"""Pixels above this share of the brightest one are used to fit the distortion."""
 UPPER = 20.0
-"""Weight of a pixel above the fitted Gaussian to one below: strokes have grey edges."""
+"""Weight of pixels above the fitted Gaussian, relative to those below: strokes have grey edges."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class Recovered:
 
 @dataclass(frozen=True)
 class Limits:
-    """Of Algorithm 1 on networks: random starts of each image, step size, steps."""
+    """Limits of Algorithm 1 on networks: starts per image, scale-free step size, steps."""
 
     starts: int
     kappa: float
@@ -47,18 +47,18 @@ class Limits:
 def by_networks(
     G1: ReluNetwork, G2: ReluNetwork, y: Array, rng: np.random.Generator, limits: Limits
 ) -> Recovered:
-    """Algorithm 1 by the NumPy engine for each image y (N, s, s); the best of random starts.
+    """Algorithm 1 on each image of y (N, s, s), keeping the start of least loss.
 
-    The factors of a black image are 0.  It takes its draws all the same, so that the images
+    The factors of a black image are 0.  Its starts are drawn all the same, so that the images
     after it do not depend on it.
     """
     x, w, losses = np.empty_like(y), np.empty_like(y), np.empty((len(y), limits.starts))
     for index, image in enumerate(y):
         h, m = (unit_vectors(rng, limits.starts, G.widths[0]) for G in (G1, G2))
-        if not image.any():  # and there is no step size
+        if not image.any():  # y0 = 0 has no step size
             x[index] = w[index] = losses[index] = 0.0
             continue
-        # A given observation is one of the truth (0, 0), where both networks are 0, plus noise.
+        # With the truth (0, 0) both networks are 0, and the image is all noise: y0 = image.
         origin = np.zeros(G1.widths[0]), np.zeros(G2.widths[0])
         P = Demodulation(G1, G2, *origin, noise=image.ravel())
         solution = alternating_descent(
@@ -70,7 +70,7 @@ def by_networks(
             engine="tracking",
             stopping=Stopping(stall_window=1000, stall_rtol=1e-4),
         )
-        loss = 2 * solution.loss / image.size  # the mean over the pixels, as of all other methods
+        loss = 2 * solution.loss / image.size  # mean over pixels, as in all other methods
         losses[index] = np.where(np.isfinite(loss), loss, np.inf)
         best = losses[index].argmin()
         x[index] = G1(solution.h[best]).reshape(image.shape)
@@ -83,8 +83,8 @@ def project(
 ) -> tuple[Array, Array]:
     """The images of G closest to `images` (N, s, s), and their latent vectors (N, n).
 
-    As far as least squares finds them: the best of local solutions from random starts; G is
-    homogeneous, so scale is included.
+    The best of local least-squares solutions from random starts.  G is homogeneous, so this
+    optimises the scale as well.
     """
 
     def residual(h: Array, target: Array) -> Array:
@@ -108,7 +108,7 @@ def project(
 def homomorphic(y: Array) -> Recovered:
     """Division by the low frequencies of log y (Oppenheim et al. 1968): (N, s, s).
 
-    The constants are the best for the digit among a few, on images that are not held out.
+    The constants were chosen among a few for the best digit, on images that are not held out.
     """
     logs = np.log(y + FLOOR)
     low = gaussian_filter(logs, sigma=(0, BLUR * y.shape[-1], BLUR * y.shape[-1]))
@@ -117,11 +117,12 @@ def homomorphic(y: Array) -> Recovered:
 
 
 def divide_by_gaussian(y: Array) -> Recovered:
-    """Division by a Gaussian that is fitted to the bright pixels: (N, s, s).
+    """Division by a Gaussian fitted to the bright pixels: (N, s, s).
 
-    log w is a + b . (u, v) - (u^2 + v^2)/sigma, linear in its coefficients, fitted to log y by
-    asymmetric least squares: strokes are as bright as the distortion lets them be, but have grey
-    edges.  It is told that distortions are Gaussian.  Constants as in `homomorphic`.
+    log w = a + b . (u, v) - (u^2 + v^2)/sigma is linear in its coefficients.  It is fitted to log y
+    by asymmetric least squares: inside a stroke y is close to w, at the grey edges it is below.
+    Unlike the other methods, this one knows that distortions are Gaussian.  Constants as in
+    `homomorphic`.
     """
     side = y.shape[-1]
     u, v = np.meshgrid(*(np.linspace(-5, 5, side),) * 2, indexing="ij")

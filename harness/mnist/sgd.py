@@ -1,8 +1,8 @@
-"""Algorithm 1 on convolutional generators by stochastic-gradient steps, as in section 4.
+"""Algorithm 1 on convolutional generators, by gradient steps with momentum as in section 4.
 
-Both variants step along the gradient of the mean over the pixels of the squared error, at rate 1
-with momentum 0.9, for 500 steps.  With the sum in its place, as in eq. (2), rate 1 is too large: on
-ten held-out pairs the iterates grow to norms above 100 and the digits are lost.
+Both variants minimise the squared error averaged over the pixels, with rate 1 and momentum 0.9, for
+500 steps.  With the sum over the pixels, as in eq. (2), rate 1 is too large: on ten held-out pairs
+the iterates grow to norms above 100 and the digits are lost.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ Generator = nn.Module
 
 @dataclass(frozen=True)
 class Variant:
-    """What of Algorithm 1 is done; `PRINTED` and `RELEASED` are the two there are.
+    """Which parts of Algorithm 1 run; see `PRINTED` and `RELEASED`.
 
-    every_step : the sign check is done at every step, else before the first alone.
-    joint : both gradients are taken at the same point.
-    balance : norms of h and m are made equal after a step (iv).
-    own_statistics : normalisation layers take the statistics of the image that they are given.
+    every_step : check the signs at every step; otherwise only before the first one.
+    joint : take both gradients at the same point.
+    balance : step (iv), make the norms of h and m equal after each step.
+    own_statistics : normalise each image by its own statistics instead of the trained ones.
     """
 
     every_step: bool
@@ -40,10 +40,10 @@ class Variant:
 
 
 PRINTED = Variant(every_step=True, joint=False, balance=True, own_statistics=False)
-"""As the paper has it."""
+"""As printed in the paper."""
 RELEASED = Variant(every_step=False, joint=True, balance=False, own_statistics=True)
-"""As the authors' notebook has it: later sign checks change nothing, and its networks are in
-training mode with one image a batch."""
+"""As in the authors' notebook: sign checks after the first change nothing, and the networks run in
+training mode on batches of one image."""
 
 
 def demodulate(
@@ -57,7 +57,7 @@ def demodulate(
     rate: float = 1.0,
     momentum: float = 0.9,
 ) -> Recovered:
-    """Both factors of y (N, s, s) from starts h (N, R, n), m (N, R, p); of each the best of R."""
+    """Both factors of y (N, s, s), from R starts h (N, R, n), m (N, R, p); keeps the best start."""
     if variant.own_statistics:
         G1, G2 = own_statistics(G1), own_statistics(G2)
     images, count = y.shape[0], starts[0].shape[1]
@@ -100,7 +100,7 @@ def errors(x: torch.Tensor, w: torch.Tensor, target: torch.Tensor) -> torch.Tens
 def best_signs(
     G1: Generator, G2: Generator, h: torch.Tensor, m: torch.Tensor, target: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Step (i): of (+-h, +-m) the choice of least error; a tie keeps the iterate."""
+    """Step (i): the choice of least error among (+-h, +-m); a tie keeps the iterate."""
     x = [G1(sign * h)[:, 0] for sign in (1, -1)]
     w = [G2(sign * m)[:, 0] for sign in (1, -1)]
     table = torch.stack([errors(a, b, target) for a, b in itertools.product(x, w)])
@@ -112,9 +112,9 @@ def best_signs(
 
 
 def own_statistics(G: Generator) -> Generator:
-    """G as in training mode with batches of one image, for batches of any size.
+    """G as it acts in training mode on batches of one image, for batches of any size.
 
-    A normalisation layer then takes mean and variance over the pixels of each channel and image.
+    Each normalisation layer uses mean and variance over the pixels of each channel and image.
     """
     G = copy.deepcopy(G)
     for parent in list(G.modules()):
@@ -127,10 +127,10 @@ def own_statistics(G: Generator) -> Generator:
 
 
 def project(G: Generator, images: Array, latents: Array, steps: int) -> Array:
-    """Images of G closest to (N, s, s) up to scale, as far as a search finds them.
+    """Images of G close to `images` (N, s, s) up to scale: the best found from R starts each.
 
-    Adam from starts (N, R, latent), minimising ||x||^2 - <G, x>^2 / ||G||^2; of each the best of R.
-    500 steps at half the rate were too few: held-out digits came out some 3 dB worse.
+    Adam from the starts (N, R, latent) on ||x||^2 - <G, x>^2 / ||G||^2.  With 500 steps at half the
+    rate, held-out digits came out some 3 dB worse.
     """
     count, start = len(images), latents.shape[1]
     x = torch.tensor(np.repeat(images, start, axis=0), dtype=torch.float32).flatten(1)

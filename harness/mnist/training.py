@@ -1,4 +1,4 @@
-"""`harness train`: trains the generators of the MNIST part and keeps their weights."""
+"""`harness train`: train the generators of the MNIST part and store their weights."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class DcganModel(Settings):
 
 @dataclass(frozen=True)
 class Models(Settings):
-    """What is trained, by the name of its weights."""
+    """The models to train, by the name of their weights file."""
 
     digits_decoder: DecoderModel
     distortions_decoder: DecoderModel
@@ -58,7 +58,11 @@ class Models(Settings):
 
 @dataclass(frozen=True)
 class Training(Settings):
-    """weights : the folder that they are written to.  threads : of PyTorch."""
+    """Settings of `harness train`.
+
+    weights : folder to write the weights to.
+    threads : number of PyTorch's threads.
+    """
 
     profile: str
     weights: Annotated[str, MinLen(1)]
@@ -68,9 +72,9 @@ class Training(Settings):
 
 
 def train(settings: Training) -> list[Path]:
-    """Train every model that is not there yet; the files of all.
+    """Train every model whose weights are missing; return the files of all models.
 
-    A DCGAN goes on from its checkpoint, weights/checkpoints/<name>.pt.
+    A DCGAN continues from its checkpoint, weights/checkpoints/<name>.pt.
 
     Raises
     ------
@@ -114,7 +118,7 @@ def _train(name: str, model: DecoderModel | DcganModel, settings: Training) -> P
 
 
 def _recipe(model: DecoderModel | DcganModel, seed: int, **changes: None) -> str:
-    """All that weights depend on; PyTorch's version without the part that names a build."""
+    """Everything that the weights depend on; PyTorch's version without its build tag."""
     import torch
 
     version = torch.__version__.partition("+")[0]
@@ -168,7 +172,7 @@ def _dcgan(model: DcganModel, seed: int, checkpoint: Path, bar: tqdm) -> weights
 
 
 def _read(checkpoint: Path) -> dict[str, Any] | None:
-    """A checkpoint, read without running any code; None without one."""
+    """A checkpoint, read without running code from it; None if there is none."""
     import torch
 
     from harness.mnist import dcgan

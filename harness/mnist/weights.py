@@ -1,6 +1,6 @@
-"""Trained weights: safetensors files beside a list of checksums, read without running any code.
+"""Trained weights: safetensors files with a list of checksums; reading them runs no code.
 
-The rest of the library loads the fully connected ones as `ReluNetwork`, without PyTorch.
+Fully connected generators load as `ReluNetwork`, without PyTorch.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from harness.errors import InputError
 from harness.network import ReluNetwork
 
 FOLDER = Path(__file__).parent / "trained"
-"""Where the weights are that come with the project."""
+"""Folder of the weights that come with the project."""
 CHECKSUMS = "checksums.json"
 
 DECODERS = ("digits_decoder", "distortions_decoder")
@@ -30,11 +30,16 @@ Tensors = dict[str, NDArray[np.float64]]
 
 
 class WeightsError(InputError):
-    """Weights that are missing, damaged or do not fit, in one line."""
+    """Weights that are missing, damaged or of the wrong shape; the message is one line."""
+
+
+def folder(name: str | None) -> Path:
+    """The folder of this name; that of the weights that come with the project if None."""
+    return FOLDER if name is None else Path(name)
 
 
 def pack(tensors: Mapping[str, NDArray[np.float64]], recipe: str = "") -> bytes:
-    """A safetensors file of the tensors in half precision, and how they were made."""
+    """A safetensors file of the tensors, in half precision, with the recipe in its metadata."""
     return safetensors.numpy.save(
         {name: np.asarray(value, dtype=np.float16) for name, value in tensors.items()},
         {"recipe": recipe},
@@ -48,10 +53,7 @@ def checksum(data: bytes) -> str:
 
 @contextmanager
 def naming(name: str, folder: Path) -> Iterator[None]:
-    """Raise a ValueError of what is made of a file's weights as a WeightsError that names the file.
-
-    One that begins with "weights: ", as those of `ReluNetwork` do.
-    """
+    """Re-raise a ValueError about loaded weights as a WeightsError that names their file."""
     try:
         yield
     except WeightsError:
@@ -62,12 +64,12 @@ def naming(name: str, folder: Path) -> Iterator[None]:
 
 
 def listed(folder: Path) -> dict[str, str]:
-    """The checksums of a folder by the names of its files; {} without a list.
+    """Checksums of a folder's files, by name; empty if the folder has no list.
 
     Raises
     ------
     WeightsError
-        If it cannot be read or is no such list.
+        If the list cannot be read or is not a list of checksums.
     """
     path = folder / CHECKSUMS
     try:
@@ -89,7 +91,7 @@ def load(name: str, folder: Path = FOLDER) -> Tensors:
     Raises
     ------
     WeightsError
-        If the file is missing, cannot be read or is not the one that is listed.
+        If the file is missing, cannot be read, or does not match its checksum.
     """
     data = _read(name, folder)
     try:
@@ -102,12 +104,12 @@ def load(name: str, folder: Path = FOLDER) -> Tensors:
 
 
 def fingerprint(names: Iterable[str], folder: Path = FOLDER) -> str:
-    """Of the files with these names: other weights have another one.  Errors as `load`."""
+    """Digest of the files with these names, which identifies the weights.  Errors as `load`."""
     return checksum("".join(checksum(_read(name, folder)) for name in names).encode())
 
 
 def recipe(name: str, folder: Path = FOLDER) -> str | None:
-    """How folder/<name>.safetensors was made, as `pack` was told; None if it cannot be used."""
+    """The recipe stored in folder/<name>.safetensors; None if the file is missing or damaged."""
     try:
         load(name, folder)
     except WeightsError:
@@ -117,7 +119,7 @@ def recipe(name: str, folder: Path = FOLDER) -> str | None:
 
 
 def load_network(name: str, folder: Path = FOLDER) -> ReluNetwork:
-    """A fully connected generator, whose tensors are called layers.0.weight and so on."""
+    """A fully connected generator, from tensors called layers.0.weight, layers.1.weight, ..."""
     tensors = load(name, folder)
     layers = [tensors.get(f"layers.{i}.weight") for i in range(len(tensors))]
     weights = [W for W in layers if W is not None and W.ndim == 2]
@@ -128,12 +130,12 @@ def load_network(name: str, folder: Path = FOLDER) -> ReluNetwork:
 
 
 def load_pair(folder: Path = FOLDER) -> tuple[ReluNetwork, ReluNetwork]:
-    """The fully connected generators of digits and of distortions, `scaled`.
+    """The fully connected generators of digits and distortions, each `scaled`.
 
     Raises
     ------
     WeightsError
-        As `load_network`, or if they do not draw images of the same size or cannot be `scaled`.
+        As `load_network`; or if the image sizes differ; or if a layer is 0.
     """
     G1, G2 = (load_network(name, folder) for name in DECODERS)
     if G1.widths[-1] != G2.widths[-1]:
@@ -149,9 +151,9 @@ def load_pair(folder: Path = FOLDER) -> tuple[ReluNetwork, ReluNetwork]:
 
 
 def scaled(G: ReluNetwork) -> ReluNetwork:
-    """Each layer times a number that makes tr(W^T W) the number of its columns, as in the theorem.
+    """G with each layer rescaled to tr(W^T W) = number of columns, as E W^T W = I in Theorem 2.
 
-    What the network draws changes by a factor alone.
+    By homogeneity G changes by a constant factor only.
 
     Raises
     ------
@@ -160,7 +162,7 @@ def scaled(G: ReluNetwork) -> ReluNetwork:
     """
     sizes = [float(np.linalg.norm(W)) for W in G.weights]
     if 0 in sizes:
-        raise ValueError(f"weights: W_{sizes.index(0) + 1} is 0; the network draws nothing")
+        raise ValueError(f"weights: W_{sizes.index(0) + 1} is 0, and so is all output")
     return ReluNetwork([W * np.sqrt(W.shape[1]) / s for W, s in zip(G.weights, sizes, strict=True)])
 
 
@@ -169,7 +171,7 @@ def _path(name: str, folder: Path) -> Path:
 
 
 def _read(name: str, folder: Path) -> bytes:
-    """The whole file, if it is the one that is listed."""
+    """The bytes of the file, if they match its checksum."""
     path = _path(name, folder)
     try:
         data = path.read_bytes()

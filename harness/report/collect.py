@@ -1,17 +1,20 @@
-"""From the stored cells of a sweep to its table, unless the table that is there has to stay."""
+"""From the stored cells of a sweep to its table, and from tables to results."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import pandas as pd
 from annotated_types import MinLen
 from pydantic import TypeAdapter
+from threadpoolctl import threadpool_limits
 
-from harness.report.result import Origin, load_origin, rebuilt
+from harness.report.memory import recall, remember
+from harness.report.result import Origin, Result, identify, in_one_line, load, rebuilt, typed
+from harness.report.write import write_sweep
 from harness.storage.cell import Cell, digest
 from harness.storage.files import StoreError
 from harness.storage.provenance import provenance
@@ -22,7 +25,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Sweep:
-    """The record of a sweep: which cells it has."""
+    """The record of a sweep: its settings and its cells."""
 
     experiment: str
     profile: str
@@ -35,10 +38,57 @@ class Sweep:
 SWEEP = TypeAdapter(Sweep)
 
 
-def collect(store: Store, name: str, sweep: Sweep, wall_seconds: float | None) -> bool:
-    """Write table.csv and provenance.json, unless the table on the disk is to stay.
+def update(store: Store, name: str, wall_seconds: float | None = None) -> Result:
+    """Collect the cells of a sweep, where they are kept; judge and draw the stored table.
 
-    Returns whether the table on the disk is then one of this sweep.
+    The table is read back from the disk once and judged once; the result serves all reports.  BLAS
+    runs on one thread, as in every cell: the same table then gives the same files on any number of
+    cores, and small products are faster.
+
+    Raises
+    ------
+    StoreError
+        If the stored sweep cannot be used.
+    """
+    record = store.read_sweep(name)
+    own = True
+    if record is not None:
+        sweep = typed(SWEEP, record, f"results={store.root}: the sweep {name}")
+        own = collect(store, name, sweep, wall_seconds)
+    result = replace(load(store, name), own=own)
+    with threadpool_limits(limits=1, user_api="blas"):
+        write_sweep(store, result)
+    remember(store, result)
+    return result
+
+
+def with_others(store: Store, result: Result) -> list[Result]:
+    """The result and those of all other stored sweeps, by name.
+
+    A table that was judged before is not judged again.  A sweep that cannot be judged is left out,
+    with a warning.
+    """
+    results = [result]
+    for name in store.names():
+        if name == result.name:
+            continue
+        try:
+            with in_one_line(store, name), threadpool_limits(limits=1, user_api="blas"):
+                other = recall(store, load(store, name))
+                _ = other.findings, other.summary
+                if other.judged is None:
+                    remember(store, other)
+        except StoreError as error:
+            log.warning("left out of the report: %s", error)
+        else:
+            results.append(other)
+    return sorted(results, key=lambda one: one.name)
+
+
+def collect(store: Store, name: str, sweep: Sweep, wall_seconds: float | None) -> bool:
+    """Write the table and provenance.json of a sweep, unless the stored table is to stay.
+
+    Returns whether the stored table is then one of this sweep.
     """
     cells = [
         Cell(sweep.experiment, rebuilt(store, name, sweep.experiment, config), sweep.seed)
@@ -56,7 +106,7 @@ def collect(store: Store, name: str, sweep: Sweep, wall_seconds: float | None) -
     }
     old = _stored(store, name)
     if old is None and not len(table) and store.has_table(name):
-        return False  # `load` says what is wrong with it
+        return False  # `load` then says what is wrong with it
     same_sweep = old is not None and all(getattr(old, key) == asked[key] for key in asked)
     if old is not None and _stays(old, facts, table):
         if same_sweep:
@@ -66,23 +116,24 @@ def collect(store: Store, name: str, sweep: Sweep, wall_seconds: float | None) -
         return same_sweep
     facts |= {"trial_seconds": round(gathered.seconds, 1), "wall_seconds": wall_seconds}
     facts |= {"segments_by_blas_kernel": dict(sorted(gathered.kernels.items()))}
-    store.write_table(name, table, {**facts, **provenance()}, keep=same_sweep)
+    stored = old.table_sha256 if old is not None and same_sweep else None
+    store.write_table(name, table, {**facts, **provenance()}, stored_sha256=stored)
     return True
 
 
 def _stored(store: Store, name: str) -> Origin | None:
-    """Where the stored table came from; None without one that can be judged."""
+    """Where the stored table came from; None if there is none that can be judged."""
     try:
-        return load_origin(store, name)
+        return identify(store, name, store.read_provenance(name))[0]
     except StoreError:
         return None
 
 
 def _stays(old: Origin, new: Mapping[str, Any], table: pd.DataFrame) -> bool:
-    """Whether a stored table stays when the `table` of a sweep is collected.
+    """Whether a stored table stays when the new `table` of a sweep has been collected.
 
-    A complete sweep takes its place.  One that is not, of the same cells, takes it if no row is
-    lost; one of other cells, if it has rows and the stored one is not complete either.
+    A complete sweep replaces it.  An incomplete sweep of the same cells replaces it if no row is
+    lost; one of other cells, if it has rows and the stored table is not complete either.
     """
     if new["cells_complete"] == new["cells"]:
         return False
@@ -93,9 +144,9 @@ def _stays(old: Origin, new: Mapping[str, Any], table: pd.DataFrame) -> bool:
 
 
 def _kept(store: Store, name: str, old: Origin, new: Mapping[str, Any]) -> str:
-    """One line on a table that stays though another sweep was begun."""
+    """The warning that a table stays although another sweep was begun."""
     return (
-        f"{store.folder(name)} keeps its table, {old.cells_complete} of {old.cells} cells of "
+        f"{store.sweep_folder(name)} keeps its table, {old.cells_complete} of {old.cells} cells of "
         f"profile {old.profile} with {old.trials} trials: only {new['cells_complete']} of "
         f"{new['cells']} cells of profile {new['profile']} with {new['trials']} trials are done "
         f"(name=NAME shows them apart)"

@@ -1,6 +1,6 @@
-"""The report as one page of HTML that needs nothing beside it: figures, style and script inside.
+"""The report as one self-contained HTML page, with figures, style and script inside.
 
-All that comes from a results folder is escaped by the template; the page loads nothing and runs
+The template escapes everything that comes from a results folder.  The page loads nothing and runs
 only its own script, which sorts tables.
 """
 
@@ -20,24 +20,25 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from harness.report.result import INTRODUCTION, Result, count_verdicts, interval, number
+from harness.report.result import Result
+from harness.report.text import INTRODUCTION, count_verdicts, interval, number
 from harness.storage.tables import without_images
 
 SUMMARY_ROWS = 200
 TABLE_ROWS = 50
-"""Rows that are shown of a summary and of a table; the rest is in the .csv file."""
+"""Rows shown of a summary and of a table; the files have all."""
 LONGEST = 60
-"""Characters that are shown of a text in a table."""
+"""Characters shown of a text in a table."""
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True)
 class Excerpt:
-    """What is shown of a table: its first rows, without columns that are the same in all of it.
+    """The first rows of a table, without the columns that have one value throughout.
 
-    rows : of (text, value to sort by or None for text).
-    same : name and text of the columns left out.
-    total : rows of the table.
+    rows : the cells of each row, as (text, number to sort by or None).
+    same : name and value of each column left out.
+    total : number of rows of the whole table.
     """
 
     columns: list[str]
@@ -47,7 +48,7 @@ class Excerpt:
 
 
 def render(results: Sequence[Result], figures: Mapping[str, bytes | None]) -> str:
-    """The page; `figures` has the PNG file of each sweep by name, None where it has none."""
+    """The page; `figures` maps the name of a sweep to its PNG file, or to None."""
     return _template("report.html").render(
         introduction=INTRODUCTION,
         counts=count_verdicts(results),
@@ -72,7 +73,7 @@ def _environment() -> jinja2.Environment:
         "interval": interval,
         "json": lambda value: json.dumps(value, indent=1),
         "number": number,
-        "place": place,
+        "anchor": anchor,
         "policy": _policy,
         "table": lambda result: excerpt(result.table, TABLE_ROWS, fold=True),
         "summary": lambda result: excerpt(result.summary, SUMMARY_ROWS),
@@ -86,13 +87,13 @@ def _template(name: str) -> jinja2.Template:
 
 
 def _inline(name: str) -> Markup:
-    """One of our own files as it stands, to go into a <style> or a <script>."""
+    """The unescaped text of one of our own files, for a <style> or a <script>."""
     source, _, _ = _environment().loader.get_source(_environment(), name)  # type: ignore[union-attr]
     return Markup(source)
 
 
 def _policy(source: str) -> str:
-    """The Content-Security-Policy that allows this inline source alone."""
+    """The Content-Security-Policy source that allows this inline text alone."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()}'"
 
 
@@ -102,8 +103,8 @@ def _data_uri(data: bytes | None) -> str | None:
     return "data:image/png;base64," + base64.b64encode(data).decode()
 
 
-def place(name: str) -> str:
-    """A sweep's anchor and the first part of its files' addresses, for any name."""
+def anchor(name: str) -> str:
+    """The name of a sweep as part of a URL: its anchor in the page, its folder in links."""
     return quote(name, safe="")
 
 
@@ -114,7 +115,7 @@ def text(value: Any) -> str:
 
 
 def excerpt(table: pd.DataFrame, limit: int, *, fold: bool = False) -> Excerpt:
-    """The first rows of a table, without images; `fold` sets aside columns of a single value."""
+    """The first rows of a table, without images; `fold` moves columns with one value to `same`."""
     kept = without_images(table)
     single = [name for name in kept if fold and kept[name].nunique(dropna=False) == 1]
     shown = kept.drop(columns=single)
@@ -130,7 +131,7 @@ def excerpt(table: pd.DataFrame, limit: int, *, fold: bool = False) -> Excerpt:
 
 
 def _sortable(value: Any) -> float | None:
-    """The number that a value is, or is the text of."""
+    """The number that a value or its text represents; None if it is not a number."""
     if isinstance(value, bool):
         return None
     try:
@@ -141,7 +142,7 @@ def _sortable(value: Any) -> float | None:
 
 
 def facts(result: Result) -> list[tuple[str, str]]:
-    """Where the table came from, in words: name and value of what its provenance has."""
+    """Where the table came from: name and value of each known entry of its provenance."""
     origin = result.origin
     counts = ", ".join(f"{count} {status}" for status, count in result.statuses.items())
     packages = ", ".join(
@@ -161,7 +162,7 @@ def facts(result: Result) -> list[tuple[str, str]]:
         "platform": origin.platform,
         "processor": origin.processor,
         "BLAS": "; ".join(_blas(library) for library in origin.blas),
-        "SHA-256 of table.csv": origin.table_sha256,
+        "SHA-256 of the CSV text": origin.table_sha256,
     }
     return [(name, str(value)) for name, value in found.items() if value not in (None, "")]
 

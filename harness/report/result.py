@@ -1,9 +1,9 @@
-"""A stored sweep, judged: what the Markdown and the HTML report are made of."""
+"""A stored sweep and what its table says: the content of every report."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,29 +13,17 @@ import pandas as pd
 from pydantic import TypeAdapter
 
 from harness import schema
-from harness.claims import Finding, Verdict
+from harness.claims import Finding
 from harness.experiment import Experiment
-from harness.stats import LEVEL, Estimate
 from harness.storage.files import StoreError
-from harness.storage.store import Store
+from harness.storage.store import TABLE, ReadOnlyStore
 
 T = TypeVar("T")
-
-INTRODUCTION = (
-    "What finite random networks say of the theory of blind demodulation with generative "
-    "priors. A verdict compares an interval with a threshold that the configuration fixed "
-    "before the run: SUPPORTED if the whole interval lies on the claimed side, REFUTED if it "
-    "lies on the other, INCONCLUSIVE otherwise. Intervals have confidence "
-    f"{LEVEL:.0%}, jointly (Bonferroni) where a claim is about the worst of several cells, not "
-    "over the claims; n counts what the interval is taken over. The premise of the theorems holds "
-    "for no network that a computer holds (see premise): what is tested is their conclusions, at "
-    "the sizes given. The README says which rules were made after a look at data."
-)
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a table came from: what the reports tell of its provenance.json."""
+    """Where a table came from: the entries of provenance.json that the reports show."""
 
     experiment: str
     version: int
@@ -63,51 +51,70 @@ ORIGIN = TypeAdapter(Origin)
 
 
 @dataclass(frozen=True)
+class Judgement:
+    """What an experiment says of a table: its findings and its summary."""
+
+    findings: list[Finding]
+    summary: pd.DataFrame | None
+
+
+@dataclass(frozen=True)
 class Result:
-    """A sweep as stored: its experiment, table and provenance, judged anew."""
+    """A stored sweep: its experiment, table and provenance.
+
+    The table is judged once, when `findings` are first asked for; `summary` alike.
+
+    table_file : name of the table's file.
+    own : whether the table is the last sweep's of that name, not one that an earlier sweep left.
+    judged : the judgement, if it is known already.
+    """
 
     name: str
     experiment: Experiment
     table: pd.DataFrame
     origin: Origin
+    table_file: str = TABLE
+    own: bool = True
+    judged: Judgement | None = None
 
     @cached_property
     def findings(self) -> list[Finding]:
+        """What the table says of each claim; nothing if it has no rows."""
+        if self.judged is not None:
+            return self.judged.findings
         return self.experiment.judge(self.table) if len(self.table) else []
 
     @cached_property
     def summary(self) -> pd.DataFrame | None:
+        """The experiment's summary of the table, if it has one."""
+        if self.judged is not None:
+            return self.judged.summary
         return self.experiment.summary(self.table) if len(self.table) else None
 
-    @property
+    @cached_property
     def statuses(self) -> dict[str, int]:
-        """How many rows have each status."""
-        counts = self.table["status"].value_counts().sort_index() if len(self.table) else {}
-        return {str(status): int(count) for status, count in counts.items()}
+        """Number of rows by status."""
+        return dict(sorted(Counter(map(str, self.table.get("status", ()))).items()))
 
 
-def load(store: Store, name: str) -> Result:
-    """The stored sweep `name`.
+def load(store: ReadOnlyStore, name: str) -> Result:
+    """Read the stored sweep `name`.
 
     Raises
     ------
     StoreError
-        If it cannot be used; also if another version of the experiment measured it, whose rows
-        this one need not know how to judge.
+        If it cannot be used, or if another version of the experiment measured it: this version may
+        not know how to judge its rows.
     """
     table, facts = store.read_table(name)
-    origin, experiment = _origin(store, name, facts)
+    origin, experiment = identify(store, name, facts)
     if len(table) and (missing := {"trial", "seed", "status"} - set(table.columns)):
-        raise StoreError(f"results={store.root}: {name}/table.csv has no column {min(missing)}")
-    return Result(name, experiment, table, origin)
+        raise StoreError(f"results={store.root}: the table of {name} has no column {min(missing)}")
+    return Result(name, experiment, table, origin, store.table_file(name).name)
 
 
-def load_origin(store: Store, name: str) -> Origin:
-    """Where the table of the stored sweep `name` came from; StoreError as of `load`."""
-    return _origin(store, name, store.read_provenance(name))[0]
-
-
-def _origin(store: Store, name: str, facts: dict[str, Any]) -> tuple[Origin, Experiment]:
+def identify(store: ReadOnlyStore, name: str, facts: dict[str, Any]) -> tuple[Origin, Experiment]:
+    """Where a table came from, by its provenance, and its experiment; StoreError as of `load`."""
     origin = typed(ORIGIN, facts, f"results={store.root}: {name}/provenance.json")
     experiment = rebuilt(store, name, origin.experiment, origin.config)
     if origin.version != experiment.version:
@@ -118,8 +125,10 @@ def _origin(store: Store, name: str, facts: dict[str, Any]) -> tuple[Origin, Exp
     return origin, experiment
 
 
-def rebuilt(store: Store, name: str, experiment: str, config: Mapping[str, Any]) -> Experiment:
-    """The experiment that the sweep `name` was stored with; StoreError if it has changed since."""
+def rebuilt(
+    store: ReadOnlyStore, name: str, experiment: str, config: Mapping[str, Any]
+) -> Experiment:
+    """The experiment with a stored configuration; StoreError if it no longer accepts it."""
     try:
         return schema.build(experiment, config)
     except schema.ConfigError as error:
@@ -129,16 +138,8 @@ def rebuilt(store: Store, name: str, experiment: str, config: Mapping[str, Any])
         ) from None
 
 
-def load_judged(store: Store, name: str) -> Result:
-    """`load`, and StoreError also if the table cannot be judged."""
-    with in_one_line(store, name):
-        result = load(store, name)
-        _ = result.findings, result.summary, result.statuses
-        return result
-
-
-def typed(adapter: TypeAdapter[T], facts: dict[str, Any], where: str) -> T:
-    """A record that was read, with the types that it should have; StoreError if it has others."""
+def typed(adapter: TypeAdapter[T], facts: Mapping[str, Any], where: str) -> T:
+    """A stored record with checked types; StoreError names the first wrong one."""
     try:
         return schema.validate(adapter, facts, where)
     except schema.ConfigError as error:
@@ -146,10 +147,11 @@ def typed(adapter: TypeAdapter[T], facts: dict[str, Any], where: str) -> T:
 
 
 @contextmanager
-def in_one_line(store: Store, name: str) -> Iterator[None]:
-    """Raise whatever judging and drawing a stored table raises as a StoreError.
+def in_one_line(store: ReadOnlyStore, name: str) -> Iterator[None]:
+    """Re-raise any exception as a StoreError that names the sweep.
 
-    The table may come from anyone, and an experiment's own code cannot foresee all that is in it.
+    For judging and drawing stored tables: one may come from anyone, and the code of an experiment
+    cannot foresee everything that may be in it.
     """
     try:
         yield
@@ -161,17 +163,3 @@ def in_one_line(store: Store, name: str) -> Iterator[None]:
             f"results={store.root}: {name} cannot be judged or drawn "
             f"({type(error).__name__}: {reason})"
         ) from error
-
-
-def count_verdicts(results: Iterable[Result]) -> dict[Verdict, int]:
-    """How many findings have each verdict, in the order of the verdicts."""
-    counts = Counter(finding.verdict for result in results for finding in result.findings)
-    return {verdict: counts[verdict] for verdict in Verdict}
-
-
-def interval(estimate: Estimate) -> str:
-    return f"[{number(estimate.low)}, {number(estimate.high)}]"
-
-
-def number(value: float) -> str:
-    return f"{value:.4g}"

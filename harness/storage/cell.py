@@ -13,11 +13,11 @@ from harness.experiment import Experiment, Scalar, canonical, columns, identity
 
 @dataclass(frozen=True)
 class Cell:
-    """A point of an experiment's grid: all that determines its rows, but for the trial number.
+    """A point of an experiment's grid.  With the trial number it determines the rows of a trial.
 
-    name : of the experiment.
-    experiment : with the coordinates of the point in its fields.
-    seed : of the sweep; each trial derives its own from it.
+    name : name of the experiment.
+    experiment : the experiment, whose fields are the coordinates of the point.
+    seed : seed of the sweep, from which each trial derives its own.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Cell:
 
     @cached_property
     def key(self) -> str:
-        """Digest of everything that determines the rows; names the cell's folder."""
+        """Digest of `facts`; the name of the cell's folder."""
         return digest(self.facts)[:20]
 
 
@@ -45,8 +45,8 @@ def digest(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical(values).encode()).hexdigest()
 
 
-def place(cell: Cell, cells: Sequence[Cell]) -> str:
-    """The coordinates that tell a cell from the others of its sweep, as "n=5, ell=200"."""
+def label(cell: Cell, cells: Sequence[Cell]) -> str:
+    """The coordinates that vary within a sweep, as "n=5, ell=200"."""
     values: dict[str, set[Scalar | None]] = {}
     for other in cells:
         for name, value in columns(other.experiment).items():

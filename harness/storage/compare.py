@@ -1,7 +1,7 @@
-"""Whether two results folders say the same: exactly, to a tolerance, or where they do not.
+"""Comparison of two results folders: equal, equal to a tolerance, or where they differ.
 
-On one machine the same command gives the same table.  Another processor's matrix products differ
-in the last bits, which an iteration may amplify.
+On one machine the same command gives the same table.  On another processor, matrix products differ
+in the last bits, and an iteration may amplify the difference.
 """
 
 from __future__ import annotations
@@ -12,28 +12,30 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.storage.store import Store
+from harness.storage.store import ReadOnlyStore
 
 RTOL = 1e-9
-"""Largest |a - b| / max(|a|, |b|) of numbers that are taken for equal, unless told otherwise."""
+"""Default tolerance: numbers are equal if |a - b| <= RTOL max(|a|, |b|)."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two tables of one name: whether they agree, and in one line how."""
+    """Whether two tables of one name agree, and one line on how well."""
 
     agree: bool
     line: str
 
 
-def compare_folders(one: Store, other: Store, rtol: float = RTOL) -> list[Comparison]:
-    """All tables of two folders, by name."""
+def compare_folders(
+    one: ReadOnlyStore, other: ReadOnlyStore, rtol: float = RTOL
+) -> list[Comparison]:
+    """Compare all tables of two folders, by name."""
     first, second = (set(store.names()) for store in (one, other))
-    alone = [Comparison(False, f"{name}: in one folder alone") for name in sorted(first ^ second)]
+    alone = [Comparison(False, f"{name}: in one folder only") for name in sorted(first ^ second)]
     return alone + [_compare_named(one, other, name, rtol) for name in sorted(first & second)]
 
 
-def _compare_named(one: Store, other: Store, name: str, rtol: float) -> Comparison:
+def _compare_named(one: ReadOnlyStore, other: ReadOnlyStore, name: str, rtol: float) -> Comparison:
     (left, from_left), (right, from_right) = (store.read_table(name) for store in (one, other))
     agree, text = compare(left, right, rtol)
     kernels = [_kernels(origin) for origin in (from_left, from_right)]
@@ -45,7 +47,7 @@ def _kernels(origin: dict[str, Any]) -> str:
 
 
 def compare(one: pd.DataFrame, other: pd.DataFrame, rtol: float) -> tuple[bool, str]:
-    """Whether two tables have the same rows, floats to the tolerance, and in words how far so."""
+    """Whether two tables have equal rows, floats to the tolerance, and the result in words."""
     if list(one) != list(other):
         names = sorted(set(one) ^ set(other)) or ["their order"]
         return False, f"columns differ: {', '.join(names)}"
@@ -59,12 +61,12 @@ def compare(one: pd.DataFrame, other: pd.DataFrame, rtol: float) -> tuple[bool, 
     values = f"{one[name].iloc[row]} and {other[name].iloc[row]}"
     return agree, (
         f"{'equal' if agree else 'not equal'} to rtol={rtol:g}, {len(one)} rows; "
-        f"worst in {name}, line {row + 2} of table.csv: {values}"
+        f"worst in {name}, line {row + 2} of the CSV: {values}"
     )
 
 
 def _difference(one: pd.Series, other: pd.Series) -> tuple[float, int]:
-    """Largest relative difference and its row; infinite where values are just not the same."""
+    """Largest relative difference and its row; infinite unless both are finite floats."""
     same = ((one == other) | (one.isna() & other.isna())).to_numpy(bool)
     sizes = np.where(same, 0.0, np.inf)
     if one.dtype == other.dtype == np.float64:

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, whatever stops their writer."""
+"""Atomic, durable file writes."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from pathlib import Path
 from harness.errors import InputError
 
 LEFTOVER = ".tmp"
-"""Ends the name of a file that is being written, or whose writer was killed."""
+"""Suffix of temporary files: of one that is being written, or whose writer was killed."""
 STALE_SECONDS = 3600.0
-"""A file beside its place that is so old has no writer any more.
+"""Age from which a temporary file counts as abandoned.
 
-If it has (a clock may jump), the writer notices and writes once more.
+If its writer is alive after all (a clock may jump), the writer notices and writes it again.
 """
 
 
 class StoreError(InputError):
-    """A results folder or a file that cannot be used, in one line."""
+    """A results folder or a file that cannot be used; the message is one line."""
 
 
 def write_atomically(path: Path, data: bytes | memoryview) -> None:
-    """Write beside, sync, rename: a reader sees the old file or the whole new one.
+    """Write a temporary file, sync it and rename it: a reader sees the old file or the new one.
 
-    On return the file and its name are on the disk.  Leftovers in its folder are swept up.
+    On return the file and its name are on the disk.  Deletes abandoned temporary files beside it.
 
     Raises
     ------
     StoreError
-        If the system refuses: a full disk, a folder that is read-only.
+        If the system refuses, because the disk is full or the folder read-only, say.
     """
     try:
         made = [folder for folder in path.parents if not folder.exists()]
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             _write_and_rename(path, data)
-        except FileNotFoundError:  # swept up as a leftover
+        except FileNotFoundError:  # another process deleted it as abandoned
             _write_and_rename(path, data)
         for folder in {path.parent, *(folder.parent for folder in made)}:
             _sync(folder)
@@ -58,15 +58,15 @@ def _write_and_rename(path: Path, data: bytes | memoryview) -> None:
             os.fsync(stream.fileno())
         os.replace(beside, path)
     except BaseException:
-        with contextlib.suppress(OSError):  # what is left is swept up later
+        with contextlib.suppress(OSError):  # what is left is deleted later
             beside.unlink()
         raise
 
 
 def _sync(folder: Path) -> None:
-    """Put the names in a folder on the disk, where a system can.
+    """Sync the names in a folder to the disk, where the system supports it.
 
-    If it cannot, a power cut may take the file as if it never was; it halves none.
+    Elsewhere a power cut may undo a rename, but it leaves no half-written file.
     """
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
@@ -77,7 +77,7 @@ def _sync(folder: Path) -> None:
 
 
 def entries(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """What stands in a folder, which need not be; without leftovers, the stale ones swept up."""
+    """Entries of a folder (none if missing).  Skips temporary files and deletes stale ones."""
     try:
         with os.scandir(folder) as listing:
             for entry in listing:
@@ -90,38 +90,38 @@ def entries(folder: Path) -> Iterator[os.DirEntry[str]]:
 
 
 def sweep_up(folder: Path) -> None:
-    """Remove from a folder what killed writers left long ago."""
+    """Delete the temporary files of killed writers."""
     with contextlib.suppress(OSError):
         for _ in entries(folder):
             pass
 
 
 def _remove_if_stale(entry: os.DirEntry[str]) -> None:
-    with contextlib.suppress(OSError):  # gone already, or of a folder that is read-only
+    with contextlib.suppress(OSError):  # already deleted, or the folder is read-only
         if abs(time.time() - entry.stat().st_mtime) > STALE_SECONDS:
             Path(entry.path).unlink()
 
 
 def set_aside(path: Path) -> None:
-    """Rename a damaged file, so that it is kept and not read again."""
+    """Rename a damaged file, so that it is kept but not read again."""
     aside = path.with_name(f"{path.name}.damaged")
     if aside.exists():
         aside = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.damaged")
     try:
         os.replace(path, aside)
-    except FileNotFoundError:  # set aside by another process a moment ago
+    except FileNotFoundError:  # another process has just renamed it
         pass
     except OSError as error:
         raise StoreError(f"{path}: is damaged and cannot be set aside ({reason(error)})") from error
 
 
 def make_private_folder(folder: Path) -> Path:
-    """Make a new folder for this user alone, in one that is likewise if it has to be made.
+    """Make a folder that only this user can enter; so is its parent, if that has to be made.
 
     Raises
     ------
     StoreError
-        If it is there, or what it is in belongs to another user, who could replace it.
+        If the folder exists, or its parent belongs to another user, who could replace it.
     """
     try:
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -134,10 +134,10 @@ def make_private_folder(folder: Path) -> Path:
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder of working files with all that it holds, if it is there."""
+    """Delete a folder with everything in it, if it exists."""
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def reason(error: OSError) -> str:
-    """Why the system refused, in its words."""
+    """Why the system refused, in its own words."""
     return error.strerror or type(error).__name__

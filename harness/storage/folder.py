@@ -1,4 +1,4 @@
-"""Reading a results folder that may come from anyone: its own ordinary files and nothing else."""
+"""Read access to an untrusted results folder: only regular files inside it."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from typing import Any
 from harness.storage.files import StoreError
 
 NAME = r"^[A-Za-z0-9][\w.-]*$"
-"""What a sweep may be called: its folder."""
+"""Pattern of the names of sweeps, which are the names of their folders."""
 RESERVED = ("cells", "REPORT.md", "report.html", "claims.csv", "claims.tex")
-"""What a results folder holds beside the folders of its sweeps."""
+"""Names in a results folder that are not sweeps."""
 RECORD_BYTES = 2**26
-"""Size up to which a record or a figure is read."""
+"""Largest record or figure that is read, in bytes."""
 
 
 @dataclass(frozen=True)
 class Folder:
-    """A results folder, for reading."""
+    """A results folder whose files may come from anyone."""
 
     root: Path
 
     def read_json(self, path: Path) -> dict[str, Any]:
-        """A record of this folder; StoreError in one line if there is none that can be read."""
+        """A JSON object in this folder; StoreError if it is missing or cannot be read."""
         where = path.relative_to(self.root)
         try:
             values = json.loads(self.read(path, RECORD_BYTES))
@@ -43,13 +43,21 @@ class Folder:
         return values
 
     def read(self, path: Path, limit: float = float("inf")) -> bytes:
-        """An ordinary file of this folder; StoreError for another, FileNotFoundError for none."""
+        """A regular file in this folder, of at most `limit` bytes.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        StoreError
+            If it is not a regular file, too large, outside the folder or unreadable.
+        """
         where = f"results={self.root}: {path.relative_to(self.root)}"
         self.inside(path)
         try:
             status = path.stat()
             if not stat.S_ISREG(status.st_mode):
-                raise StoreError(f"{where} is no file")
+                raise StoreError(f"{where} is not a regular file")
             if status.st_size > limit:
                 raise StoreError(f"{where} has {status.st_size} bytes; at most {limit} are read")
             return path.read_bytes()
@@ -59,14 +67,14 @@ class Folder:
             raise StoreError(f"{where} cannot be read ({error.strerror})") from None
 
     def inside(self, path: Path) -> Path:
-        """The path, unless a link on it leads out of this folder."""
+        """The path itself; StoreError if a link on it leads out of this folder."""
         if not self._plain(path) and not self._resolves_inside(path):
             where = path.relative_to(self.root)
             raise StoreError(f"results={self.root}: {where} is a link that leads out of the folder")
         return path
 
     def _plain(self, path: Path) -> bool:
-        """Whether no link is on the way from this folder to the path; ten times faster to say."""
+        """Whether the path has no links below this folder; ten times faster than resolving it."""
         parts = path.relative_to(self.root).parts
         steps = itertools.accumulate(parts, os.path.join, initial=str(self.root))
         next(steps)
@@ -79,6 +87,7 @@ class Folder:
             return False
 
     def checked_name(self, name: str) -> str:
+        """The name itself; StoreError if no sweep can have it."""
         if name in RESERVED or not re.fullmatch(NAME, name):
             raise StoreError(
                 f"results={self.root}: {name!r} cannot be the name of a sweep: must be letters, "

@@ -1,4 +1,4 @@
-"""Where a table came from: code, versions, machine, threads."""
+"""Provenance of a table: code, versions, machine, threads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SOURCE = Path(__file__).resolve().parents[2]
 
 
 def provenance() -> dict[str, Any]:
-    """Commit and dirty flag of the code, versions, platform, BLAS kernel and its thread count."""
+    """Commit and dirty flag of the code, versions, platform, BLAS kernel and thread count."""
     with threadpool_limits(limits=1, user_api="blas"):  # as in every cell
         blas = [
             {key: library.get(key) for key in BLAS_FACTS}
@@ -37,7 +37,7 @@ def provenance() -> dict[str, Any]:
 
 @cache
 def blas_kernel() -> str:
-    """The kernel that BLAS chose for this processor, which the last bits of products depend on."""
+    """The kernel that BLAS chose for this processor; it decides the last bits of products."""
     kernels = {
         str(library.get("architecture"))
         for library in threadpool_info()

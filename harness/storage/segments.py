@@ -1,7 +1,7 @@
-"""A cell's rows as bytes and back: what is stored of some trials, and how damage shows.
+"""Segments: rows of some trials of a cell as bytes, with a checksum.
 
-A segment has two lines of JSON: a header and the rows.  The header says whose rows they are, their
-SHA-256, and the BLAS kernel that computed them.
+A segment has two lines of JSON, a header and the rows.  The header names the cell, the SHA-256 of
+the rows and the BLAS kernel that computed them.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from harness.storage.cell import Cell
 
 SCHEMA = 1
 UNKNOWN = "unknown"
-"""Kernel of segments from before it was recorded."""
+"""Kernel of segments written before kernels were recorded."""
 SCALARS = frozenset({int, float, str, bool})
 TRIAL = re.compile(rb'\{"trial":(\d+)')
-"""How a row begins.  In a string of JSON the first quote would follow a backslash."""
+"""Start of a row; inside a JSON string the quotes would be escaped."""
 
 
 class DamageError(Exception):
-    """Bytes that are not the segment that was written for the cell."""
+    """Bytes that are not a segment as it was written for the cell."""
 
 
 class SchemaError(Exception):
@@ -34,13 +34,13 @@ class SchemaError(Exception):
 
 @dataclass(frozen=True)
 class Segment:
-    """Rows of some trials as they were written, the checksum found right."""
+    """Rows of some trials, checksum verified."""
 
     payload: bytes
     kernel: str
 
     def trials(self) -> set[int]:
-        """The trials it has, ten times faster than by `rows`."""
+        """The trials in it, ten times faster than by `rows`."""
         return set(map(int, TRIAL.findall(self.payload)))
 
     def rows(self) -> list[Row]:
@@ -49,7 +49,7 @@ class Segment:
         Raises
         ------
         DamageError
-            If they are none that the runner writes.
+            If the rows do not have the format that the runner writes.
         """
         try:
             rows = json.loads(self.payload)
@@ -86,9 +86,9 @@ def decode(cell: Cell, data: bytes) -> Segment:
     Raises
     ------
     DamageError
-        If it is not whole, or is of another cell.
+        If it is damaged or belongs to another cell.
     SchemaError
-        If its header says another schema, which it may be right about: it is not touched.
+        If its header names another schema; the file may be sound and is left alone.
     """
     try:
         line, payload, end = data.split(b"\n")

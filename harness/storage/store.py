@@ -5,13 +5,13 @@ Layout, relative to the results folder::
     cells/SCHEMA                       version of this layout
     cells/<experiment>/<key>/<first>-<last>-<sha>.json   a segment: the rows of some trials
     cells/<experiment>/<key>/<...>.json.damaged          a segment that failed its checksum
-    cells/<name>.sweep.json            the last sweep of that name: its cells, done or not
-    <name>/table.csv                   the collected rows of that sweep
-    <name>/provenance.json             where they came from
+    cells/<name>.sweep.json            the cells of the last sweep of that name, done or not
+    <name>/table.csv.gz                the collected rows of that sweep (older: table.csv)
+    <name>/provenance.json             where they came from, and the SHA-256 of the CSV text
 
-A segment is written once and never changed: beside its place, synced, renamed.  More trials make
-more segments, so any number of processes can work on one sweep, and no kill can lose or halve
-what was finished.  A segment's name holds its digest; a trial found twice counts once.
+A segment is written once, atomically, and never changed.  Further trials go into further segments,
+so that any number of processes can work on one sweep and a killed process loses no finished trial.
+A segment's name contains its digest; a trial that is found in two segments counts once.
 """
 
 from __future__ import annotations
@@ -39,13 +39,19 @@ from harness.storage.segments import SCHEMA, DamageError, SchemaError, Segment, 
 
 log = logging.getLogger(__name__)
 
+TABLE = "table.csv.gz"
+PLAIN_TABLE = "table.csv"
+"""The table as earlier versions wrote it; it is still read."""
+
 
 @dataclass
 class Gathered:
-    """What `Store.collect` found beside the rows.
+    """What `collect` learns beside the rows.
 
-    seconds : of all trials.  complete : cells that have all trials.  kernels : segments by the
-    BLAS kernel that computed them; the last bits differ between kernels.
+    seconds : total time of the trials.
+    complete : number of cells that have all trials.
+    kernels : number of segments by the BLAS kernel that computed them; kernels differ in the last
+        bits of their results.
     """
 
     seconds: float = 0.0
@@ -54,15 +60,14 @@ class Gathered:
 
 
 @dataclass(frozen=True)
-class Store(Folder):
-    """A results folder; one that is only looked at is left as it is, or missing as it is."""
+class ReadOnlyStore(Folder):
+    """Read access to a results folder.
 
-    look: bool = False
+    Nothing is written, created or renamed; only abandoned temporary files are deleted.
+    """
 
     def check(self) -> None:
-        """Raise StoreError unless the folder can be written and its cells are of this schema."""
-        if not self.look:
-            self._check_writable()
+        """Raise StoreError if the folder holds cells of another schema."""
         try:
             found = self.read(self._schema_file).decode(errors="replace").strip()
         except FileNotFoundError:
@@ -72,6 +77,208 @@ class Store(Folder):
                 f"results={self.root}: holds cells of schema {found[:20]!r}; "
                 f"this version reads schema {SCHEMA}: choose another folder"
             )
+
+    # Cells
+
+    def rows(self, cell: Cell) -> list[Row]:
+        """The stored rows of a cell, ordered by trial, without those of damaged segments."""
+        return self._by_trial(cell, self._segments(cell))
+
+    def missing(self, cell: Cell, trials: int) -> list[int]:
+        """The trials among 0..trials-1 that no sound segment holds."""
+        stored: set[int] = set().union(*(segment.trials() for segment in self._segments(cell)))
+        return [trial for trial in range(trials) if trial not in stored]
+
+    def size(self, cell: Cell) -> int:
+        """Size of a cell's segments in bytes."""
+        return sum(path.stat().st_size for path in self._cell_folder(cell).glob("*.json"))
+
+    def _segments(self, cell: Cell) -> Iterator[Segment]:
+        """The sound segments of a cell, ordered by name."""
+        folder = self._cell_folder(cell)
+        try:
+            listed = [(entry.name, entry.is_symlink()) for entry in entries(folder)]
+        except OSError as error:
+            raise StoreError(f"{folder}: cannot be read ({reason(error)})") from error
+        for name, link in sorted(n for n in listed if n[0].endswith(".json") and n[0][0] != "."):
+            if link:
+                self.inside(folder / name)
+            if segment := self._segment(cell, folder / name):
+                yield segment
+
+    def _segment(self, cell: Cell, path: Path) -> Segment | None:
+        """The segment in a file; None if it is damaged."""
+        try:
+            return decode(cell, path.read_bytes())
+        except FileNotFoundError:  # another process has just renamed it as damaged
+            return None
+        except SchemaError as error:
+            raise StoreError(f"{path}: {error}: choose another folder") from None
+        except (DamageError, IsADirectoryError):
+            self._reject(path)
+            return None
+        except OSError as error:
+            raise StoreError(f"{path}: cannot be read ({reason(error)})") from error
+
+    def _reject(self, path: Path) -> None:
+        """Skip a damaged segment."""
+
+    def _by_trial(self, cell: Cell, segments: Iterable[Segment]) -> list[Row]:
+        """Rows ordered by trial; the first segment that holds a trial provides its rows."""
+        by_trial: dict[int, list[Row]] = {}
+        for segment in segments:
+            found: dict[int, list[Row]] = {}
+            try:
+                for row in segment.rows():
+                    found.setdefault(int(row["trial"]), []).append(row)
+            except DamageError:
+                raise StoreError(
+                    f"{self._cell_folder(cell)}: holds rows of other than scalars"
+                ) from None
+            by_trial = found | by_trial
+        return [row for trial in sorted(by_trial) for row in by_trial[trial]]
+
+    def _cell_folder(self, cell: Cell) -> Path:
+        return self.inside(self.root / "cells" / cell.name / cell.key)
+
+    @property
+    def _schema_file(self) -> Path:
+        return self.root / "cells" / "SCHEMA"
+
+    # Sweeps
+
+    def read_sweep(self, name: str) -> dict[str, Any] | None:
+        """The record of the last sweep of that name; None without one, as in a fresh clone."""
+        path = self._sweep_file(name)
+        return self.read_json(path) if os.path.lexists(path) else None
+
+    def _sweep_file(self, name: str) -> Path:
+        return self.root / "cells" / f"{self.checked_name(name)}.sweep.json"
+
+    def collect(self, cells: Iterable[Cell], trials: int) -> tuple[pd.DataFrame, Gathered]:
+        """One table of the stored rows of trials 0..trials-1, with what else was found.
+
+        Columns are the coordinates, then trial, seed, the measured columns and status; cells keep
+        the order given.  Times are summed and not tabulated, so that the same command gives the
+        same table.
+        """
+        gathered = Gathered()
+        table = tables.tabulate(self._records(cells, trials, gathered))
+        if "status" in table:
+            table = table[[c for c in table.columns if c != "status"] + ["status"]]
+        return table, gathered
+
+    def _records(self, cells: Iterable[Cell], trials: int, gathered: Gathered) -> Iterator[Row]:
+        """Rows of the table, each file read once; fills `gathered` on the way."""
+        for cell in cells:
+            segments = list(self._segments(cell))
+            rows = [row for row in self._by_trial(cell, segments) if int(row["trial"]) < trials]
+            seconds = {row["trial"]: float(row["seconds"]) for row in rows}
+            gathered.seconds += sum(seconds.values())
+            gathered.complete += len(seconds) == trials
+            gathered.kernels.update(segment.kernel for segment in segments)
+            point = {k.rpartition(".")[2]: v for k, v in cell.facts["coordinates"].items()}
+            for row in rows:
+                del row["seconds"]
+                yield point | row
+
+    # Tables
+
+    def names(self) -> list[str]:
+        """Names that have a table or a sweep, in alphabetical order."""
+        tables = {
+            p.parent.name for file in (TABLE, PLAIN_TABLE) for p in self.root.glob(f"*/{file}")
+        }
+        sweeps = {p.name.removesuffix(".sweep.json") for p in self.root.glob("cells/*.sweep.json")}
+        return sorted(tables | sweeps)
+
+    def sweep_folder(self, name: str) -> Path:
+        """The folder of a sweep's table, figure and verdict.
+
+        Raises
+        ------
+        StoreError
+            If no sweep can have this name, or the folder is a link out of the results.
+        """
+        return self.inside(self.root / self.checked_name(name))
+
+    def has_table(self, name: str) -> bool:
+        """Whether there is a table, sound or not."""
+        return os.path.lexists(self.table_file(name))
+
+    def read_table(self, name: str) -> tuple[pd.DataFrame, dict[str, Any]]:
+        """The table and its provenance.
+
+        Raises
+        ------
+        StoreError
+            If either is missing, too large or damaged, or if they do not belong together.
+        """
+        text, provenance = self._table_text(name)
+        try:
+            return tables.from_csv(text, provenance["columns"]), provenance
+        except (ValueError, OverflowError) as error:
+            cause = str(error).partition("\n")[0]
+            raise StoreError(
+                f"{self._where(name)} is not as provenance.json has it ({cause})"
+            ) from None
+
+    def read_provenance(self, name: str) -> dict[str, Any]:
+        """The provenance of a table that is there and sound; StoreError as of `read_table`."""
+        return self._table_text(name)[1]
+
+    def read_figure(self, name: str) -> bytes | None:
+        """The figure as PNG; None if there is none."""
+        try:
+            return self.read(self.sweep_folder(name) / "figure.png", RECORD_BYTES)
+        except FileNotFoundError:
+            return None
+
+    def _table_text(self, name: str) -> tuple[bytes, dict[str, Any]]:
+        """The table as CSV text, its SHA-256 verified, and its provenance."""
+        path = self.sweep_folder(name) / "provenance.json"
+        provenance = self.read_json(path)
+        if not {"table_sha256", "columns"} <= provenance.keys():
+            raise StoreError(f"results={self.root}: {path.relative_to(self.root)} is incomplete")
+        text = self._unpacked(name)
+        if text is None or hashlib.sha256(text).hexdigest() != provenance["table_sha256"]:
+            raise StoreError(
+                f"{self._where(name)} does not belong to its provenance.json "
+                "(changed, or its writer was stopped)"
+            )
+        return text, provenance
+
+    def _unpacked(self, name: str) -> bytes | None:
+        """The table as CSV text; None if it is damaged."""
+        path = self.table_file(name)
+        try:
+            data = self.read(path, tables.TEXT_BYTES)
+            return tables.unpack(data, tables.TEXT_BYTES) if path.name == TABLE else data
+        except FileNotFoundError:
+            raise StoreError(f"{self._where(name)} is missing") from None
+        except tables.SizeError as error:
+            raise StoreError(f"{self._where(name)} {error}") from None
+        except tables.DamageError:
+            return None
+
+    def table_file(self, name: str) -> Path:
+        """Where a table is stored: table.csv.gz, or table.csv if there is only that."""
+        folder = self.sweep_folder(name)
+        files = [folder / TABLE, folder / PLAIN_TABLE]
+        return next((file for file in files if os.path.lexists(file)), files[0])
+
+    def _where(self, name: str) -> str:
+        return f"results={self.root}: {self.table_file(name).relative_to(self.root)}"
+
+
+@dataclass(frozen=True)
+class Store(ReadOnlyStore):
+    """Read and write access to a results folder."""
+
+    def check(self) -> None:
+        """Raise StoreError unless the folder can be written and its cells have this schema."""
+        self._check_writable()
+        super().check()
 
     def _check_writable(self) -> None:
         try:
@@ -85,211 +292,47 @@ class Store(Folder):
                 f"results={self.root}: must be a folder that can be written ({reason(error)})"
             ) from None
 
-    # Cells
-
     def append(self, cell: Cell, rows: Sequence[Row]) -> None:
-        """Add the rows of finished trials; on return they are on the disk."""
-        self._mark()
+        """Store the rows of finished trials; on return they are on the disk."""
+        self._write_schema()
         name, data = encode(cell, rows, blas_kernel())
-        write_atomically(self._folder(cell) / name, data)
+        write_atomically(self._cell_folder(cell) / name, data)
 
-    def rows(self, cell: Cell) -> list[Row]:
-        """Rows of all stored trials, by trial.  Damaged segments are named and set aside."""
-        return self._by_trial(cell, self._segments(cell))
+    def _reject(self, path: Path) -> None:
+        """Rename a damaged segment, so that its trials are measured again."""
+        log.warning("damaged cell file set aside, its trials will be measured again: %s", path)
+        set_aside(path)
 
-    def missing(self, cell: Cell, trials: int) -> list[int]:
-        """Trials 0..trials-1 that are not stored, or whose segments are damaged."""
-        stored: set[int] = set().union(*(segment.trials() for segment in self._segments(cell)))
-        return [trial for trial in range(trials) if trial not in stored]
-
-    def size(self, cell: Cell) -> int:
-        """Size of a cell's stored rows on the disk."""
-        return sum(path.stat().st_size for path in self._folder(cell).glob("*.json"))
-
-    def _segments(self, cell: Cell) -> Iterator[Segment]:
-        """The sound segments of a cell, by name."""
-        folder = self._folder(cell)
-        try:
-            listed = [(entry.name, entry.is_symlink()) for entry in entries(folder)]
-        except OSError as error:
-            raise StoreError(f"{folder}: cannot be read ({reason(error)})") from error
-        for name, link in sorted(n for n in listed if n[0].endswith(".json") and n[0][0] != "."):
-            if link:
-                self.inside(folder / name)
-            if segment := self._segment(cell, folder / name):
-                yield segment
-
-    def _segment(self, cell: Cell, path: Path) -> Segment | None:
-        try:
-            return decode(cell, path.read_bytes())
-        except FileNotFoundError:  # set aside by another process a moment ago
-            return None
-        except SchemaError as error:
-            raise StoreError(f"{path}: {error}: choose another folder") from None
-        except (DamageError, IsADirectoryError):
-            if self.look:
-                return None
-            log.warning("damaged cell file set aside, its trials will be measured again: %s", path)
-            set_aside(path)
-            return None
-        except OSError as error:
-            raise StoreError(f"{path}: cannot be read ({reason(error)})") from error
-
-    def _folder(self, cell: Cell) -> Path:
-        return self.inside(self.root / "cells" / cell.name / cell.key)
-
-    @property
-    def _schema_file(self) -> Path:
-        return self.root / "cells" / "SCHEMA"
-
-    def _mark(self) -> None:
-        """Say of which schema the cells are, before there are any."""
+    def _write_schema(self) -> None:
         if not self._schema_file.exists():
             write_atomically(self._schema_file, f"{SCHEMA}\n".encode())
 
-    # Sweeps and tables
-
     def write_sweep(self, name: str, sweep: Mapping[str, Any]) -> None:
-        """Remember which cells a sweep has."""
-        self._mark()
+        """Record the cells of a sweep."""
+        self._write_schema()
         write_atomically(self._sweep_file(name), json.dumps(sweep, indent=1).encode())
 
-    def read_sweep(self, name: str) -> dict[str, Any] | None:
-        """The last sweep of that name, None where its cells are not kept (a fresh clone)."""
-        path = self._sweep_file(name)
-        return self.read_json(path) if os.path.lexists(path) else None
-
-    def _sweep_file(self, name: str) -> Path:
-        return self.root / "cells" / f"{self.checked_name(name)}.sweep.json"
-
-    def collect(self, cells: Iterable[Cell], trials: int) -> tuple[pd.DataFrame, Gathered]:
-        """One tidy table of the stored rows of trials 0..trials-1, and what else was found.
-
-        Coordinates first, then trial, seed, the measured columns, status; cells in the order
-        given.  Seconds are summed, not tabulated: the same command gives the same table.
-        """
-        gathered = Gathered()
-        table = tables.tabulate(self._records(cells, trials, gathered))
-        if "status" in table:
-            table = table[[c for c in table.columns if c != "status"] + ["status"]]
-        return table, gathered
-
-    def _records(self, cells: Iterable[Cell], trials: int, gathered: Gathered) -> Iterator[Row]:
-        """Rows of the table, each file read once; `gathered` fills on the way."""
-        for cell in cells:
-            segments = list(self._segments(cell))
-            rows = [row for row in self._by_trial(cell, segments) if int(row["trial"]) < trials]
-            seconds = {row["trial"]: float(row["seconds"]) for row in rows}
-            gathered.seconds += sum(seconds.values())
-            gathered.complete += len(seconds) == trials
-            gathered.kernels.update(segment.kernel for segment in segments)
-            place = {k.rpartition(".")[2]: v for k, v in cell.facts["coordinates"].items()}
-            for row in rows:
-                del row["seconds"]
-                yield place | row
-
     def write_table(
-        self, name: str, table: pd.DataFrame, provenance: Mapping[str, Any], keep: bool = False
+        self,
+        name: str,
+        table: pd.DataFrame,
+        provenance: Mapping[str, Any],
+        stored_sha256: str | None = None,
     ) -> None:
-        """Write table.csv and provenance.json, to which the table's hash is added.
+        """Write the table, then provenance.json, to which the types and the SHA-256 are added.
 
-        keep : leave both as they are if they are whole and the table is the same.
+        stored_sha256 : SHA-256 of the stored table, if nothing is to be written where the new
+            table is the same.
         """
-        data = tables.to_csv(table)
-        sha = hashlib.sha256(data).hexdigest()
-        if keep and self._has(name, sha):
+        packed, sha = tables.pack(table)
+        if sha == stored_sha256:
             return
         record = {
             **provenance,
             "columns": {name: str(dtype) for name, dtype in table.dtypes.items()},
             "table_sha256": sha,
         }
-        write_atomically(self.folder(name) / "table.csv", data)
-        write_atomically(
-            self.folder(name) / "provenance.json", (json.dumps(record, indent=1) + "\n").encode()
-        )
-
-    def _has(self, name: str, sha: str) -> bool:
-        try:
-            return self.read_provenance(name)["table_sha256"] == sha
-        except StoreError:
-            return False
-
-    def read_table(self, name: str) -> tuple[pd.DataFrame, dict[str, Any]]:
-        """The table and its provenance.
-
-        Raises
-        ------
-        StoreError
-            If they are missing or the table is not the one the provenance speaks of.
-        """
-        data, provenance = self._table_bytes(name)
-        try:
-            return tables.from_csv(data, provenance["columns"]), provenance
-        except (ValueError, OverflowError) as error:
-            cause = str(error).partition("\n")[0]
-            raise StoreError(
-                f"results={self.root}: {name}/table.csv is not as provenance.json has it ({cause})"
-            ) from None
-
-    def read_provenance(self, name: str) -> dict[str, Any]:
-        """The provenance of a table, which must be there; StoreError as above."""
-        return self._table_bytes(name)[1]
-
-    def _table_bytes(self, name: str) -> tuple[bytes, dict[str, Any]]:
-        path = self.folder(name) / "provenance.json"
-        provenance = self.read_json(path)
-        if not {"table_sha256", "columns"} <= provenance.keys():
-            raise StoreError(f"results={self.root}: {path.relative_to(self.root)} is incomplete")
-        try:
-            data = self.read(self.folder(name) / "table.csv")
-        except FileNotFoundError:
-            raise StoreError(f"results={self.root}: {name}/table.csv is missing") from None
-        if hashlib.sha256(data).hexdigest() != provenance["table_sha256"]:
-            raise StoreError(
-                f"results={self.root}: {name}/table.csv does not belong to its provenance.json "
-                "(changed, or its writer was stopped)"
-            )
-        return data, provenance
-
-    def has_table(self, name: str) -> bool:
-        """Whether there is a table, sound or not."""
-        return os.path.lexists(self.folder(name) / "table.csv")
-
-    def read_figure(self, name: str) -> bytes | None:
-        """The figure as PNG, None where there is none."""
-        try:
-            return self.read(self.folder(name) / "figure.png", RECORD_BYTES)
-        except FileNotFoundError:
-            return None
-
-    def names(self) -> list[str]:
-        """Names that have a table or a sweep, in alphabetical order."""
-        tables = {p.parent.name for p in self.root.glob("*/table.csv")}
-        sweeps = {p.name.removesuffix(".sweep.json") for p in self.root.glob("cells/*.sweep.json")}
-        return sorted(tables | sweeps)
-
-    def folder(self, name: str) -> Path:
-        """Where a sweep's table, figure and verdict stand.
-
-        Raises
-        ------
-        StoreError
-            If the name is none that a sweep can have, or the folder is elsewhere.
-        """
-        return self.inside(self.root / self.checked_name(name))
-
-    def _by_trial(self, cell: Cell, segments: Iterable[Segment]) -> list[Row]:
-        """Rows by trial; of a trial in several segments those of the first."""
-        by_trial: dict[int, list[Row]] = {}
-        for segment in segments:
-            found: dict[int, list[Row]] = {}
-            try:
-                for row in segment.rows():
-                    found.setdefault(int(row["trial"]), []).append(row)
-            except DamageError:
-                raise StoreError(
-                    f"{self._folder(cell)}: holds rows of other than scalars"
-                ) from None
-            by_trial = found | by_trial
-        return [row for trial in sorted(by_trial) for row in by_trial[trial]]
+        folder = self.sweep_folder(name)
+        write_atomically(folder / TABLE, packed)
+        write_atomically(folder / "provenance.json", (json.dumps(record, indent=1) + "\n").encode())
+        (folder / PLAIN_TABLE).unlink(missing_ok=True)

@@ -1,9 +1,12 @@
-"""Rows of many cells as one table, and tables as text and back."""
+"""Tables of rows: built in batches, written as compressed CSV, read back exactly."""
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import io
 import sys
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -14,16 +17,28 @@ import pandas as pd
 from harness.experiment import Row, Scalar
 
 MISSING = "nan"
-"""A value that a row does not have, and NaN, in table.csv."""
+"""Text of NaN and of a missing value."""
 BATCH = 2_000
-"""Rows that are held as mappings at a time, which take ten times the memory of columns."""
+"""Rows held as mappings at a time; a mapping takes ten times the memory of its values."""
 NUMBERS = ("float64", "int64", "uint64")
 DTYPES = (*NUMBERS, "bool", "object", "str")
-"""Kinds of column that a table has."""
+"""The column types a table may have."""
+TEXT_BYTES = 2**32
+"""Largest table that is read, in bytes of CSV text."""
+CHUNK_BYTES = 2**20
+"""Bytes that are unpacked at a time."""
+
+
+class DamageError(Exception):
+    """Compressed data that are not whole, or are followed by others."""
+
+
+class SizeError(Exception):
+    """Compressed data whose text is too long to be read."""
 
 
 def tabulate(rows: Iterable[Row]) -> pd.DataFrame:
-    """`pandas.DataFrame.from_records` of rows, in the memory of the table alone."""
+    """Equal to `DataFrame.from_records(rows)`, with peak memory near the size of the result."""
     chunks: dict[str, list[np.ndarray]] = {}
     length = 0
     for batch in _batches(rows):
@@ -38,7 +53,7 @@ def tabulate(rows: Iterable[Row]) -> pd.DataFrame:
 
 
 def _columns(rows: Sequence[Row]) -> dict[str, Sequence[Scalar]]:
-    """The values of rows by column, NaN where a row has none."""
+    """The values of each column, NaN where a row lacks the column."""
     shapes = dict.fromkeys(map(tuple, rows))
     if len(shapes) == 1:
         return dict(zip(rows[0], zip(*map(dict.values, rows), strict=True), strict=True))
@@ -57,9 +72,9 @@ def _gap(length: int) -> np.ndarray:
 
 
 def _pack(values: Sequence[Scalar]) -> np.ndarray:
-    """Values as an array that gives the same ones back."""
+    """Values as an array from which `tolist` returns equal values of the same types."""
     if set(map(type, values)) in ({float}, {int}, {bool}):
-        packed = np.array(values)  # whole numbers that no type of its own holds become floats
+        packed = np.array(values)  # integers too large for (u)int64 become floats
         if packed.dtype.kind in "biu" or isinstance(values[0], float):
             return packed
     packed = np.empty(len(values), object)
@@ -68,28 +83,64 @@ def _pack(values: Sequence[Scalar]) -> np.ndarray:
 
 
 def _join(chunks: Sequence[np.ndarray]) -> np.ndarray | list[Scalar]:
-    """A column; pandas infers the type of all but floats from the values."""
+    """A whole column; pandas infers the type of any but a float column from its values."""
     if all(chunk.dtype == np.float64 for chunk in chunks):
         return np.concatenate(chunks)
     return [value for chunk in chunks for value in chunk.tolist()]
 
 
 def without_images(table: pd.DataFrame) -> pd.DataFrame:
-    """A table to look at: columns of images, which are text in base 64, are left out."""
+    """The table without its image columns, which hold PNG files in base 64."""
     return table[[name for name in table.columns if not str(name).endswith("_png")]]
 
 
-def to_csv(table: pd.DataFrame) -> memoryview:
-    """A table as text."""
-    stream = io.BytesIO()
-    table.to_csv(stream, index=False, na_rep=MISSING, mode="wb", encoding="utf-8")
-    return stream.getbuffer()
+def pack(table: pd.DataFrame) -> tuple[bytes, str]:
+    """A table as gzip-compressed CSV, and the SHA-256 of the CSV text.
+
+    Equal tables give equal bytes: the gzip header has no file name and time 0.  The text is
+    written and compressed in batches of rows, so that it is never in memory as a whole.
+    """
+    packed, sha = io.BytesIO(), hashlib.sha256()
+    with gzip.GzipFile(filename="", mode="wb", compresslevel=9, fileobj=packed, mtime=0) as stream:
+        for start in range(0, max(len(table), 1), BATCH):
+            text = table.iloc[start : start + BATCH].to_csv(
+                index=False, header=start == 0, na_rep=MISSING, lineterminator="\n"
+            )
+            data = text.encode()
+            sha.update(data)
+            stream.write(data)
+    return packed.getvalue(), sha.hexdigest()
+
+
+def unpack(packed: bytes, limit: int) -> bytes:
+    """The CSV text of a compressed table.
+
+    Raises
+    ------
+    DamageError
+        If the data are damaged.
+    SizeError
+        As soon as the text exceeds `limit` bytes.
+    """
+    text = io.BytesIO()
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(packed)) as stream:
+            while chunk := stream.read(CHUNK_BYTES):
+                if text.tell() + len(chunk) > limit:
+                    raise SizeError(f"unpacks to more than {limit} bytes")
+                text.write(chunk)
+    except (OSError, EOFError, zlib.error):
+        raise DamageError from None
+    return text.getvalue()
 
 
 def from_csv(data: bytes, types: Mapping[str, str]) -> pd.DataFrame:
-    """A table as it was before it was text, given its columns' types; floats come back exactly.
+    """The table with this CSV text, given the types of its columns; floats are read exactly.
 
-    ValueError if it has other columns, or if there is no such type.
+    Raises
+    ------
+    ValueError
+        If the text has other columns, or a type is not one of `DTYPES`.
     """
     if not isinstance(types, dict) or any(dtype not in DTYPES for dtype in types.values()):
         raise ValueError(f"columns must be of types {', '.join(DTYPES)}")
@@ -112,7 +163,7 @@ def from_csv(data: bytes, types: Mapping[str, str]) -> pd.DataFrame:
 def _typed(texts: pd.Series, dtype: str) -> pd.Series:
     if dtype == "bool":
         return texts == "True"
-    if dtype == "object":  # True, False and missing
+    if dtype == "object":  # booleans with missing values
         return texts.map({"True": True, "False": False}).astype(object)
     if dtype == "str":
         return texts.where(texts != MISSING)

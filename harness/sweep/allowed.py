@@ -1,8 +1,8 @@
-"""What a configuration may have called: launchers that Hydra knows, our sweeper, plain logging.
+"""Allow-list of what a configuration may instantiate: Hydra's launchers, our sweeper, logging.
 
-Hydra calls what it finds under `_target_`, and Python's logging what it finds under `class` and
-`()`.  Any importable function could stand there in a configuration from elsewhere, so that it is
-looked through before either sees it.  Nor may it choose where Hydra writes, or a job's environment.
+Hydra calls whatever `_target_` names, and Python's logging whatever `class` and `()` name.  In a
+configuration from elsewhere that could be any importable function, so the configuration is checked
+before Hydra or logging sees it.  Nor may it choose where Hydra writes, or a job's environment.
 """
 
 from __future__ import annotations
@@ -23,9 +23,12 @@ FIXED: Mapping[str, Any] = {
     "sweep.subdir": ".",
     "output_subdir": None,
 }
-"""Settings of Hydra that stay as conf/ has them: a variable can name code, a folder any place."""
+"""Settings of Hydra that must stay as in conf/.
+
+Environment variables can load code, and folders can be anywhere.
+"""
 OPTIONS = {"config_name": "config", "config_path": None, "experimental_rerun": None}
-"""Options of Hydra that would put another configuration in place of ours, one of them unpickled."""
+"""Options of Hydra that replace our configuration; the last one unpickles a file."""
 LOGGING = ("hydra_logging", "job_logging")
 CALLED = ("_target_", "class", "()")
 CLASSES = (
@@ -36,19 +39,23 @@ CLASSES = (
 )
 STREAMS = ("ext://sys.stdout", "ext://sys.stderr")
 UNRESOLVED = object()
-"""Stands for a value that refers to what there is not yet."""
+"""Stands for a reference that cannot be resolved yet."""
 
 
 def check(hydra: Mapping[str, Any], written: Any, launchers: Collection[str]) -> None:
-    """Refuse the node `hydra` of a configuration if it names more than may be called, or elsewhere.
+    """Refuse the node `hydra` of a configuration unless everything it instantiates is allowed.
 
-    `written` is the same as plain values, references not followed: what a job uses late must not
-    refer to anything, since that may say another thing by then.
+    Parameters
+    ----------
+    hydra : the node; reading it follows references.
+    written : the same node as plain values, references not followed.  Values that a job reads
+        later must not be references, which could have other values by then.
+    launchers : allowed targets of `hydra.launcher`.
 
     Raises
     ------
     ConfigError
-        For the first such entry, before anything is called or imported.
+        For the first entry that is not allowed, before anything is called or imported.
     """
     for key, own in FIXED.items():
         value = reduce(_below, key.split("."), written)
@@ -70,7 +77,7 @@ def check(hydra: Mapping[str, Any], written: Any, launchers: Collection[str]) ->
 
 
 def check_command(given: Namespace) -> None:
-    """Refuse options and overrides of Hydra by which it runs code while it composes."""
+    """Refuse options and overrides that make Hydra run code while it composes."""
     for option, own in OPTIONS.items():
         if (value := getattr(given, option)) not in (None, own):
             raise ConfigError(
@@ -86,13 +93,13 @@ def check_command(given: Namespace) -> None:
 
 
 def check_axis(key: str) -> None:
-    """Refuse an axis of a sweep that is a setting of Hydra: what it makes is no coordinate."""
+    """Refuse a setting of Hydra as an axis of a sweep: it is not a coordinate."""
     if key.lstrip("+~").startswith(("hydra.", "hydra/")):
         raise ConfigError(f"{key}: an axis must be a setting of the experiment, not of Hydra")
 
 
 def _below(node: Any, key: str) -> Any:
-    """An entry of a mapping; of anything else, a reference say, itself."""
+    """An entry of a mapping; a node that is not a mapping (a reference, say) itself."""
     return node.get(key) if isinstance(node, Mapping) else node
 
 
@@ -104,11 +111,11 @@ def _allow(path: Sequence[str], value: Any, allowed: Collection[str]) -> None:
 
 
 def _entries(node: Any, key: Any, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """The entry `key` of a mapping or list and all entries below it, each with its path."""
+    """The entry `key` of a mapping or list and all entries below it, with their paths."""
     path = (*path, str(key))
     try:
         value = node[key]  # follows references
-    except Exception:  # of many kinds, by the kind of reference
+    except Exception:  # its type depends on the kind of reference
         value = UNRESOLVED
     yield path, value
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Why cells failed: told by kind at the end of a sweep."""
+"""Failed cells, grouped by kind, for the end of a sweep."""
 
 from __future__ import annotations
 
@@ -8,30 +8,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.storage.cell import Cell, place
+from harness.storage.cell import Cell, label
 from harness.storage.files import StoreError
 
 KINDS = 10
-"""Kinds of failure that are told; more are counted."""
+"""Kinds of failure that are described; the rest are only counted."""
 LINES = 12
 """Lines of a traceback that are shown."""
 NUMBER = re.compile(r"[-+]?(\d[\w.+-]*|\b(nan|inf)\b)")
-"""What may differ between the messages of one kind of failure."""
+"""Numbers in a message; failures whose messages differ only in numbers are of one kind."""
 INNER = {Path(__file__).with_name(f"{name}.py") for name in ("jobs", "runner")}
-"""What stands between a job and a trial: its frames say nothing of the failure."""
+"""Modules between a job and a trial; their frames are left out of tracebacks."""
 
 
 class CellsFailedError(Exception):
-    """Some cells of a sweep failed; the others are stored.  Its text is the report of them."""
+    """Some cells of a sweep failed; the others are stored.  The message is `describe` of them."""
 
 
 @dataclass(frozen=True)
 class Failure:
     """Why a cell failed.
 
-    kind : type and first line of the exception, or how the job ended; alike failures share it, but
-        for the numbers in it.
-    trace : first lines of the traceback, or where the job's log is.
+    kind : type and first line of the exception, or how the job ended.
+    trace : first lines of the traceback, or the path of the job's log.
     """
 
     kind: str
@@ -42,8 +41,10 @@ UNKNOWN = Failure("not measured")
 
 
 def failure(error: BaseException) -> Failure:
-    """What is told of an exception."""
-    if isinstance(error, StoreError):  # a full disk, say: without the file, told once for all cells
+    """The Failure that describes an exception."""
+    if isinstance(
+        error, StoreError
+    ):  # without the file name, a full disk is one kind for all cells
         return Failure(str(error).partition(": ")[2] or str(error))
     message = (str(error).strip().splitlines() or [""])[0]
     kind = f"{type(error).__name__}: {message}".rstrip(": ")
@@ -53,15 +54,16 @@ def failure(error: BaseException) -> Failure:
     return Failure(kind, "\n".join("".join(told.format()).splitlines()[:LINES]))
 
 
-def report(
+def describe(
     failed: Sequence[Cell], cells: Sequence[Cell], why: Mapping[str, Failure], command: str
 ) -> str:
-    """The failed cells by kind, most frequent first, and the command that runs them alone.
+    """The failed cells by kind, most frequent first, and the command that measures what is missing.
 
     Parameters
     ----------
-    failed : the cells with trials missing, of all `cells` of the sweep.
-    why : what is known of them, by a cell's key.
+    failed : the cells with missing trials.
+    cells : all cells of the sweep.
+    why : the known failures by the key of the cell.
     """
     kinds: dict[str, list[Cell]] = {}
     for cell in failed:
@@ -72,7 +74,7 @@ def report(
         reasons = [why.get(cell.key, UNKNOWN) for cell in alike]
         varied = " (the others with other numbers)" if len({r.kind for r in reasons}) > 1 else ""
         lines.append(f"  {len(alike)} x {reasons[0].kind}{varied}")
-        lines.append(f"      such as {place(alike[0], cells)}")
+        lines.append(f"      such as {label(alike[0], cells)}")
         lines += [f"      | {line}" for line in reasons[0].trace.splitlines()]
     if more := told[KINDS:]:
         lines.append(f"  {sum(map(len, more))} x {len(more)} other kinds")

@@ -1,4 +1,4 @@
-"""A job of a sweep: some cells, sent as text, measured one after the other."""
+"""A job of a sweep: some cells, sent as text and measured one after the other."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-def grouped(cells: Sequence[T], size: int) -> list[list[T]]:
-    """The cells in order, `size` a job, the last job with what is left."""
+def batched(cells: Sequence[T], size: int) -> list[list[T]]:
+    """The cells in batches of `size`, in order; the last may be smaller (itertools of 3.12)."""
     return [list(cells[i : i + size]) for i in range(0, len(cells), size)]
 
 
 def pack(cells: Sequence[Cell]) -> str:
-    """Cells of one experiment and seed as a word of letters, digits, - and _ for `unpack`.
+    """Cells of one experiment and seed as a word of letters, digits, - and _.
 
-    A job that carries its cells needs no file that another sweep might change.  Cells of a grid
-    are much alike, and a hundred of them take about a kilobyte.
+    A job that carries its cells needs no file that another sweep might change.  The cells of a
+    grid compress well: a hundred take about a kilobyte.
     """
     configs = [schema.dump(cell.name, cell.experiment) for cell in cells]
     return base64.urlsafe_b64encode(zlib.compress(json.dumps(configs).encode(), 9)).decode()
 
 
 def unpack(word: str, name: str, seed: int) -> list[Cell]:
-    """The cells that were packed; those whose files have changed since are other cells now."""
+    """Inverse of `pack`; a cell whose input files have changed since gets a new key."""
     try:
         configs = json.loads(zlib.decompress(base64.urlsafe_b64decode(word)))
     except (ValueError, zlib.error):
@@ -48,7 +48,7 @@ def unpack(word: str, name: str, seed: int) -> list[Cell]:
 def run_job(
     store: Store, cells: Sequence[Cell], trials: int, threads: int
 ) -> list[tuple[str, Failure]]:
-    """Measure what is missing; keys of the cells that raised, and why.  The others go on."""
+    """Measure the missing trials of all cells; return the keys of those that raised, and why."""
     failures = []
     for cell in cells:
         try:

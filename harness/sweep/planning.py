@@ -1,4 +1,4 @@
-"""What a sweep is going to do, before it does it: its cells, what they lack, time and disk."""
+"""Dry run of a sweep: cells, missing trials, estimated time and disk space."""
 
 from __future__ import annotations
 
@@ -7,22 +7,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.schema import Run
-from harness.storage.cell import Cell, place
+from harness.storage.cell import Cell, label
 from harness.storage.files import StoreError
-from harness.storage.store import Store
-from harness.sweep.jobs import grouped
+from harness.storage.store import ReadOnlyStore
+from harness.sweep.jobs import batched
 
 COMMITTED = Path(__file__).resolve().parents[2] / "results"
-"""Results that came with the code: earlier times of every experiment."""
+"""The committed results, which hold times of every experiment."""
 LISTED = 12
-"""Cells to do that a plan lists one by one."""
+"""Number of cells that a plan lists one by one."""
 TIMES = {"days": 86400.0, "h": 3600.0, "min": 60.0, "s": 1.0}
 SIZES = {"GB": 1e9, "MB": 1e6, "kB": 1e3}
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What a look at the store says of one cell."""
+    """What the store holds of one cell.
+
+    missing : number of missing trials.
+    trials, seconds, bytes : number, total time and size of the stored trials.
+    """
 
     cell: Cell
     missing: int
@@ -33,25 +37,25 @@ class Measured:
 
 @dataclass(frozen=True)
 class Workers:
-    """What a launcher measures with.
+    """The parallelism of a launcher.
 
-    jobs : that run at the same time; None for a launcher that is not known.
-    threads : trials that a job runs side by side.
-    timeout_min : time limit of a job, None where there is none.
+    jobs : number of jobs that run at the same time; None if the launcher is unknown.
+    threads : number of trials that a job runs in parallel.
+    timeout_min : time limit of a job in minutes; None if there is none.
     """
 
     jobs: int | None
     threads: int = 1
     timeout_min: int | None = None
 
-    def beside(self, jobs: int) -> int | None:
-        """Trials that a number of jobs run side by side; None if that is unknown."""
+    def in_parallel(self, jobs: int) -> int | None:
+        """Number of trials that `jobs` jobs run in parallel; None if unknown."""
         return None if self.jobs is None else min(jobs, self.jobs) * self.threads
 
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds and bytes of a trial that is not measured yet, None where nothing is known."""
+    """Expected seconds and bytes of a trial, None if unknown, and where they come from."""
 
     seconds: float | None
     bytes: float | None
@@ -59,11 +63,12 @@ class Costs:
 
 
 def plan(run: Run, cells: Sequence[Cell], workers: Workers) -> str:
-    """What the command would do; computes and writes nothing."""
-    looks = [look(run.store, cell, run.trials) for cell in cells]
+    """What the command would do, in lines of text; measures and writes nothing."""
+    store = ReadOnlyStore(Path(run.results))
+    looks = [look(store, cell, run.trials) for cell in cells]
     todo = [found for found in looks if found.missing]
     trials = sum(found.missing for found in todo)
-    jobs = grouped(todo, run.cells_per_job)
+    jobs = batched(todo, run.cells_per_job)
     lines = [
         f"cells   {len(cells)} with {run.trials} trials each: {len(cells) - len(todo)} done, "
         f"{len(todo)} to do"
@@ -72,25 +77,25 @@ def plan(run: Run, cells: Sequence[Cell], workers: Workers) -> str:
     ]
     if todo:
         known = costs(run, looks)
-        lines.append(_time(todo, known, workers.beside(len(jobs))))
+        lines.append(_time(todo, known, workers.in_parallel(len(jobs))))
         if workers.timeout_min and known.seconds is not None:
             lines.append(_longest_job(jobs, known.seconds, workers.threads, workers.timeout_min))
         lines.append(_disk(todo, known))
-        lines += [f"  {f.missing} trials of {place(f.cell, cells)}" for f in todo[:LISTED]]
+        lines += [f"  {f.missing} trials of {label(f.cell, cells)}" for f in todo[:LISTED]]
         if more := todo[LISTED:]:
             lines.append(f"  and {sum(f.missing for f in more)} trials of {len(more)} more cells")
     return "\n".join(lines)
 
 
-def look(store: Store, cell: Cell, trials: int) -> Measured:
-    """What is stored of a cell, and what it lacks."""
+def look(store: ReadOnlyStore, cell: Cell, trials: int) -> Measured:
+    """What the store holds of a cell, and how many trials it lacks."""
     times = {int(row["trial"]): float(row["seconds"]) for row in store.rows(cell)}
     lacks = sum(trial not in times for trial in range(trials))
     return Measured(cell, lacks, len(times), sum(times.values()), store.size(cell))
 
 
 def costs(run: Run, looks: Sequence[Measured]) -> Costs:
-    """The mean of the sweep's own cells; else of an earlier sweep of the experiment; else None."""
+    """Mean costs of this sweep's cells, else of an earlier sweep of the experiment, else None."""
     measured = [found for found in looks if found.trials]
     if trials := sum(found.trials for found in measured):
         return Costs(
@@ -98,24 +103,24 @@ def costs(run: Run, looks: Sequence[Measured]) -> Costs:
             sum(found.bytes for found in measured) / trials,
             f"by {len(measured)} measured cells of this sweep",
         )
-    for store in (run.store, Store(COMMITTED, look=True)):
+    for store in (ReadOnlyStore(Path(run.results)), ReadOnlyStore(COMMITTED)):
         for name in dict.fromkeys((run.name, run.experiment)):
             if found := _earlier(store, name, run):
                 return found
-    return Costs(None, None, "nothing like it was measured yet")
+    return Costs(None, None, "this experiment was never measured")
 
 
-def _earlier(store: Store, name: str, run: Run) -> Costs | None:
-    """A trial's mean cost in a stored sweep; its table is smaller than its cells were."""
+def _earlier(store: ReadOnlyStore, name: str, run: Run) -> Costs | None:
+    """The mean time of a trial in a stored sweep; its table does not tell the size of its cells."""
     try:
         origin = store.read_provenance(name)
         trials = origin["cells_complete"] * origin["trials"]
         if origin["experiment"] != run.experiment or not trials:
             return None
-        path = store.folder(name) / "provenance.json"
-        source = f"rough: by {path}, cells of profile {origin['profile']}"
+        path = store.sweep_folder(name) / "provenance.json"
+        source = f"rough: from {path}, cells of profile {origin['profile']}"
         if origin["profile"] != run.profile:
-            source += ", which may be cheaper or dearer"
+            source += ", which may take more or less time"
         return Costs(origin["trial_seconds"] / trials, None, source)
     except (StoreError, KeyError):
         return None
@@ -132,11 +137,11 @@ def _time(todo: Sequence[Measured], known: Costs, workers: int | None) -> str:
 def _longest_job(
     jobs: Sequence[Sequence[Measured]], known: float, threads: int, timeout_min: int
 ) -> str:
-    """The job that takes longest: its cells one after the other, the trials of each in threads."""
+    """The longest job; it runs its cells in turn and the trials of a cell in threads."""
     longest = max(
         sum(-(-f.missing // threads) * _seconds(f, known) for f in cells) for cells in jobs
     )
-    told = f"job     {in_unit(longest, TIMES)} the longest"
+    told = f"job     the longest takes {in_unit(longest, TIMES)}"
     if longest <= 60 * timeout_min:
         return f"{told}, less than timeout_min={timeout_min}"
     return (
@@ -146,7 +151,7 @@ def _longest_job(
 
 
 def _seconds(found: Measured, otherwise: float) -> float:
-    """Of a trial of a cell; one that is begun goes by its own trials."""
+    """Expected seconds of a trial: the mean of its cell's stored trials if there are any."""
     return found.seconds / found.trials if found.trials else otherwise
 
 
@@ -158,6 +163,6 @@ def _disk(todo: Sequence[Measured], known: Costs) -> str:
 
 
 def in_unit(value: float, units: Mapping[str, float]) -> str:
-    """A value in the largest of the units of which it has at least two."""
+    """A value in the largest unit of which it has at least two."""
     name, unit = next(((n, u) for n, u in units.items() if value >= 2 * u), list(units.items())[-1])
     return f"{value / unit:.{0 if value >= 10 * unit else 1}f} {name}"

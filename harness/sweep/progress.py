@@ -1,4 +1,4 @@
-"""A progress bar over the cells of a sweep, read off the store, so that any launcher has it."""
+"""A progress bar over the cells of a sweep.  It polls the store, so it works with any launcher."""
 
 from __future__ import annotations
 
@@ -14,29 +14,35 @@ from harness.storage.cell import Cell
 from harness.storage.store import Store
 
 INTERVAL = 0.5
-"""Seconds between looks at the store."""
+"""Least seconds between two looks at the store."""
 
 
 @contextmanager
-def progress(store: Store, name: str, cells: Sequence[Cell], trials: int) -> Iterator[None]:
-    """Show cells done, rate and time left while the block runs."""
-    pending = [cell for cell in cells if store.missing(cell, trials)]
+def progress(
+    store: Store, name: str, todo: Sequence[Cell], cells: int, trials: int
+) -> Iterator[None]:
+    """Show cells done, rate and time left while the block runs.
+
+    todo : the cells with missing trials, among a number of `cells`.
+    """
     done = threading.Event()
 
     def watch(bar: tqdm) -> None:
-        remaining, last, pause = pending, False, INTERVAL
+        remaining, last, pause = todo, False, INTERVAL
         while not last:
             last = done.wait(pause)
             start = time.monotonic()
             still = [cell for cell in remaining if store.missing(cell, trials)]
             bar.update(len(remaining) - len(still))
             remaining = still
-            pause = max(INTERVAL, 20 * (time.monotonic() - start))  # looking costs 5% at the most
+            pause = max(
+                INTERVAL, 20 * (time.monotonic() - start)
+            )  # polling takes at most 5% of the time
 
     quiet = 0.1 if sys.stderr.isatty() else 15.0
     with tqdm(
-        total=len(cells),
-        initial=len(cells) - len(pending),
+        total=cells,
+        initial=cells - len(todo),
         desc=name,
         unit="cell",
         mininterval=quiet,

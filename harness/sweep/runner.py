@@ -1,4 +1,4 @@
-"""One cell: seeds of its trials, and the trials that are missing measured and stored."""
+"""Runs one cell: seeds, measures and stores its missing trials."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from harness.storage.cell import Cell, digest
 from harness.storage.store import Store
 
 CHECKPOINT_SECONDS = 5.0
-"""A cell's finished trials reach the disk at least this often (and after every longer trial)."""
+"""Finished trials are stored at least this often, and after every longer trial."""
 
 
 def run_cell(store: Store, cell: Cell, trials: int, threads: int = 1) -> int:
-    """Measure and store the trials 0..trials-1 that are not stored yet; return how many.
+    """Measure and store the missing ones of the trials 0..trials-1; return their number.
 
-    `threads` trials run side by side, unless the experiment is to have the machine alone; rows do
-    not depend on it.  BLAS runs on one thread: results differ in the last bits between thread
-    counts, and workers run side by side.
+    `threads` trials run in parallel, unless the experiment must have the machine to itself; rows do
+    not depend on `threads`.  BLAS runs on one thread, because the last bits of its results depend
+    on the number of threads and because workers run in parallel anyway.
     """
     missing = store.missing(cell, trials)
     finished: list[Row] = []
@@ -39,14 +39,14 @@ def run_cell(store: Store, cell: Cell, trials: int, threads: int = 1) -> int:
                 if abs(time.monotonic() - saved) > CHECKPOINT_SECONDS:  # a clock may jump back
                     store.append(cell, finished)
                     finished, saved = [], time.monotonic()
-        finally:  # an error or Ctrl-C in a later trial keeps the earlier ones
+        finally:  # an error or Ctrl-C in a later trial does not lose the earlier ones
             if finished:
                 store.append(cell, finished)
     return len(missing)
 
 
 def _measured(cell: Cell, trials: Sequence[int], threads: int) -> Iterator[list[Row]]:
-    """The rows of each trial, as trials finish."""
+    """Yield the rows of each trial as it finishes."""
     if threads <= 1:
         yield from (measure(cell, trial) for trial in trials)
         return
@@ -59,12 +59,12 @@ def _measured(cell: Cell, trials: Sequence[int], threads: int) -> Iterator[list[
     pool = ThreadPoolExecutor(threads)
     try:
         for done in as_completed([pool.submit(one, trial) for trial in trials]):
-            if fault := done.exception():  # those that run are kept, the others do not begin
+            if fault := done.exception():  # running trials finish and are kept; no other starts
                 error = error or fault
                 stop.set()
             else:
                 yield done.result()
-    finally:  # of Ctrl-C: what is finished is stored before those that run have ended
+    finally:  # on Ctrl-C, finished trials are stored without waiting for the running ones
         stop.set()
         pool.shutdown(wait=False, cancel_futures=True)
     if error:
@@ -72,9 +72,14 @@ def _measured(cell: Cell, trials: Sequence[int], threads: int) -> Iterator[list[
 
 
 def measure(cell: Cell, trial: int) -> list[Row]:
-    """The rows of one trial: trial, seed, measured scalars, status, seconds (of the trial).
+    """The rows of one trial: trial, seed, measured scalars, status, seconds of the whole trial.
 
     A row without a status is OK, or NONFINITE if a measured scalar is NaN or infinite.
+
+    Raises
+    ------
+    ValueError
+        If the trial gives no row, or measures a column of another name's.
     """
     seed = trial_seed(cell, trial)
     start = time.perf_counter()
@@ -102,10 +107,10 @@ def measure(cell: Cell, trial: int) -> list[Row]:
 
 
 def trial_seed(cell: Cell, trial: int) -> int:
-    """64-bit seed of a trial from (seed, coordinates without the paired ones, trial number).
+    """64-bit seed of a trial from (seed, coordinates except paired ones, trial number).
 
-    `numpy.random.default_rng(seed)` repeats the trial.  It does not depend on the order or number
-    of workers, nor on which other cells there are.
+    `numpy.random.default_rng(seed)` repeats the trial.  The seed does not depend on the order or
+    number of workers, nor on the other cells.
     """
     shared = {
         key: value

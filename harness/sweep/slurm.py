@@ -1,7 +1,7 @@
-"""A Slurm array of submitit's jobs: its folder, its queue, the wait for its end, what it returned.
+"""Slurm arrays of submitit's jobs: their folder, the queue, waiting for the end, results.
 
-The queue itself is asked (`squeue`, which every cluster has), not the accounting database, and
-every wait has an end.
+It asks the queue (`squeue`, which every cluster has), not the accounting database, and every wait
+has a time limit.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ ACTIVE = {
     "RESIZING",
     "SPECIAL_EXIT",
 }
-"""States of a job that may yet begin or go on; PREEMPTED is none: a requeued job is PENDING."""
+"""States of a job that may still start or continue; a requeued job is PENDING, not PREEMPTED."""
 TURNS = {"None", "Resources", "Priority", "BeginTime", "Cleaning", "JobArrayTaskLimit"}
-"""Reasons of a pending job whose turn will come by itself."""
+"""Reasons of a pending job that will start without further action."""
 ASK_SECONDS = 60
-"""After which a command of Slurm is taken to hang."""
+"""Seconds after which a command of Slurm is assumed to hang."""
 
 
 @dataclass(frozen=True)
 class Limits(Settings):
-    """Settings that are checked here; the others are checked by submitit and Slurm."""
+    """The launcher's settings that are checked here; submitit and Slurm check the others."""
 
     name: Annotated[str, StringConstraints(min_length=1)]
     submitit_folder: Annotated[str, StringConstraints(min_length=1)]
@@ -67,30 +67,30 @@ class Limits(Settings):
 
 
 def check_place(results: str, folder: str) -> None:
-    """Refuse a folder for the files of arrays that is outside the results, or no name for Slurm."""
-    root, place = Path(results).absolute(), Path(folder).absolute()
-    for key, path in (("results", root), ("hydra.launcher.submitit_folder", place)):
+    """Refuse a folder for arrays that is outside the results or whose name Slurm would misread."""
+    root, inner = Path(results).absolute(), Path(folder).absolute()
+    for key, path in (("results", root), ("hydra.launcher.submitit_folder", inner)):
         if "%" in str(path) or not str(path).isprintable():
             raise ConfigError(
                 f"{key}={shown(path)}: must have neither % nor line breaks in its path, "
-                "which mean something else to Slurm"
+                "which Slurm reads as something else"
             )
-    if not place.is_relative_to(root):
+    if not inner.is_relative_to(root):
         raise ConfigError(f"hydra.launcher.submitit_folder={folder}: must be in results={results}")
 
 
 def new_folder(results: str, folder: str) -> Path:
-    """A new folder in `folder` for the files of one array, all of which are of this user.
+    """A new folder in `folder` for the files of one array, private to this user.
 
-    Jobs are sent and return as pickles in it, so that nobody else may have put any there.
+    Jobs and their results are pickles in it, so nobody else may be able to write there.
 
     Raises
     ------
     StoreError
-        If `folder` leads out of the results, is of another user or cannot be made.
+        If `folder` leads out of the results, belongs to another user or cannot be made.
     """
-    place = Folder(Path(results).absolute()).inside(Path(folder).absolute())
-    return make_private_folder(place / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
+    inner = Folder(Path(results).absolute()).inside(Path(folder).absolute())
+    return make_private_folder(inner / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
 
 
 class QueueError(Exception):
@@ -98,14 +98,14 @@ class QueueError(Exception):
 
 
 class Task(NamedTuple):
-    """What the queue says of a job: its state, and why it is pending."""
+    """State of a job in the queue, and the reason why it is pending."""
 
     state: str
     reason: str
 
 
 def ends(jobs: Sequence[Any], limits: Limits) -> list[str]:
-    """How each job ended, as far as the queue says it."""
+    """Wait for all jobs; return how each ended, as far as the queue knows."""
     begun = heard = now = time.monotonic()
     tasks: dict[str, Task] = {}
     warned = False
@@ -113,7 +113,7 @@ def ends(jobs: Sequence[Any], limits: Limits) -> list[str]:
         try:
             asked = queue(f"--jobs={array(jobs)}")
         except QueueError as error:
-            if heard == now:  # said once
+            if heard == now:  # warn once per silence
                 log.warning("%s; asking again for %g minutes", error, limits.silence_min)
             now = time.monotonic()
         else:
@@ -132,14 +132,14 @@ def ends(jobs: Sequence[Any], limits: Limits) -> list[str]:
 
 
 def queue(*options: str) -> dict[str, Task]:
-    """Jobs that the queue knows, the recently ended too; their ids as <array>_<task>."""
+    """Jobs in the queue, including recently ended ones, by id <array>_<task>."""
     command = ["squeue", "--noheader", "--array", "--states=all", "--format=%i %T %r", *options]
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, check=True, timeout=ASK_SECONDS
         )
     except (OSError, subprocess.SubprocessError) as error:
-        if "Invalid job id" in reason(error):  # ended, and forgotten
+        if "Invalid job id" in reason(error):  # the queue has forgotten the ended jobs
             return {}
         raise QueueError(f"the queue does not answer: {reason(error)}") from None
     lines = [(*line.split(maxsplit=2), "")[:3] for line in done.stdout.splitlines()]
@@ -147,29 +147,30 @@ def queue(*options: str) -> dict[str, Task]:
 
 
 def active(tasks: Mapping[str, Task]) -> set[str]:
-    """The jobs that may yet begin or go on."""
+    """The jobs that may still start or continue."""
     return {job for job, task in tasks.items() if task.state in ACTIVE}
 
 
 def arrays(ids: Iterable[str]) -> list[str]:
-    """The numbers of the arrays that jobs are of."""
+    """The numbers of the arrays to which jobs belong."""
     return sorted({job.partition("_")[0] for job in ids})
 
 
 def array(jobs: Sequence[Any]) -> str:
+    """The number of the array to which all the jobs belong."""
     return arrays([jobs[0].job_id])[0]
 
 
 def warn_of_stuck(tasks: Mapping[str, Task]) -> bool:
-    """Say if nothing goes on and what there is waits for more than its turn; whether it was said.
+    """Warn if no job runs and all wait for something other than their turn; return whether it did.
 
-    Jobs that wait for others to end say nothing of these.
+    Jobs that wait for other jobs to end are not considered.
     """
     left = {job: tasks[job] for job in active(tasks) if tasks[job].reason != "Dependency"}
     if not left or any(task.state != "PENDING" or task.reason in TURNS for task in left.values()):
         return False
     log.warning(
-        "nothing runs, and it may be that nothing ever will: %s; `scancel %s` removes the jobs",
+        "no job runs, and perhaps none ever will: %s; `scancel %s` removes the jobs",
         ", ".join(sorted({task.reason for task in left.values()})),
         " ".join(arrays(left)),
     )
@@ -177,14 +178,14 @@ def warn_of_stuck(tasks: Mapping[str, Task]) -> bool:
 
 
 def _wait_for_files(jobs: Sequence[Any], seconds: float) -> None:
-    """For results of jobs that have left the queue to appear on a shared file system."""
+    """Wait until the results of ended jobs appear on a shared file system."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and not all(j.paths.result_pickle.exists() for j in jobs):
         time.sleep(0.5)
 
 
 def result(job: Any, state: str) -> Any:
-    """What a job returned, or the Failure that it is."""
+    """What a job returned, or a Failure if it returned nothing."""
     where = f"job {job.job_id}, log: {job.paths.stderr}"
     try:
         outcome, value = pickle.loads(job.paths.result_pickle.read_bytes())
@@ -199,7 +200,7 @@ def result(job: Any, state: str) -> Any:
 
 
 def reason(error: Exception) -> str:
-    """What Slurm says, in one line; submitit puts it among lines of its own."""
+    """The message of Slurm, in one line, without the lines that submitit adds."""
     text = getattr(error, "stderr", None) or str(error)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     said = [line.removeprefix("sbatch: error: ") for line in lines if line.startswith("sbatch:")]

@@ -15,32 +15,34 @@ from typing import Any
 
 from harness import schema
 from harness.errors import InputError
-from harness.report import write as report
+from harness.report.collect import update, with_others
+from harness.report.text import verdict_lines
+from harness.report.write import write_report
 from harness.schema import RUN_KEYS, ConfigError, Run
 from harness.storage.cell import Cell
 from harness.storage.files import StoreError
 from harness.sweep import failures, interrupts, planning
 from harness.sweep.failures import Failure
-from harness.sweep.jobs import grouped
+from harness.sweep.jobs import batched
 from harness.sweep.planning import Workers
 from harness.sweep.progress import progress
 
 log = logging.getLogger(__name__)
 
 Launch = Callable[[Sequence[Sequence[Cell]]], Mapping[str, Failure]]
-"""Runs jobs of some cells each by Hydra's launcher; returns why cells failed, by their keys."""
+"""Runs jobs, each of some cells, with Hydra's launcher; returns the failures by key of the cell."""
 
 
 @dataclass(frozen=True)
 class Conclusion:
-    """How a sweep ended: what to print, and the report of the cells that failed, if any did."""
+    """How a sweep ended: the text to print, and a description of the failed cells, if any."""
 
     text: str
     failed: str | None = None
 
 
 def read(values: Mapping[str, Any]) -> tuple[Run, Cell]:
-    """A composed configuration, as plain values, typed; ConfigError in one line if it cannot be."""
+    """The run and the cell of a composed configuration; ConfigError if a value cannot be used."""
     settings = {key: values.get(key) for key in RUN_KEYS}
     own = {key: value for key, value in values.items() if key not in RUN_KEYS}
     experiment = schema.prepare(schema.build(str(settings["experiment"]), own))
@@ -55,44 +57,45 @@ def run_sweep(
 
     Parameters
     ----------
-    base : the run and the cell without the swept values; its experiment judges and draws.
+    base : the run and the cell without swept values; the experiment of this cell judges and draws.
     points : run and cell of each point of the grids.
-    workers : what the launcher measures with.
+    workers : the parallelism of the launcher.
+    launch : runs the jobs.
     """
     start = time.monotonic()
     run, template = base
     runs, every = zip(*points, strict=True)
     cells = distinct(run, runs, template, every)
-    store = run.store
-    store.check()
+    run.check_results()
     if run.plan:
         return Conclusion(planning.plan(run, cells, workers))
+    store = run.store
     store.write_sweep(run.name, record(run, template, cells))
     todo = [cell for cell in cells if store.missing(cell, run.trials)]
     why: Mapping[str, Failure] = {}
     if todo:
-        with progress(store, run.name, cells, run.trials):
+        with progress(store, run.name, todo, len(cells), run.trials):
             try:
-                why = launch(grouped(todo, run.cells_per_job))
+                why = launch(batched(todo, run.cells_per_job))
             except InputError:
                 raise
-            except Exception as error:  # of the launcher: a worker was killed, say
+            except Exception as error:  # the launcher failed: a worker was killed, say
                 if interrupts.seen():
                     raise
                 why = dict.fromkeys((cell.key for cell in todo), failures.failure(error))
-    return _conclude(run, cells, why, time.monotonic() - start)
+    failed = [cell for cell in todo if store.missing(cell, run.trials)]
+    told = failures.describe(failed, cells, why, _command()) if failed else None
+    return Conclusion(_conclude(run, time.monotonic() - start, bool(failed)), told)
 
 
-def _conclude(
-    run: Run, cells: Sequence[Cell], why: Mapping[str, Failure], wall_seconds: float
-) -> Conclusion:
-    """Collect, judge and draw, also when trials are missing after all."""
-    failed = [cell for cell in cells if run.store.missing(cell, run.trials)]
+def _conclude(run: Run, wall_seconds: float, failed: bool) -> str:
+    """Collect, judge and draw, even if cells failed; return the verdicts as text."""
     lines: list[str] = []
     try:
-        if report.update(run.store, run.name, wall_seconds=wall_seconds):
-            lines.append(report.verdict_lines(run.store, run.name))  # of no earlier sweep
-        lines.append(f"report: {report.write(run.store)}")
+        result = update(run.store, run.name, wall_seconds)
+        if result.own:
+            lines.append(verdict_lines(result))
+        lines.append(f"report: {write_report(run.store, with_others(run.store, result))}")
     except StoreError as error:
         if not failed:
             raise
@@ -101,17 +104,16 @@ def _conclude(
         if not failed or interrupts.seen():
             raise
         log.exception("%s cannot be judged or drawn with cells missing", run.name)
-    told = failures.report(failed, cells, why, _command()) if failed else None
-    return Conclusion("\n".join(lines), told)
+    return "\n".join(lines)
 
 
 def distinct(run: Run, runs: Sequence[Run], template: Cell, cells: Sequence[Cell]) -> list[Cell]:
-    """The cells of a sweep, each once, since grids may overlap.
+    """The cells of a sweep without repetitions; its grids may overlap.
 
     Raises
     ------
     ConfigError
-        For a sweep over what is no coordinate.
+        If a swept key is not a coordinate.
     """
     for key in RUN_KEYS:
         values = dict.fromkeys(getattr(other, key) for other in runs)
@@ -119,7 +121,7 @@ def distinct(run: Run, runs: Sequence[Run], template: Cell, cells: Sequence[Cell
             given = ",".join(str(value) for value in values)
             raise ConfigError(f"{key}={given}: must be the same in all cells of a sweep")
         if (value := next(iter(values))) != getattr(run, key):
-            raise ConfigError(f"{key}={value}: is of the whole sweep, and no axis of it")
+            raise ConfigError(f"{key}={value}: is of the whole sweep and cannot be an axis")
     if run.packed is not None:
         raise ConfigError(f"packed={run.packed[:20]}: is set by a sweep itself")
     thresholds = [getattr(cell.experiment, "thresholds", None) for cell in (template, *cells)]
@@ -132,7 +134,7 @@ def distinct(run: Run, runs: Sequence[Run], template: Cell, cells: Sequence[Cell
 
 
 def record(run: Run, template: Cell, cells: Sequence[Cell]) -> dict[str, Any]:
-    """What `report.update` needs to collect the sweep again."""
+    """The record from which `update` collects the sweep again."""
     return {
         "experiment": run.experiment,
         "profile": run.profile,
@@ -144,12 +146,12 @@ def record(run: Run, template: Cell, cells: Sequence[Cell]) -> dict[str, Any]:
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 
 
 def threads(launcher: str) -> int:
-    """Trials that a job of a launcher runs side by side: on all cores if cells run one at a time.
+    """Trials per job to run in parallel: on all cores if the launcher runs one job at a time.
 
     A Slurm job has the cores that it asked for.
     """
@@ -163,14 +165,14 @@ def threads(launcher: str) -> int:
 
 
 def workers(launcher: str, settings: Mapping[str, Any], alone: bool) -> Workers:
-    """What a launcher with these settings measures with.
+    """The parallelism of a launcher with these settings.
 
-    `alone`: the experiment runs a cell's trials one after the other.
+    alone : whether the experiment runs the trials of a cell one after the other.
 
     Raises
     ------
     ConfigError
-        If the launcher has nothing to measure with.
+        If the launcher has no worker.
     """
     match launcher:
         case "basic":
@@ -183,21 +185,21 @@ def workers(launcher: str, settings: Mapping[str, Any], alone: bool) -> Workers:
                 )
             return Workers(jobs if jobs > 0 else max(1, cores() + 1 + jobs))
         case "slurm":
-            side_by_side = 1 if alone else settings["cpus_per_task"]
-            return Workers(settings["array_parallelism"], side_by_side, settings["timeout_min"])
+            threads = 1 if alone else settings["cpus_per_task"]
+            return Workers(settings["array_parallelism"], threads, settings["timeout_min"])
         case _:
             return Workers(None)
 
 
 def _command() -> str:
-    """The command line as it was given, for a shell in this folder."""
+    """The command line as it was given, for a shell in the current folder."""
     as_module = Path(sys.argv[0]).name == "__main__.py"
     start = [_program(sys.executable), "-m", "harness"] if as_module else [_program(sys.argv[0])]
     return shlex.join([*start, *sys.argv[1:]])
 
 
 def _program(path: str) -> str:
-    """A program by its name, if that is what a shell finds, else by its path."""
+    """The name of a program if a shell finds it by name, else its path."""
     given = Path(path).absolute()
     found = shutil.which(given.name)
     if os.sep not in path or (found and Path(found).absolute() == given):

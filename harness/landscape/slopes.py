@@ -1,0 +1,157 @@
+"""Where -g1, -g2 and the expected directions -t1, -t2 descend, and how far from the hyperbolas not.
+
+`fails` answers for all pairs of a product grid; `reach` measures how far the failures are from the
+four hyperbolas; `steepest` and `next_to` choose planes and kinks in which failures are likely.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.landscape.axes import PlaneKinks
+from harness.landscape.grid import ProductGrid
+from harness.problem import BRANCHES, Demodulation
+from harness.theory import expected_gradients
+
+Array = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+QUESTIONS = ("gradient", "expected", "flat")
+SCALES = np.geomspace(0.25, 4, 13)
+"""Multiples of a hyperbola's balanced point that bound the distance to it from above."""
+
+
+def signed(degrees: Sequence[float]) -> Array:
+    """The angles in degrees and their negatives, sorted; 0 and 180 once."""
+    return np.unique([*degrees, *(-angle for angle in degrees if 0 < angle < 180)])
+
+
+def steepest(P: Demodulation, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Gradients (n,), (p,) of f on the predicted hyperbola of (-h0, -m0); random if zero.
+
+    A little noise keeps them from being parallel to h0 and m0.
+    """
+    hb, mb = P.hyperbola((-1, -1))
+    gradients = P.gradients(*((hb, mb) if hb.any() and mb.any() else (-P.h0, -P.m0)))
+    g1, g2 = (1e3 * g / (np.linalg.norm(g) or 1.0) for g in gradients)
+    return rng.standard_normal(P.n) + g1, rng.standard_normal(P.p) + g2
+
+
+def cosines_with_expected(P: Demodulation, h: Array, m: Array) -> tuple[Array, Array]:
+    """Cosines (K,), (K,) of g1 with t1 and of g2 with t2 at (K, n), (K, p); 0 for zero vectors."""
+    gradients = P.gradients(h, m)
+    expected = expected_gradients(h, m, P.h0, P.m0, d=P.d, s=P.s, ell=P.ell)
+    of_h, of_m = (_cosine(g, t) for g, t in zip(gradients, expected, strict=True))
+    return of_h, of_m
+
+
+def _cosine(a: Array, b: Array) -> Array:
+    sizes = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
+    return np.sum(a * b, axis=-1) / np.maximum(sizes, np.finfo(float).tiny)
+
+
+def next_to(kinks: PlaneKinks, degrees: Sequence[float]) -> PlaneKinks:
+    """The kinks of each layer that are nearest to one of the angles (degrees) or its negative."""
+    angles = np.radians(signed(degrees))
+    chosen: list[int] = []
+    for k in np.unique(kinks.layer):
+        here = np.flatnonzero(kinks.layer == k)
+        gap = np.abs(np.subtract.outer(kinks.angles[here], angles))
+        nearest = np.minimum(gap, 2 * np.pi - gap).argmin(axis=0)
+        chosen.extend(here[np.unique(nearest)])
+    picked = (
+        getattr(kinks, name)[chosen] for name in ("angles", "points", "layer", "unit", "side")
+    )
+    return PlaneKinks(*picked)
+
+
+def fails(one: ProductGrid, other: ProductGrid, flat: float) -> dict[str, Bools]:
+    """Where directions do not descend on a grid (I, J), with the gradients of both sides of kinks.
+
+    one, other : the grid with the gradients of either side; the same for generic points.
+
+    Returns
+    -------
+    dict of (I, J) booleans
+        "gradient" : neither -g1 nor -g2 descends, for some choice of sides.
+        "expected" : (-t1, -t2) does not descend.
+        "flat" : ||g1|| and ||g2|| are both below `flat` of their natural scales.
+        "either" : one of -g1 and -g2 does not descend.
+
+    Notes
+    -----
+    The answers are those at the balanced point, ||h|| = ||m||, of the same f.  Moving there from
+    the grid's point multiplies the derivative along -t1 by the ratio ||h|| / ||m|| of the grid's
+    norms and divides that along -t2 by it.
+    """
+    fails_h = np.maximum(one.along_h, other.along_h) >= 0
+    fails_m = np.maximum(one.along_m, other.along_m) >= 0
+    ratio = one.scale_m / one.scale_h  # ||h|| / ||m||
+    size_h = np.minimum(one.grad_h_norm, other.grad_h_norm) / one.scale_h
+    size_m = np.minimum(one.grad_m_norm, other.grad_m_norm) / one.scale_m
+    return {
+        "gradient": fails_h & fails_m,
+        "expected": ratio * one.along_expected_h + one.along_expected_m / ratio >= 0,
+        "flat": np.maximum(size_h, size_m) < flat,
+        "either": fails_h | fails_m,
+    }
+
+
+def measure(
+    P: Demodulation, H: Array, M: Array, answers: dict[str, Bools], epsilon: float
+) -> dict[str, Any]:
+    """The number of pairs of a grid, and for each question of `fails` what its failures amount to.
+
+    H (I, n) and M (J, p) are the axes, the answers (I, J).  For each of "gradient", "expected" and
+    "flat": the share of the pairs that fail, the share that fails outside A_epsilon, and the least
+    epsilon whose A holds all that fail; for "either" the first alone.
+    """
+    row: dict[str, Any] = {"pairs": answers["either"].size}
+    row["share_either"] = float(answers["either"].mean())
+    for name in QUESTIONS:
+        i, j = np.nonzero(answers[name])
+        least, outside = reach(P, H[i], M[j], epsilon)
+        row[f"share_{name}"] = float(answers[name].mean())
+        row[f"outside_{name}"] = outside / answers[name].size
+        row[f"epsilon_{name}"] = least
+    return row
+
+
+def reach(P: Demodulation, h: Array, m: Array, epsilon: float) -> tuple[float, int]:
+    """Least epsilon whose A holds all points (N, n), (N, p), and the number outside A_epsilon.
+
+    The points are balanced first, ||h|| = ||m||.  Exact distances are computed in the order of
+    decreasing upper bounds, until no bound can change either answer.
+    """
+    ratio = np.sqrt(np.linalg.norm(h, axis=1) / np.linalg.norm(m, axis=1))[:, None]
+    h, m = h / ratio, m * ratio
+    bound = _bound(P, h, m)
+    order = np.argsort(-bound)
+    least, outside = 0.0, 0
+    for start in range(0, order.size, 256):
+        some = order[start : start + 256]
+        if bound[some[0]] <= min(least, epsilon):
+            break
+        exact = np.min([P.neighbourhood(h[some], m[some], b) for b in BRANCHES], axis=0)
+        least, outside = max(least, float(exact.max())), outside + int((exact > epsilon).sum())
+    return least, outside
+
+
+def _bound(P: Demodulation, h: Array, m: Array) -> Array:
+    """Upper bounds of the distances to the four hyperbolas: (N, n), (N, p) -> (N,).
+
+    They are the distances to the nearest of some points of the hyperbolas.
+    """
+    nearest = np.full(len(h), np.inf)
+    for hb, mb in map(P.hyperbola, BRANCHES):
+        a, b = float(hb @ hb), float(mb @ mb)
+        if a > 0 and b > 0:
+            nearest = np.minimum(nearest, 1.0)  # the limit towards the ends of a hyperbola
+            for c in SCALES * (b / a) ** 0.25:
+                gap = np.sum((h - c * hb) ** 2, axis=1) + np.sum((m - mb / c) ** 2, axis=1)
+                nearest = np.minimum(nearest, np.sqrt(gap / (c * c * a + b / (c * c))))
+    return nearest

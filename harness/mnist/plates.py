@@ -1,0 +1,65 @@
+"""Sheets of small pictures, as in Figure 2 of the paper, from the images in a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.mnist.images import from_png
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import SubFigure
+
+SHOWN = 10
+"""Columns of a sheet."""
+EXACT = 200.0
+"""PSNR in dB above which a product equals the image up to rounding."""
+Picture = tuple[NDArray[np.float64], str]
+"""A grey image (s, s) in [0, 1] and the words below it."""
+
+
+def draw_pairs(figure: SubFigure, table: pd.DataFrame) -> None:
+    """The first pairs: distorted image, digit, true digit, distortion, true distortion; PSNR."""
+    columns = []
+    for _, row in _first(table).iterrows():
+        x, x0, w, w0 = (from_png(row[f"{name}_png"]) for name in ("x", "x0", "w", "w0"))
+        y_psnr, x_psnr, w_psnr = (f"{row[f'{name}_psnr']:.1f}" for name in ("y", "x", "w"))
+        columns.append([(x0 * w0, y_psnr), (x, x_psnr), (x0, ""), (w, w_psnr), (w0, "")])
+    rows = ("distorted", "digit", "true digit", "distortion", "true dist.")
+    _draw(figure, rows, columns)
+
+
+def draw_own(figure: SubFigure, table: pd.DataFrame) -> None:
+    """A user's first images, taken apart by the first method, and the fit of the product."""
+    columns = []
+    for _, row in _first(table[table["method"] == table["method"].iloc[0]]).iterrows():
+        y, x, w = (from_png(row[f"{name}_png"]) for name in ("y", "x", "w"))
+        columns.append([(y, ""), (x, ""), (w, f"fit {min(row['fit_psnr'], EXACT):.0f}")])
+    _draw(figure, ("distorted", "digit", "distortion"), columns)
+
+
+def _first(table: pd.DataFrame) -> pd.DataFrame:
+    """The first rows of trial 0 that have images."""
+    pictured = table.dropna(subset="x_png") if "x_png" in table else table.iloc[:0]
+    return pictured[pictured["trial"] == 0].head(SHOWN)
+
+
+def _draw(figure: SubFigure, rows: Sequence[str], columns: Sequence[Sequence[Picture]]) -> None:
+    """Pictures in named rows; missing columns stay empty."""
+    axes = figure.subplots(len(rows), SHOWN, squeeze=False)
+    for ax in axes.T.ravel():
+        ax.set(xticks=[], yticks=[])
+        ax.grid(False)
+        for spine in ax.spines.values():
+            spine.set_visible(False)
+    for ax, name in zip(axes[:, 0], rows, strict=True):
+        ax.set_ylabel(name, fontsize=8)
+    for column, pictures in zip(axes.T, columns, strict=False):
+        for ax, (image, words) in zip(column, pictures, strict=True):
+            ax.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+            if words:
+                ax.set_xlabel(words, fontsize=8, labelpad=1)

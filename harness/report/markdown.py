@@ -1,0 +1,120 @@
+"""The report in Markdown: REPORT.md, and the table of claims of a page such as the README."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from harness.report.result import Result
+from harness.report.text import INTRODUCTION, count_verdicts, number
+from harness.storage.files import StoreError, write_atomically
+
+CLAIMS = ("<!-- claims: written by `make readme` -->", "<!-- end of claims -->")
+"""The lines of a Markdown page between which `insert_claims` writes."""
+
+
+def report(results: Sequence[Result]) -> str:
+    """The text of REPORT.md."""
+    counts = count_verdicts(results)
+    lines = [
+        "# Report",
+        "",
+        INTRODUCTION,
+        "",
+        "; ".join(f"{count} {verdict}" for verdict, count in counts.items()) + ".",
+        "",
+        *table_lines(_overview(results)),
+    ]
+    for result in results:
+        lines += ["", *_section(result)]
+    text = "\n".join(lines) + "\n"
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)  # no text of a table starts a tag
+
+
+def insert_claims(results: Sequence[Result], root: Path, page: Path) -> None:
+    """Write the table of all claims into a Markdown page, with links to the report in `root`.
+
+    Raises
+    ------
+    StoreError
+        If the page cannot be read or lacks one of the two lines of `CLAIMS`.
+    """
+    try:
+        text = page.read_text()
+    except (OSError, UnicodeDecodeError):
+        raise StoreError(f"readme={page}: must be a Markdown page") from None
+    before, begin, rest = text.partition(CLAIMS[0])
+    _, end, after = rest.partition(CLAIMS[1])
+    if not begin or not end:
+        raise StoreError(f"readme={page}: must have the lines {CLAIMS[0]} and {CLAIMS[1]}")
+    rows = [
+        {
+            "claim": f"[{f.claim.id}]({root}/REPORT.md#{_heading_id(result.name)})",
+            "statement": f.claim.statement,
+            "verdict": f"**{f.verdict}**",
+            "measured": str(f.estimate),
+            "threshold": f.threshold,
+        }
+        for result in results
+        for f in result.findings
+    ]
+    table = "\n".join(table_lines(pd.DataFrame(rows)))
+    write_atomically(page, f"{before}{begin}\n\n{table}\n\n{end}{after}".encode())
+
+
+def _overview(results: Sequence[Result]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {
+                "claim": f"[{f.claim.id}](#{_heading_id(result.name)})",
+                "statement": f"{f.claim.statement} ({f.claim.source})",
+                "tested": f.tested,
+                "statistic": f"{f.statistic}: {f.estimate}",
+                "threshold": f.threshold,
+                "verdict": f"**{f.verdict}**",
+            }
+            for result in results
+            for f in result.findings
+        ]
+    )
+
+
+def _heading_id(heading: str) -> str:
+    """The link target that Markdown viewers give a heading."""
+    return re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-")
+
+
+def _section(result: Result) -> list[str]:
+    origin = result.origin
+    lines = [f"## {result.name}", ""]
+    if not result.findings:
+        return [*lines, "No rows yet."]
+    lines += [f"![{result.name}]({result.name}/figure.png)", "", result.experiment.caption, ""]
+    if result.summary is not None:
+        lines += [*table_lines(result.summary), ""]
+    lines.append(
+        f"Experiment `{origin.experiment}`, profile {origin.profile}: "
+        f"{origin.cells_complete} of {origin.cells} cells complete, "
+        f"{origin.trials} trials a cell, {origin.rows} rows ("
+        + ", ".join(f"{count} {status}" for status, count in result.statuses.items())
+        + f"), seed {origin.seed}; {origin.trial_seconds:g} s of trials. "
+        f"Data: [{result.table_file}]({result.name}/{result.table_file}), "
+        f"[provenance.json]({result.name}/provenance.json)."
+    )
+    return lines
+
+
+def table_lines(table: pd.DataFrame) -> list[str]:
+    """A table in Markdown, one line a row."""
+
+    def text(value: Any) -> str:
+        shown = number(value) if isinstance(value, float) else str(value)
+        return shown.replace("|", "\\|").replace("\n", " ")
+
+    rows: list[Any] = [table.columns, *table.itertuples(index=False)]
+    lines = ["| " + " | ".join(text(v) for v in row) + " |" for row in rows]
+    return [lines[0], "|" + " --- |" * len(table.columns), *lines[1:]]

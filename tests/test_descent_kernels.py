@@ -1,0 +1,215 @@
+"""Lemmas behind the tracking engine: tracked matrices are exact, and cold units do not switch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.descent import hot_kernels, region_kernels
+from harness.descent.region_kernels import Network
+from harness.network import ReluNetwork
+from tests.helpers import Array, Widths, network
+
+SHAPES: tuple[Widths, ...] = (
+    (4, 60),
+    (3, 20, 50),
+    (9, 7, 40),
+    (3, 15, 25, 60),
+    (3, 10, 14, 18, 40),
+    (4, 300, 2100),
+)
+"""The last has more units than a block or a tile of the kernels holds."""
+
+
+def entered(G: ReluNetwork, *points: Array, side: int = 0) -> Network:
+    """The kernels' network after visiting the points, output and pull-back included."""
+    net = region_kernels.prepare(G)
+    region_kernels.reset(net)
+    for x in points:
+        visit(net, side, x)
+    return net
+
+
+def visit(net: Network, side: int, x: Array) -> None:
+    region_kernels.enter(net, side, x)
+    region_kernels.output_all(net, side, x)
+    v = np.where(region_kernels.last(net, side) > 0, 1.0, 0.0)
+    region_kernels.pull_back(net, side, v, np.empty(net.n))
+
+
+def layers(G: ReluNetwork, x: Array) -> list[Array]:
+    """Pre-activations z_1, ..., z_d by the definition."""
+    z = []
+    for W in G.weights:
+        z.append(W @ x)
+        x = np.maximum(z[-1], 0)
+    return z
+
+
+def path(rng: np.random.Generator, n: int, size: float, count: int) -> list[Array]:
+    """A random walk on the sphere whose steps have about the given size; one in ten is a jump."""
+    points = [rng.normal(size=n)]
+    for _ in range(count):
+        step = rng.normal(size=n)
+        x = step if rng.random() < 0.1 else points[-1] + size * step / np.linalg.norm(step)
+        points.append(x / np.linalg.norm(x))
+    return points
+
+
+def assert_matrices_equal_rebuilt_ones(G: ReluNetwork, net: Network, side: int, x: Array) -> None:
+    """E_k = W_k diag(on_{k-1}) E_{k-1} at x, and B with the mask `base` for the last."""
+    z, E = layers(G, x), G.weights[0]
+    for k, W in enumerate(G.weights, start=1):
+        if k > 1:
+            on = (z[k - 2] > 0).astype(float)
+            first, width = net.layers[k - 1]["units"], net.layers[k - 1]["width"]
+            np.testing.assert_array_equal(net.on[side, first : first + width], on)
+            E = W @ ((on if k < net.depth else net.base[side])[:, None] * E)
+        tracked = region_kernels.matrix(net, side, k).reshape(net.n, -1).T
+        np.testing.assert_allclose(tracked, E, rtol=0, atol=1e-12 * np.abs(E).max(initial=1.0))
+
+
+@pytest.mark.parametrize("widths", SHAPES, ids=str)
+@pytest.mark.parametrize("size", [0.02, 0.3, 3.0])
+def test_matrices_after_random_switches_equal_rebuilt_ones(widths, size):
+    """Few switches at a time, many, and nearly all."""
+    G, rng = network(21, widths), np.random.default_rng([22, *widths])
+    net = entered(G)
+    for x in path(rng, widths[0], size, 40):
+        visit(net, 1, x)
+        assert_matrices_equal_rebuilt_ones(G, net, 1, x)
+        np.testing.assert_allclose(region_kernels.last(net, 1), layers(G, x)[-1], atol=1e-11)
+    effort = net.sides["effort"][1]
+    if len(widths) > 2 and size == 0.3:
+        assert effort["updates"] > 0
+    assert effort["evaluations"] == 41
+    assert not net.sides["effort"]["evaluations"][0]
+
+
+@pytest.mark.parametrize("widths", SHAPES[2:], ids=str)
+def test_pass_on_updates_later_matrices_as_rebuilding_does(widths):
+    """One unit of one layer at a time, without the choice of `propagate`."""
+    G, rng = network(23, widths), np.random.default_rng([24, *widths])
+    net = entered(G, *path(rng, widths[0], 0.3, 20))
+    net.base[0] = rng.random(widths[-2]) < 0.5
+    for k in range(1, net.depth):
+        region_kernels.rebuild(net, 0, k)
+    for k in range(1, net.depth - 1):
+        for u in rng.choice(widths[k], size=5):
+            state = net.on[0, net.layers[k]["units"] + u :]
+            gain = 1.0 - 2.0 * state[0]
+            state[0] += gain
+            region_kernels.add_outer(net, 0, k, np.array([u]), np.array([gain]), 1)
+            region_kernels.pass_on(net, 0, k, int(u), gain)
+        updated = net.E[0].copy()
+        for q in range(k, net.depth):
+            region_kernels.rebuild(net, 0, q)
+        np.testing.assert_allclose(updated, net.E[0], rtol=0, atol=1e-12 * np.abs(updated).max())
+
+
+@pytest.mark.parametrize("widths", SHAPES, ids=str)
+def test_pull_back_is_the_transpose_of_the_output(widths):
+    G, rng = network(25, widths), np.random.default_rng([26, *widths])
+    net, out = entered(G), np.empty(widths[0])
+    for x in path(rng, widths[0], 0.3, 30):
+        visit(net, 0, x)
+        v = rng.normal(size=widths[-1])
+        region_kernels.pull_back(net, 0, v, out)
+        z = region_kernels.last(net, 0)  # z = Lambda x, so that v . z = (Lambda^T v) . x
+        assert v @ z == pytest.approx(out @ x, abs=1e-10 * np.linalg.norm(v) * np.linalg.norm(z))
+
+
+@pytest.mark.parametrize("widths", SHAPES[1:], ids=str)
+@pytest.mark.parametrize("paid", [-np.inf, 0.0, np.inf])
+def test_delaying_repairs_leaves_the_output_as_it_is(widths, paid):
+    """B x and the pending units add up to z_d if B is never repaired, late, or at once."""
+    G, rng = network(27, widths), np.random.default_rng([28, *widths])
+    net, delayed = entered(G), False
+    for x in path(rng, widths[0], 0.3, 40):
+        net.sides["account"]["paid"] += paid
+        visit(net, 0, x)
+        net.sides["account"]["paid"] = np.nan_to_num(
+            net.sides["account"]["paid"], posinf=0, neginf=0
+        )
+        delayed |= bool(net.sides["pending"][0] > 0)
+        assert_matrices_equal_rebuilt_ones(G, net, 0, x)
+        np.testing.assert_allclose(region_kernels.last(net, 0), layers(G, x)[-1], atol=1e-11)
+    assert delayed == (paid < np.inf)
+
+
+# --- Hot units ------------------------------------------------------------------------------
+
+
+def settled(G: ReluNetwork, x: Array) -> Network:
+    """A network at x with z_d = B x."""
+    net = entered(G, x)
+    if net.depth > 1:
+        first = net.layers[net.depth - 1]["units"]
+        net.base[0] = net.on[0, first:]
+        region_kernels.rebuild(net, 0, net.depth - 1)
+    return net
+
+
+def in_ball(rng: np.random.Generator, centre: Array, radius: float, count: int) -> Array:
+    """Points on the sphere and in the ball, (count, n)."""
+    d = rng.normal(size=(count, centre.size))
+    length = np.where(np.arange(count) % 2 == 0, 1.0, rng.random(count))
+    return centre + radius * (length / np.linalg.norm(d, axis=1))[:, None] * d
+
+
+def judged(net: Network, G: ReluNetwork, x: Array, radius: float) -> Array:
+    """`judge_units` at x: (ell,)."""
+    ball = hot_kernels.empty_ball(net.n, G.widths[-1])
+    ball.extent["radius"] = radius
+    hot_kernels.judge_units(net, 0, ball, x)
+    return ball.state
+
+
+@given(st.integers(0, 10_000), st.sampled_from(SHAPES[:-1]), st.sampled_from([1e-3, 0.1, 1.0]))
+@settings(max_examples=40, deadline=None)
+def test_judged_units_do_not_switch_in_the_ball(seed, widths, radius):
+    """With the inner pattern fixed: z_d = B x, the case in which the engine uses the ball."""
+    rng = np.random.default_rng([31, seed])
+    G = network(seed, widths)
+    x = rng.normal(size=widths[0])
+    net = settled(G, x)
+    state = judged(net, G, x, radius)
+    B = region_kernels.matrix(net, 0, net.depth).reshape(net.n, -1).T  # (ell, n)
+    # the point of the ball where unit j is closest to its kink, for every j
+    nearest = x - radius * (state / np.linalg.norm(B, axis=1).clip(1e-300))[:, None] * B
+    z = np.concatenate([in_ball(rng, x, radius, 40), nearest]) @ B.T  # (points, ell)
+    assert (z[:, state > 0] > 0).all()
+    assert (z[:, state < 0] <= 0).all()
+    near = np.abs(B @ x) < 0.999 * radius * np.linalg.norm(B, axis=1)
+    np.testing.assert_array_equal(state[near], 0.0)
+
+
+@given(st.integers(0, 10_000), st.sampled_from([1e-3, 0.05, 0.5]))
+@settings(max_examples=40, deadline=None)
+def test_cold_units_add_a_constant_to_the_loss_in_the_ball(seed, radius):
+    """Neither switch nor gradient: a_j b_j = 0 for the cold units at all points of both balls."""
+    rng = np.random.default_rng([32, seed])
+    G1, G2 = network(seed, (3, 20, 50)), network(seed + 1, (4, 16, 50))
+    h, m, y0 = rng.normal(size=3), rng.normal(size=4), rng.normal(size=50)
+    nets = settled(G1, h), settled(G2, m)
+    states = judged(nets[0], G1, h, radius), judged(nets[1], G2, m, radius)
+    units, hot_y0 = np.zeros(50, dtype=np.int64), np.zeros(50)
+    size, cold_loss = hot_kernels.choose_hot(*states, y0, units, hot_y0)
+    hot = units[:size]
+    cold = np.setdiff1d(np.arange(50), hot)
+    np.testing.assert_array_equal(hot_y0[:size], y0[hot])
+    assert cold_loss == pytest.approx(0.5 * np.sum(y0[cold] ** 2), rel=1e-12)
+    B1, B2 = (region_kernels.matrix(net, 0, net.depth).reshape(net.n, -1).T for net in nets)
+    for one, other in zip(in_ball(rng, h, radius, 30), in_ball(rng, m, radius, 30), strict=True):
+        a, b = np.maximum(B1 @ one, 0), np.maximum(B2 @ other, 0)
+        np.testing.assert_array_equal((a * b)[cold], 0.0)
+        np.testing.assert_array_equal((B1 @ one > 0)[cold], (B1 @ h > 0)[cold])
+        np.testing.assert_array_equal((B2 @ other > 0)[cold], (B2 @ m > 0)[cold])
+
+
+def test_zero_rows_are_off_everywhere():
+    W = np.array([[1.0, 0.0], [0.0, 0.0], [-1.0, 0.0]])
+    G, x = ReluNetwork([W]), np.array([1.0, 0.0])
+    assert [*judged(settled(G, x), G, x, 0.5)] == [1.0, -1.0, -1.0]

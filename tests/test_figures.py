@@ -1,0 +1,61 @@
+"""The shapes that figures share: which curves are drawn, where, and in which look."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from harness import figures
+from harness.stats import mean
+
+
+def table() -> pd.DataFrame:
+    """Three values of n, two of ell; the value of a row is n ell +- 1."""
+    rows = [
+        {"n": n, "ell": ell, "value": float(n * ell + sign)}
+        for n in (2, 3, 5)
+        for ell in (10, 20)
+        for sign in (-1, 1)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_groups_are_styled_in_order_and_their_shifts_are_centred():
+    groups, styles = zip(*figures.styled(table(), "n", label="n = {}", spread=1.1), strict=True)
+    assert [set(group["n"]) for group in groups] == [{2}, {3}, {5}]
+    assert [style["label"] for style in styles] == ["n = 2", "n = 3", "n = 5"]
+    assert [style["index"] for style in styles] == [0, 1, 2]
+    assert [style["shift"] for style in styles] == pytest.approx([1 / 1.1, 1, 1.1])
+
+
+def test_a_value_of_the_order_without_rows_keeps_its_colour():
+    styled = list(figures.styled(table(), "n", order=(5, 4, 2)))
+    assert [(set(group["n"]), style["index"]) for group, style in styled] == [({5}, 0), ({2}, 2)]
+
+
+def test_curves_draw_the_statistic_of_each_group():
+    _, axes = figures.canvas(1, 1)
+    ax = axes[0, 0]
+    figures.curves(ax, table(), "ell", "value", mean, by="n", label="{:g}", spread=1.05)
+    handles, labels = ax.get_legend_handles_labels()
+    assert labels == ["2", "3", "5"]
+    for n, shift, bars in zip((2, 3, 5), (1 / 1.05, 1, 1.05), handles, strict=True):
+        np.testing.assert_allclose(
+            bars[0].get_xydata(), [[10 * shift, 10 * n], [20 * shift, 20 * n]]
+        )
+    assert len({bars[0].get_color() for bars in handles}) == 3
+
+
+def test_a_reference_is_a_power_law_through_its_start():
+    _, axes = figures.canvas(1, 1)
+    ax = axes[0, 0]
+    figures.reference(ax, [40, 10, 40], 3.0, -0.5, color="0.5")
+    np.testing.assert_allclose(ax.lines[0].get_xydata(), [[10, 3.0], [40, 1.5]])
+    figures.reference(ax, [], 3.0, -0.5)
+    assert len(ax.lines) == 1
+
+
+def test_cells_of_a_logarithmic_axis_meet_at_geometric_means():
+    np.testing.assert_allclose(figures.log_edges([1, 4, 64]) ** 2, [1 / 4, 4, 256, 65536])
+    assert len(figures.log_edges([3])) == 2
