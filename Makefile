@@ -5,8 +5,8 @@
 # make mnist       the experiments of the MNIST part
 # make report      verdicts, figures and report again from stored results; measures nothing
 # make readme      the same, and the table of claims in README.md
-# make test        all tests, on all cores
-# make test-fast   those that are not marked slow;  make test-extra  only those of the MNIST part
+# make test        all tests, on all cores;  make test-fast  those that are not marked slow;
+# make test-extra  only those of the MNIST part
 # make lint        ruff and mypy;  make venv  the virtual environment alone
 
 PYTHON  ?= python3
@@ -17,8 +17,6 @@ LAUNCHER ?= joblib
 BIN := .venv/bin
 EXPERIMENTS ?= $(basename $(notdir $(wildcard conf/experiment/*.yaml)))
 NEED_EXTRA := generators mnist trained_prior
-# A module runs in one process, so that its tests share what they prepare.
-PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 .PHONY: reproduce mnist report readme test test-fast test-extra lint venv extra
 venv: .venv/installed
@@ -48,20 +46,23 @@ reproduce: venv
 mnist: extra
 	$(MAKE) reproduce EXPERIMENTS="$(NEED_EXTRA)"
 
-test-extra: extra
-	$(PYTEST) -k "mnist or generators or trained_prior or checkpoint"
-
 report: venv
 	$(BIN)/harness report results=$(RESULTS)
 
 readme: venv
 	$(BIN)/harness report results=$(RESULTS) readme=README.md
 
+# A module runs in one process, so that its tests share what they prepare.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
 test: venv
 	$(PYTEST)
 
 test-fast: venv
 	$(PYTEST) -m "not slow"
+
+test-extra: extra
+	$(PYTEST) -k "mnist or generators or trained_prior or checkpoint"
 
 lint: venv
 	$(BIN)/ruff check .

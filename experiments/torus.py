@@ -68,12 +68,12 @@ class Torus(Experiment):
     caption: ClassVar[str] = (
         "The whole landscape for n = p = 2: the loss, minimised over the scale ||h|| ||m|| and "
         "relative to its value on K, over the angles of h to h0 and of m to m0; both axes close to "
-        "a torus. From left to right networks whose layers widen by equal factors up to ell (at "
-        "most 800), and the expected loss; from top to bottom growing depth d = s. Rings are the four hyperbolas "
-        "of Theorem 2: the truth at (0, 0), the spurious ones at (pi, 0), (0, pi) and (pi, pi). "
-        "All stationary points of each network are marked; where many lie close together they are "
-        "cut apart by kinks, directions at which a unit switches. Each panel shows the trial whose "
-        "deviation from the expected loss is the median one."
+        "a torus. From left to right networks whose layers widen by equal factors up to ell (drawn "
+        "up to 800), and the expected loss; from top to bottom growing depth d = s. Rings are the "
+        "four hyperbolas of Theorem 2: the truth at (0, 0), the spurious ones at (pi, 0), (0, pi) "
+        "and (pi, pi). All stationary points of each network are marked; where many are close, "
+        "kinks, directions at which a unit switches, separate them. Each panel shows the trial "
+        "whose deviation from the expected loss is the median one."
     )
 
     network: Ensemble

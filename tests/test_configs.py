@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
@@ -225,6 +226,8 @@ def test_the_readme_lists_every_experiment():
     readme = (ROOT / "README.md").read_text()
     for name in NAMES:
         assert f"[{name}](experiments/{name}.py)" in readme
+    for path in Path(ROOT / "experiments").glob("*.py"):
+        assert path.stem in {*NAMES, "__init__"}
 
 
 def test_the_makefile_leaves_out_what_needs_an_extra_and_nothing_else():

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.descent import hot_kernels, region_kernels
-from harness.descent.region_kernels import Network
+from harness.descent.tracked_network import Network, prepare, reset
 from harness.network import ReluNetwork
 from tests.helpers import Array, Widths, network
 
@@ -25,8 +25,8 @@ SHAPES: tuple[Widths, ...] = (
 
 def entered(G: ReluNetwork, *points: Array, side: int = 0) -> Network:
     """The kernels' network after visiting the points, output and pull-back included."""
-    net = region_kernels.prepare(G)
-    region_kernels.reset(net)
+    net = prepare(G)
+    reset(net)
     for x in points:
         visit(net, side, x)
     return net

@@ -103,7 +103,7 @@ def test_a_column_or_a_method_of_the_table_is_no_path(tmp_path):
 
 @pytest.mark.parametrize("bad", ["@", "é", base64.b64encode(b"#!/bin/sh").decode(), ""])
 def test_what_is_no_png_is_refused_and_nothing_written(tmp_path, bad):
-    with refused(r"mine/table\.csv holds an image that is no PNG", StoreError):
+    with refused(r"mine/table\.csv\.gz holds an image that is no PNG", StoreError):
         written(tmp_path, own("a.png"), own("b.png", x_png=bad))
     assert not (tmp_path / "out").exists()
 

@@ -38,7 +38,8 @@ from harness.descent.array_kernels import (
     dots,
     fill,
 )
-from harness.descent.region_kernels import Network, last, matrix
+from harness.descent.region_kernels import last, matrix
+from harness.descent.tracked_network import Network
 
 REACH = 16
 """Radius of the ball, in lengths of the last step."""

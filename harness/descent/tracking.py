@@ -35,8 +35,8 @@ from harness.status import Status
 
 if TYPE_CHECKING:
     from harness.descent.hot_kernels import Ball
-    from harness.descent.region_kernels import Network
-    from harness.descent.tracking_kernels import Record, Rules, Trial
+    from harness.descent.tracked_network import Network
+    from harness.descent.trial_memory import Record, Rules, Trial
 
 LOADING, REFERENCE_STEP, REFERENCE_WEIGHT = 1.0, 2e-4, 3e-9
 """Seconds: to load the compiled code, for a step of the reference, and for each weight in it."""
@@ -115,8 +115,8 @@ class _Bench:
     @classmethod
     def of(cls, arguments: Arguments) -> _Bench:
         from harness.descent.hot_kernels import empty_ball
-        from harness.descent.region_kernels import prepare
-        from harness.descent.tracking_kernels import Rules
+        from harness.descent.tracked_network import prepare
+        from harness.descent.trial_memory import Rules
 
         P, stopping = arguments.P, arguments.stopping
         rules = Rules(
@@ -139,7 +139,7 @@ class _Bench:
 
     def run_trial(self, trial: int, ends: _Ends, chunk: int, stop: Event) -> None:
         """Run one trial to its end, or until `stop` is set."""
-        from harness.descent.region_kernels import reset
+        from harness.descent.tracked_network import reset
         from harness.descent.tracking_kernels import RUNNING, advance
 
         for net in self.nets:
@@ -187,8 +187,8 @@ class _Ends:
 
     @classmethod
     def of(cls, arguments: Arguments) -> _Ends:
-        from harness.descent.region_kernels import EFFORT
-        from harness.descent.tracking_kernels import STATE
+        from harness.descent.tracked_network import EFFORT
+        from harness.descent.trial_memory import STATE
 
         trials, T, P = arguments.trials, len(arguments.trace_at), arguments.P
         return cls(
@@ -209,7 +209,7 @@ class _Ends:
 
     def memory(self, trial: int) -> Trial:
         """The memory of a trial, whose iterate and state are those of `self`."""
-        from harness.descent.tracking_kernels import Point, Trial
+        from harness.descent.trial_memory import Point, Trial
 
         P, ell = self.arguments.P, self.arguments.P.ell
         h, m = (Point(x[trial], *np.zeros((3, x.shape[1]))) for x in (self.h, self.m))
@@ -219,7 +219,7 @@ class _Ends:
 
     def record(self, trial: int) -> Record:
         """Where the kernel writes the trace of a trial."""
-        from harness.descent.tracking_kernels import Record
+        from harness.descent.trial_memory import Record
 
         P = self.arguments.P
         loss, h, m, flips, changes = (rows[trial] for rows in self.traces)

@@ -76,11 +76,12 @@ def _vacant(folder: Path) -> bool:
 def _rows(store: ReadOnlyStore, name: str) -> Iterator[tuple[list[str], dict[str, bytes]]]:
     """For each row with images: the parts of their file names, and the images by content."""
     table, _ = store.read_table(name)
+    where = f"{store.root}: {name}/{store.table_file(name).name}"
     shown = {column: column.removesuffix(SUFFIX) for column in table if column.endswith(SUFFIX)}
     several = [key for key in VARIANTS if key in table and table[key].nunique() > 1]
     for row in table.to_dict("records"):
         images = {
-            WORDS.get(what, safe(what)): _decoded(row[column], f"{store.root}: {name}/table.csv")
+            WORDS.get(what, safe(what)): _decoded(row[column], where)
             for column, what in shown.items()
             if isinstance(row[column], str)  # else there is none
         }

@@ -1,0 +1,153 @@
+"""A ReLU network and its tracked state, as records and flat arrays for the compiled kernels.
+
+`harness.descent.region_kernels` explains the symbols.  Matrices are stored transposed, one after
+the other, W_k^T (n_{k-1}, n_k) and E_k^T (n, n_k).  Importing this module compiles it or loads it
+from the cache: import it inside the function that needs it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+from harness.descent.array_kernels import Array, Ints, Records, borrowed, transpose
+from harness.network import ReluNetwork
+
+LAYER = np.dtype(
+    [("width", np.int64), ("weights", np.int64), ("units", np.int64), ("matrix", np.int64)]
+)
+"""Layer k: its width n_k, and where W_k^T begins in `W`, its units in `z` and E_k^T in `E`."""
+
+ACCOUNT = np.dtype([("used", np.float64), ("paid", np.float64)])
+"""What `region_kernels.due` balances; costs are in rows read.
+
+used : how often all of z_d was computed, or pulled back through, since the point was entered.
+paid : cost so far of the pending units.
+"""
+
+EFFORT = np.dtype(
+    [
+        ("evaluations", np.int64),
+        ("updates", np.int64),
+        ("rebuilds", np.int64),
+        ("drifted", np.int64),
+        ("drift", np.float64),
+    ]
+)
+"""The fields of `harness.descent.solution.TrackingReport`, but for hot_steps."""
+
+SIDE = np.dtype(
+    [
+        ("account", ACCOUNT),
+        ("effort", EFFORT),
+        ("pending", np.int64),
+        ("finite", np.int64),
+        ("since", np.int64),
+    ]
+)
+"""The scalars of one side.
+
+pending : number of pending units.
+finite : 0 if a pre-activation of an inner layer is not finite.
+since : rank-one updates since the matrices were last recomputed.
+"""
+
+
+class Network(NamedTuple):
+    """A network with U units, its state on both sides, and working space.
+
+    n, depth : n and d.
+    layers : (d + 1,) of LAYER; layer 0 is the input.
+    W : flat, W_1^T, ..., W_d^T.
+    E : (2, n U), E_1^T, ..., E_{d-1}^T, and B^T in the place of E_d^T.
+    z : (2, U), pre-activations.
+    on : (2, U - ell), 1 for the active units of the inner layers.
+    base : (2, n_{d-1}), 1 for the units in B.
+    units : (2, n_{d-1}), the pending units of layer d - 1.
+    sign : (2, n_{d-1}), +1 for a pending unit that is active, -1 for one that is not.
+    value : (2, n_{d-1}), sign times z of the pending units.
+    sides : (2,) of SIDE.
+    every : 0, 1, 2, ...
+    switched : the units of a layer that switch.
+    weight : coefficients of the pending units.
+    """
+
+    n: int
+    depth: int
+    layers: Records
+    W: Array
+    E: Array
+    z: Array
+    on: Array
+    base: Array
+    units: Ints
+    sign: Array
+    value: Array
+    sides: Records
+    every: Ints
+    switched: Ints
+    weight: Array
+
+
+def prepare(G: ReluNetwork) -> Network:
+    """G as the kernels read it; `reset` makes it ready for a trial."""
+    n, inner, widest, U = G.widths[0], G.widths[-2], max(G.widths), sum(G.widths[1:])
+    layers = np.zeros(G.depth + 1, dtype=LAYER)
+    layers["width"] = G.widths
+    layers["weights"][1:] = np.cumsum([0, *(W.size for W in G.weights[:-1])])
+    layers["units"][1:] = np.cumsum([0, *G.widths[1:-1]])
+    layers["matrix"] = n * layers["units"]
+    flat = np.empty(sum(W.size for W in G.weights))
+    for W, start in zip(G.weights, layers["weights"][1:], strict=True):
+        transpose(W, flat[start : start + W.size])
+    return Network(
+        n=n,
+        depth=G.depth,
+        layers=layers,
+        W=flat,
+        E=np.empty((2, n * U)),
+        z=np.zeros((2, U)),
+        on=np.zeros((2, U - G.widths[-1])),
+        base=np.zeros((2, inner)),
+        units=np.zeros((2, inner), dtype=np.int64),
+        sign=np.zeros((2, inner)),
+        value=np.zeros((2, inner)),
+        sides=np.zeros(2, dtype=SIDE),
+        every=np.arange(widest),
+        switched=np.zeros(widest, dtype=np.int64),
+        weight=np.zeros(inner),
+    )
+
+
+def reset(net: Network) -> None:
+    """Forget all points: no unit is active, all counts are 0."""
+    first = net.n * int(net.layers[1]["width"])
+    net.E[:, :first] = net.W[:first]  # E_1 = W_1
+    net.E[:, first:] = 0.0
+    for state in (net.z, net.on, net.base, net.sign, net.value):
+        state[:] = 0.0
+    net.sides[:] = np.zeros(2, dtype=SIDE)
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def borrow(net: Network) -> Network:
+    """The network with borrowed arrays."""
+    return Network(
+        net.n,
+        net.depth,
+        borrowed(net.layers),
+        borrowed(net.W),
+        borrowed(net.E),
+        borrowed(net.z),
+        borrowed(net.on),
+        borrowed(net.base),
+        borrowed(net.units),
+        borrowed(net.sign),
+        borrowed(net.value),
+        borrowed(net.sides),
+        borrowed(net.every),
+        borrowed(net.switched),
+        borrowed(net.weight),
+    )

@@ -1,0 +1,128 @@
+"""The options, state and trace of one trial, as records and arrays for the compiled kernels.
+
+Importing this module compiles it or loads it from the cache: import it inside the function that
+needs it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+from harness.descent.array_kernels import Array, Ints, Records, borrowed
+
+STATE = np.dtype(
+    [
+        ("step", np.int64),
+        ("flips", np.int64),
+        ("changes", np.int64),
+        ("side_h", np.int64),
+        ("side_m", np.int64),
+        ("recorded", np.int64),
+        ("hot", np.int64),
+        ("next", np.int64),
+        ("hot_steps", np.int64),
+        ("loss", np.float64),
+        ("window_loss", np.float64),
+        ("bound", np.float64),
+        ("scale", np.float64),
+        ("cold", np.float64),
+    ]
+)
+"""The scalars of a trial.
+
+step, flips, changes, loss, hot_steps : as in `harness.descent.solution`.
+side_h, side_m : the side of each network on which the iterate is.
+recorded : rows of the trace so far.
+hot : number of hot units, 0 while all units are in use.
+next : the step at which to look for few hot units again.
+window_loss, bound : loss at the start of the stall window; the trial diverges above `bound`.
+scale : c of step (iv).
+cold : loss of the cold units.
+"""
+
+
+class Rules(NamedTuple):
+    """The options of a descent.
+
+    unit is 1/2 ||y0||^2; check is 0 (never), 1 (once) or 2 (every step); the rest is as in
+    `Stopping` and `alternating_descent`.
+    """
+
+    eta: float
+    unit: float
+    loss_rtol: float
+    stall_rtol: float
+    divergence: float
+    stall_window: int
+    max_steps: int
+    check: int
+    balance: int
+    joint: int
+
+
+class Point(NamedTuple):
+    """One factor, (n,) each: the iterate, the iterate before step (iv), its negative, a gradient.
+
+    The gradient is the one at `raw`.
+    """
+
+    now: Array
+    raw: Array
+    minus: Array
+    slope: Array
+
+
+class Trial(NamedTuple):
+    """A trial: h, m; state (1,) of STATE; y0, weights v, hot units and their y0, (ell,) each.
+
+    Only the first `hot` entries of `units` and `hot_y0` count.
+    """
+
+    h: Point
+    m: Point
+    state: Records
+    y0: Array
+    v: Array
+    units: Ints
+    hot_y0: Array
+
+
+class Record(NamedTuple):
+    """The trace at steps `at` (T,): loss (T,), h (T, n), m (T, p), flips and changes (T,).
+
+    pattern_h, pattern_m : 1 for the units, of all layers, that were active at the step before.
+    """
+
+    at: Ints
+    loss: Array
+    h: Array
+    m: Array
+    flips: Ints
+    changes: Ints
+    pattern_h: Array
+    pattern_m: Array
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def borrow_point(point: Point) -> Point:
+    """The point with borrowed arrays."""
+    return Point(
+        borrowed(point.now), borrowed(point.raw), borrowed(point.minus), borrowed(point.slope)
+    )
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def borrow_trial(trial: Trial) -> Trial:
+    """The trial with borrowed arrays."""
+    return Trial(
+        borrow_point(trial.h),
+        borrow_point(trial.m),
+        borrowed(trial.state),
+        borrowed(trial.y0),
+        borrowed(trial.v),
+        borrowed(trial.units),
+        borrowed(trial.hot_y0),
+    )
