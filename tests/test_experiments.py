@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,13 +15,29 @@ from experiments.benchmark import BARS
 from experiments.convergence import MARK_COLUMNS
 from harness import figures
 from harness.claims import Verdict
+from harness.mnist import weights
+from harness.network import gaussian_network
 from harness.storage.cell import Cell
 from harness.storage.store import Store
 from harness.sweep.runner import measure, run_cell
 from harness.theory import rho
 from tests.configured import NAMES, configured, noise, shrunk, verdicts
+from tests.conftest import store_weights
 
 TRIALS = 6
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_decoders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The weights of the project, with small random decoders in place of the trained ones."""
+    folder = tmp_path_factory.mktemp("weights") / "small"
+    shutil.copytree(weights.FOLDER, folder)
+    rng = np.random.default_rng(0)
+    for name, widths in zip(weights.DECODERS, ((8, 24, 784), (3, 12, 784)), strict=True):
+        store_weights(folder, name, gaussian_network(rng, widths).weights)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(weights, "FOLDER", folder)
+        yield
 
 
 def experiment_cells(name: str) -> list[Cell]:
