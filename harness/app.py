@@ -145,7 +145,9 @@ def _with_claims(arguments: Sequence[str]) -> list[str]:
         node = _read_mapping(folder / f"{name}.yaml")
         ConfigStore.instance().store(name, node, "experiment", "_global_", provider="claims")
     plain = re.fullmatch(r"[\w./-]+", str(folder), re.ASCII)
-    return [*rest, f"claims={folder}" if plain else f"claims='{folder}'"]  # after Hydra's flags
+    overrides = get_args_parser().parse_known_intermixed_args(rest)[0].overrides
+    options = [argument for argument in rest if argument not in overrides]
+    return [*options, *overrides, f"claims={folder}" if plain else f"claims='{folder}'"]
 
 
 def _read_mapping(path: Path) -> DictConfig:

@@ -55,7 +55,7 @@ def _checked(load: Callable[..., DictConfig]) -> Callable[..., DictConfig]:
     @functools.wraps(load)
     def checked(*args: Any, **kwargs: Any) -> DictConfig:
         config = load(*args, **kwargs)
-        _check_overrides(config.hydra.overrides.hydra)
+        _check_overrides(OmegaConf.to_container(config.hydra.overrides.hydra))
         _use_claims(config.get("claims"), signature.bind(*args, **kwargs).arguments["overrides"])
         known = Plugins.instance().discover(Launcher)
         launchers = [f"{kind.__module__}.{kind.__name__}" for kind in known]
@@ -66,7 +66,7 @@ def _checked(load: Callable[..., DictConfig]) -> Callable[..., DictConfig]:
     return checked
 
 
-def _check_overrides(overrides: Sequence[Any]) -> None:
+def _check_overrides(overrides: Any) -> None:
     """Refuse overrides that a file adds to those that Hydra hands to its workers.
 
     Only the command line's overrides of Hydra's own settings belong there.

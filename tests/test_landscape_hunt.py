@@ -469,7 +469,7 @@ def test_bad_input_is_refused_in_one_line() -> None:
             hunt(P, rng, starts)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"^h_init, m_init: give both or none$"):
         hunt(P, rng, 4, h_init=np.ones((1, 3)))
-    with pytest.raises(ValueError, match=r"^h_init \(1, 2\), m_init \(1, 2\): must be \(K, 3\)"):
+    with pytest.raises(ValueError, match=r"^h_init \(1, 2\), m_init \(1, 2\): must be \(R, 3\)"):
         hunt(P, rng, 4, h_init=np.ones((1, 2)), m_init=np.ones((1, 2)))
     with pytest.raises(ValueError, match=r"one R$"):
         hunt(P, rng, 4, h_init=np.ones((2, 3)), m_init=np.ones((1, 2)))

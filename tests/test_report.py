@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import importlib
 import json
 import math
 import re
@@ -15,7 +14,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from harness import figures
+from harness import figures, library
 from harness.claims import Claim, Finding, Verdict
 from harness.experiment import experiment_class
 from harness.report import markdown, memory, write
@@ -324,7 +323,7 @@ def test_a_table_of_another_version_of_the_experiment_is_named_and_not_judged(ha
 def judgements(toy: Private, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The number of rows of each table that the toy judges, one after the other."""
     found: list[int] = []
-    kind = experiment_class(importlib.import_module("experiments.toy"))
+    kind = experiment_class(library.module("toy"))
     judge = kind.judge
 
     def counted(experiment: Any, table: pd.DataFrame) -> list[Finding]:

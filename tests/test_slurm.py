@@ -245,7 +245,7 @@ def test_jobs_that_can_never_begin_are_told_and_how_to_remove_them(private, basi
         time.sleep(2)
         process.send_signal(signal.SIGINT)
         done = ended(process)
-    told = f"nothing ever will: PartitionConfig; `scancel {stuck}` removes the jobs"
+    told = f"none ever will: PartitionConfig; `scancel {stuck}` removes the jobs"
     assert done.err.count(told) == 1, done.err
     with running(private, tmp_path, *GRID, *SLURM) as process:
         wait_until(lambda: "Dependency" in called(pending), "the next array waits", process)
