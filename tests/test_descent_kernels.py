@@ -82,7 +82,7 @@ def test_matrices_after_random_switches_equal_rebuilt_ones(widths, size):
         assert_matrices_equal_rebuilt_ones(G, net, 1, x)
         np.testing.assert_allclose(region_kernels.last(net, 1), layers(G, x)[-1], atol=1e-11)
     effort = net.sides["effort"][1]
-    if len(widths) > 2 and size == 0.3:
+    if widths[-2] > 2 * widths[0] and size == 0.3:
         assert effort["updates"] > 0
     assert effort["evaluations"] == 41
     assert not net.sides["effort"]["evaluations"][0]
@@ -122,21 +122,16 @@ def test_pull_back_is_the_transpose_of_the_output(widths):
 
 
 @pytest.mark.parametrize("widths", SHAPES[1:], ids=str)
-@pytest.mark.parametrize("paid", [-np.inf, 0.0, np.inf])
-def test_delaying_repairs_leaves_the_output_as_it_is(widths, paid):
-    """B x and the pending units add up to z_d if B is never repaired, late, or at once."""
+def test_settling_and_dropping_leave_the_output_as_it_is(widths):
+    """Whatever `base` is, B x and the listed units add up to z_d."""
     G, rng = network(27, widths), np.random.default_rng([28, *widths])
-    net, delayed = entered(G), False
+    net = entered(G)
     for x in path(rng, widths[0], 0.3, 40):
-        net.sides["account"]["paid"] += paid
+        net.sides["account"]["credit"] = rng.choice([-1e9, 0.0, 1e9])  # drop, keep, make
+        net.sides["account"]["paid"] = rng.choice([0.0, 1e9])  # keep, settle
         visit(net, 0, x)
-        net.sides["account"]["paid"] = np.nan_to_num(
-            net.sides["account"]["paid"], posinf=0, neginf=0
-        )
-        delayed |= bool(net.sides["pending"][0] > 0)
         assert_matrices_equal_rebuilt_ones(G, net, 0, x)
         np.testing.assert_allclose(region_kernels.last(net, 0), layers(G, x)[-1], atol=1e-11)
-    assert delayed == (paid < np.inf)
 
 
 # --- Hot units ------------------------------------------------------------------------------

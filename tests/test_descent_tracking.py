@@ -154,6 +154,7 @@ def test_units_that_switch_all_the_time_do_not_make_the_matrices_drift():
     assert (effort.drift > 0).any()
     assert (effort.drift < 1e-12).all()
     assert not effort.drifted.any()
+    assert (effort.plain <= effort.evaluations).all()
 
 
 def test_the_result_depends_neither_on_threads_nor_on_chunks():

@@ -88,8 +88,8 @@ def borrow_ball(ball: Ball) -> Ball:
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def exact(net: Network, side: int) -> bool:
-    """Whether z_d = B x, without pending units."""
-    return net.sides[side].pending == 0
+    """Whether z_d = B x, without listed units."""
+    return net.sides[side].plain == 0 and net.sides[side].listed == 0
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")

@@ -12,11 +12,14 @@ If this looks like word soup, here is what goes on.  A ReLU network is linear as
 switches on or off, and one small matrix then does the work of all layers.  So we keep that matrix
 and repair it when a unit switches, which costs one column times one row.  Repairs can be a waste:
 a unit may switch back at the next step.  So the last and largest matrix is repaired late.  Until
-then the *pending* units, those whose repair is due, enter as a correction of the output.
+then the *pending* units, those whose repair is due, enter as a correction of the output.  When so
+many are pending that the correction costs more than to evaluate the last layer in the ordinary way,
+we do that instead (*plain* evaluation), with no matrix at all.  `weigh` keeps the account that
+decides when to repair and when to give the matrix up.
 
-In runs whose units settle down, this delay gains nothing.  It pays where they keep switching: with
-a step that is too long (kappa = 1.4) at the widths 10-47-1000 and 20-240-640, a run takes 1.6 times
-as long if pending units are repaired at once.
+In runs whose units settle down, all this gains nothing.  It pays if they keep switching: with a
+step that is too long (kappa = 1.4) at the widths 10-47-1000 and 20-240-640, a run takes 1.6 times
+as long if the pending units are repaired at once.  Plain evaluation gains less than 1.1.
 
 The two points are x on one side and, where a sign check needs it, -x on the other; `side` is 0 or
 1.  Matrices are stored transposed, one after the other, W_k^T (n_{k-1}, n_k) and E_k^T (n, n_k), so
@@ -29,7 +32,15 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from harness.descent.array_kernels import FAST, Array, Ints, add_rows, dots, fill
+from harness.descent.array_kernels import (
+    FAST,
+    Array,
+    Ints,
+    add_rows,
+    borrowed,
+    dots,
+    fill,
+)
 from harness.descent.tracked_network import Network
 
 TILE = 256
@@ -43,6 +54,28 @@ RENEWAL = 512
 
 DRIFT_RTOL = 1e-12
 """A larger difference, relative to the largest entry, counts as drift."""
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def borrow(net: Network) -> Network:
+    """The network with borrowed arrays."""
+    return Network(
+        net.n,
+        net.depth,
+        borrowed(net.layers),
+        borrowed(net.W),
+        borrowed(net.E),
+        borrowed(net.z),
+        borrowed(net.on),
+        borrowed(net.base),
+        borrowed(net.units),
+        borrowed(net.sign),
+        borrowed(net.value),
+        borrowed(net.sides),
+        borrowed(net.every),
+        borrowed(net.switched),
+        borrowed(net.weight),
+    )
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
@@ -163,6 +196,7 @@ def propagate(net: Network, side: int, k: int, flips: int) -> None:
         count = len(chosen(net, side, q))
         changing += flips * (count + (write if count > 0 else 0.0)) * net.layers[q + 1].width
         anew += count * write * net.layers[q + 1].width
+    state.account.deep += flips
     if active == 0 or anew <= changing:  # a layer without active units gives exact zeros
         for q in range(k, net.depth):
             rebuild(net, side, q)
@@ -206,21 +240,41 @@ def switch(net: Network, side: int, k: int) -> int:
 # --- How z_d is computed --------------------------------------------------------------------
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def due(net: Network, side: int, active: int, pending: int) -> bool:
-    """Whether to work the pending units into B now.
+KEEP, SETTLE, DROP = range(3)
+"""What `weigh` decides: leave B as it is, work the pending units into it, or give it up."""
 
-    The rule of the ski-rental problem: pay by use until the payments reach the price, then buy.
-    The price is that of `settle`; the payments are the rows read for the pending units.  No bound
-    on the total cost is claimed.  `return pending > 0` switches the delay off.
+
+@numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def weigh(net: Network, side: int, active: int, pending: int, based: int) -> int:
+    """Decide what to do with B, from the numbers of units in layer d - 1 and in B.
+
+    The rule of the ski-rental problem: pay by use until the payments reach the price, then buy.  B
+    is settled when reading the pending units has cost as much as working them in; it is made when
+    it would have saved what making it costs, and given up when keeping it has cost that much.  No
+    bound on the total cost is claimed.  To switch the delay off, settle as soon as a unit is
+    pending; to switch tracking off, always return KEEP.
     """
-    account = net.sides[side].account
-    account.paid += account.used * net.sides[side].pending
-    account.used = 0.0
-    if pending == 0 or account.paid <= WRITE * net.n * min(pending, active):
-        return False
-    account.paid = 0.0
-    return True
+    account, n = net.sides[side].account, net.n
+    used, deep = account.used, account.deep
+    account.used, account.deep = 0.0, 0
+    anew = WRITE * n * active
+    account.credit += (active - n) * used - deep * (active + WRITE * n)
+    if active <= n:
+        return KEEP
+    if based == 0:
+        account.credit = max(account.credit, 0.0)
+        if account.credit <= anew:
+            return KEEP
+    else:
+        account.credit = min(account.credit, 0.0)
+        if account.credit < -anew:
+            account.credit = 0.0
+            return DROP
+        account.paid += used * min(net.sides[side].listed, active - n)
+        if pending == 0 or account.paid <= min(WRITE * n * pending, anew):
+            return KEEP
+    account.credit, account.paid = 0.0, 0.0
+    return SETTLE
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
@@ -241,25 +295,37 @@ def settle(net: Network, side: int, active: int, pending: int) -> None:
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def list_units(net: Network, side: int) -> None:
-    """List the pending units at the present on_{d-1}, or work them into B."""
-    k = net.depth - 1
-    width, first = net.layers[k].width, net.layers[k].units
+    """Decide how to compute z_d at the present on_{d-1}, and list the units that this takes."""
+    k, state = net.depth - 1, net.sides[side]
+    n, width, first = net.n, net.layers[k].width, net.layers[k].units
     on, base = net.on[side, first : first + width], net.base[side]
     z, units = net.z[side, first : first + width], net.units[side]
     sign, value = net.sign[side], net.value[side]
-    active, count = 0.0, 0
+    active, based, different = 0.0, 0.0, 0.0
     for u in range(width):
         active += on[u]
-        if on[u] != base[u]:
+        based += base[u]
+        different += abs(on[u] - base[u])
+    decision = weigh(net, side, int(active), int(different), int(based))
+    if decision == DROP:
+        fill(base, 0.0)
+        fill(matrix(net, side, net.depth), 0.0)
+        different = active
+    plain = active <= n + different and decision != SETTLE
+    count = 0
+    for u in range(width):
+        s = on[u] - (0.0 if plain else base[u])
+        if s != 0:
             units[count] = u
-            sign[count] = on[u] - base[u]
+            sign[count] = s
             count += 1
-    if due(net, side, int(active), count):
+    if decision == SETTLE:
         settle(net, side, int(active), count)
         count = 0
     for q in range(count):
         value[q] = sign[q] * z[units[q]]
-    net.sides[side].pending = count
+    state.listed, state.plain = count, 1 if plain else 0
+    state.effort.plain += state.plain
 
 
 # --- What the descent asks for --------------------------------------------------------------
@@ -329,10 +395,11 @@ def output(net: Network, side: int, x: Array, low: int, high: int) -> None:
         fill(z, np.nan)
         return
     fill(z, 0.0)
-    add_rows(z, net.E[side], layer.matrix + low, wide, net.every, x, len(x))
-    if state.pending > 0:
+    if state.plain == 0:
+        add_rows(z, net.E[side], layer.matrix + low, wide, net.every, x, len(x))
+    if state.listed > 0:
         start = layer.weights + low
-        add_rows(z, net.W, start, wide, net.units[side], net.value[side], state.pending)
+        add_rows(z, net.W, start, wide, net.units[side], net.value[side], state.listed)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
@@ -348,13 +415,16 @@ def pull_back(net: Network, side: int, v: Array, out: Array) -> None:
     v (ell,) must be 0 where the last layer is inactive.
     """
     n, state, layer = net.n, net.sides[side], net.layers[net.depth]
-    wide, pending = layer.width, state.pending
-    dots(out, net.E[side], layer.matrix, wide, net.every, v, n)
+    wide, listed = layer.width, state.listed
+    if state.plain == 0:
+        dots(out, net.E[side], layer.matrix, wide, net.every, v, n)
+    else:
+        fill(out, 0.0)
     state.account.used += 1.0
-    if pending > 0:
+    if listed > 0:
         units, sign, weight = net.units[side], net.sign[side], net.weight
-        dots(weight, net.W, layer.weights, wide, units, v, pending)
+        dots(weight, net.W, layer.weights, wide, units, v, listed)
         width, first = net.layers[net.depth - 1].width, net.layers[net.depth - 1].matrix
         for i in range(n):
-            for q in range(pending):
+            for q in range(listed):
                 out[i] += sign[q] * weight[q] * net.E[side, first + i * width + units[q]]

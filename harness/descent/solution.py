@@ -70,6 +70,7 @@ class TrackingReport:
     """How the tracking engine did its work, trial by trial; every field is (trials,).
 
     evaluations : evaluations of a network, at the iterate or at its negative.
+    plain : how many of them used W_d in place of the tracked matrix.
     updates : rank-one updates of tracked matrices.
     rebuilds : how often matrices of a network were recomputed, because that was cheaper or because
         they were old.
@@ -79,6 +80,7 @@ class TrackingReport:
     """
 
     evaluations: Ints
+    plain: Ints
     updates: Ints
     rebuilds: Ints
     hot_steps: Ints

@@ -1,18 +1,12 @@
-"""A ReLU network and its tracked state, as records and flat arrays for the compiled kernels.
-
-`harness.descent.region_kernels` explains the symbols.  Matrices are stored transposed, one after
-the other, W_k^T (n_{k-1}, n_k) and E_k^T (n, n_k).  Importing this module compiles it or loads it
-from the cache: import it inside the function that needs it.
-"""
+"""The memory of one network that the tracking engine follows, as records and flat arrays."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
-from harness.descent.array_kernels import Array, Ints, Records, borrowed, transpose
+from harness.descent.array_kernels import Array, Ints, Records, transpose
 from harness.network import ReluNetwork
 
 LAYER = np.dtype(
@@ -20,16 +14,21 @@ LAYER = np.dtype(
 )
 """Layer k: its width n_k, and where W_k^T begins in `W`, its units in `z` and E_k^T in `E`."""
 
-ACCOUNT = np.dtype([("used", np.float64), ("paid", np.float64)])
-"""What `region_kernels.due` balances; costs are in rows read.
+ACCOUNT = np.dtype(
+    [("used", np.float64), ("paid", np.float64), ("credit", np.float64), ("deep", np.int64)]
+)
+"""What `weigh` balances; costs are in rows read.
 
 used : how often all of z_d was computed, or pulled back through, since the point was entered.
 paid : cost so far of the pending units.
+credit : what B has saved, less what keeping it has cost; or would have, while there is none.
+deep : switches in layers before d - 1 since the last `weigh`.
 """
 
 EFFORT = np.dtype(
     [
         ("evaluations", np.int64),
+        ("plain", np.int64),
         ("updates", np.int64),
         ("rebuilds", np.int64),
         ("drifted", np.int64),
@@ -42,14 +41,16 @@ SIDE = np.dtype(
     [
         ("account", ACCOUNT),
         ("effort", EFFORT),
-        ("pending", np.int64),
+        ("listed", np.int64),
+        ("plain", np.int64),
         ("finite", np.int64),
         ("since", np.int64),
     ]
 )
 """The scalars of one side.
 
-pending : number of pending units.
+listed : number of listed units.
+plain : 1 if those are all active units, 0 if they are the pending ones.
 finite : 0 if a pre-activation of an inner layer is not finite.
 since : rank-one updates since the matrices were last recomputed.
 """
@@ -65,13 +66,14 @@ class Network(NamedTuple):
     z : (2, U), pre-activations.
     on : (2, U - ell), 1 for the active units of the inner layers.
     base : (2, n_{d-1}), 1 for the units in B.
-    units : (2, n_{d-1}), the pending units of layer d - 1.
-    sign : (2, n_{d-1}), +1 for a pending unit that is active, -1 for one that is not.
-    value : (2, n_{d-1}), sign times z of the pending units.
+    units : (2, n_{d-1}), the listed units of layer d - 1: those whose columns of W_d are read
+        beside B or in its place.
+    sign : (2, n_{d-1}), +1 for a listed unit, or -1 if it is in B and not active.
+    value : (2, n_{d-1}), sign times z of the listed units.
     sides : (2,) of SIDE.
     every : 0, 1, 2, ...
     switched : the units of a layer that switch.
-    weight : coefficients of the pending units.
+    weight : coefficients of the listed units.
     """
 
     n: int
@@ -129,25 +131,3 @@ def reset(net: Network) -> None:
     for state in (net.z, net.on, net.base, net.sign, net.value):
         state[:] = 0.0
     net.sides[:] = np.zeros(2, dtype=SIDE)
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def borrow(net: Network) -> Network:
-    """The network with borrowed arrays."""
-    return Network(
-        net.n,
-        net.depth,
-        borrowed(net.layers),
-        borrowed(net.W),
-        borrowed(net.E),
-        borrowed(net.z),
-        borrowed(net.on),
-        borrowed(net.base),
-        borrowed(net.units),
-        borrowed(net.sign),
-        borrowed(net.value),
-        borrowed(net.sides),
-        borrowed(net.every),
-        borrowed(net.switched),
-        borrowed(net.weight),
-    )

@@ -2,7 +2,7 @@
 
 Each `Network` has the iterate on one side and, for the sign check, its negative on the other; the
 sides change roles when a sign flips.  They stand at the raw iterate, before the balance of step
-(iv): with c the `scale` of STATE, h = raw h / c and m = c raw m, so that G1(h) = G1(raw h) / c and
+(iv): with c = `scale`, h = raw h / c and m = c raw m, so that G1(h) = G1(raw h) / c and
 G2(m) = c G2(raw m), and the balance leaves the residual as it is.
 
 Importing this module compiles it or loads it from the cache: import it inside the function that
@@ -17,7 +17,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from harness.descent.array_kernels import FAST, Array, Ints, copy
+from harness.descent.array_kernels import FAST, Array, Ints, borrowed, copy
 from harness.descent.hot_kernels import (
     FEW,
     REACH,
@@ -32,6 +32,7 @@ from harness.descent.hot_kernels import (
     judge_units,
 )
 from harness.descent.region_kernels import (
+    borrow,
     enter,
     enter_opposite,
     last,
@@ -39,8 +40,8 @@ from harness.descent.region_kernels import (
     output_all,
     pull_back,
 )
-from harness.descent.tracked_network import Network, borrow
-from harness.descent.trial_memory import Record, Rules, Trial, borrow_trial
+from harness.descent.tracked_network import Network
+from harness.descent.trial_memory import Point, Record, Rules, Trial
 
 RUNNING, MAX_STEPS, CONVERGED, STALLED, DIVERGED = range(5)
 """Return values of `advance`."""
@@ -51,9 +52,6 @@ CHECK_BLOCK = 32
 
 PATIENCE = 8
 """Steps between two attempts to find few hot units."""
-
-
-# --- Residuals ------------------------------------------------------------------------------
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
@@ -358,6 +356,28 @@ def record_step(
         copy(trial.m.now, record.m[row])
         record.flips[row], record.changes[row] = state.flips, state.changes
         state.recorded += 1
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def borrow_point(point: Point) -> Point:
+    """The point with borrowed arrays."""
+    return Point(
+        borrowed(point.now), borrowed(point.raw), borrowed(point.minus), borrowed(point.slope)
+    )
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def borrow_trial(trial: Trial) -> Trial:
+    """The trial with borrowed arrays."""
+    return Trial(
+        borrow_point(trial.h),
+        borrow_point(trial.m),
+        borrowed(trial.state),
+        borrowed(trial.y0),
+        borrowed(trial.v),
+        borrowed(trial.units),
+        borrowed(trial.hot_y0),
+    )
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")

@@ -1,17 +1,12 @@
-"""The options, state and trace of one trial, as records and arrays for the compiled kernels.
-
-Importing this module compiles it or loads it from the cache: import it inside the function that
-needs it.
-"""
+"""The memory of one trial of the tracking engine: its options, points, scalars and trace."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
-from harness.descent.array_kernels import Array, Ints, Records, borrowed
+from harness.descent.array_kernels import Array, Ints, Records
 
 STATE = np.dtype(
     [
@@ -106,23 +101,4 @@ class Record(NamedTuple):
     pattern_m: Array
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def borrow_point(point: Point) -> Point:
-    """The point with borrowed arrays."""
-    return Point(
-        borrowed(point.now), borrowed(point.raw), borrowed(point.minus), borrowed(point.slope)
-    )
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def borrow_trial(trial: Trial) -> Trial:
-    """The trial with borrowed arrays."""
-    return Trial(
-        borrow_point(trial.h),
-        borrow_point(trial.m),
-        borrowed(trial.state),
-        borrowed(trial.y0),
-        borrowed(trial.v),
-        borrowed(trial.units),
-        borrowed(trial.hot_y0),
-    )
+# --- Residuals ------------------------------------------------------------------------------
