@@ -251,7 +251,7 @@ class DescentMap(Experiment):
         degrees = np.linspace(-180, 180, 91)
         H, M = experiment._plane(P, slopes.steepest(P, rng), np.radians(degrees))
         grid = product_grid(P, H, M, alpha=experiment.network.alpha)
-        fails = slopes.fails(grid, grid, self.flat)["expected"].reshape(91, -1, 91).mean(axis=1)
+        fails = slopes.expected_fails(grid).reshape(91, -1, 91).mean(axis=1)
         image = ax.pcolormesh(
             degrees, degrees, fails.T, cmap=figures.SEQUENTIAL, vmin=0, rasterized=True
         )

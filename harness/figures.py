@@ -61,6 +61,7 @@ def render(experiment: Experiment, table: pd.DataFrame) -> dict[str, bytes]:
             stream = io.BytesIO()
             figure.savefig(stream, format=suffix, metadata=metadata)
             files[suffix] = stream.getvalue()
+            figure.set_layout_engine("none")  # laid out by the first: both files show the same
     return files
 
 

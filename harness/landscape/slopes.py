@@ -79,23 +79,30 @@ def fails(one: ProductGrid, other: ProductGrid, flat: float) -> dict[str, Bools]
         "flat" : ||g1|| and ||g2|| are both below `flat` of their natural scales.
         "either" : one of -g1 and -g2 does not descend.
 
+    """
+    fails_h = np.maximum(one.along_h, other.along_h) >= 0
+    fails_m = np.maximum(one.along_m, other.along_m) >= 0
+    size_h = np.minimum(one.grad_h_norm, other.grad_h_norm) / one.scale_h
+    size_m = np.minimum(one.grad_m_norm, other.grad_m_norm) / one.scale_m
+    return {
+        "gradient": fails_h & fails_m,
+        "expected": expected_fails(one),
+        "flat": np.maximum(size_h, size_m) < flat,
+        "either": fails_h | fails_m,
+    }
+
+
+def expected_fails(grid: ProductGrid) -> Bools:
+    """Where (-t1, -t2) does not descend on a grid: (I, J).
+
     Notes
     -----
     The answers are those at the balanced point, ||h|| = ||m||, of the same f.  Moving there from
     the grid's point multiplies the derivative along -t1 by the ratio ||h|| / ||m|| of the grid's
     norms and divides that along -t2 by it.
     """
-    fails_h = np.maximum(one.along_h, other.along_h) >= 0
-    fails_m = np.maximum(one.along_m, other.along_m) >= 0
-    ratio = one.scale_m / one.scale_h  # ||h|| / ||m||
-    size_h = np.minimum(one.grad_h_norm, other.grad_h_norm) / one.scale_h
-    size_m = np.minimum(one.grad_m_norm, other.grad_m_norm) / one.scale_m
-    return {
-        "gradient": fails_h & fails_m,
-        "expected": ratio * one.along_expected_h + one.along_expected_m / ratio >= 0,
-        "flat": np.maximum(size_h, size_m) < flat,
-        "either": fails_h | fails_m,
-    }
+    ratio = grid.scale_m / grid.scale_h  # ||h|| / ||m||
+    return ratio * grid.along_expected_h + grid.along_expected_m / ratio >= 0
 
 
 def measure(
