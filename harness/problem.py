@@ -115,6 +115,15 @@ class Demodulation:
         residual = a * b - self.y0
         return transpose1(residual * b), transpose2(residual * a)
 
+    def jacobian(self, h: ArrayLike, m: ArrayLike) -> Array:
+        """J = [diag(b) Lambda1_h, diag(a) Lambda2_m], the derivative of (h, m) -> G1(h) * G2(m).
+
+        a = G1(h), b = G2(m); (..., n), (..., p) -> (..., ell, n + p).  J (h, -m) = 0, along the
+        orbit (c h, m/c).  At a kink relu' is taken to be 0, as in Lambda.
+        """
+        a, b = self.G1(h)[..., None], self.G2(m)[..., None]
+        return np.concatenate([b * self.G1.Lambda(h), a * self.G2.Lambda(m)], axis=-1)
+
     def gradient_h(self, h: ArrayLike, m: ArrayLike) -> Array:
         """g1 of `gradients` alone."""
         a, transpose = self.G1.pullback(h)
@@ -152,6 +161,12 @@ class Demodulation:
         hb = self.h0 if branch[0] == 1 else -rho(self.d) * self.h0
         mb = self.m0 if branch[1] == 1 else -rho(self.s) * self.m0
         return hb, mb
+
+    def balanced_truth(self) -> tuple[Array, Array]:
+        """The point (c h0, m0/c), c > 0, with ||h|| = ||m||: the truth, if h0 = 0 or m0 = 0."""
+        h_norm, m_norm = np.linalg.norm(self.h0), np.linalg.norm(self.m0)
+        c = np.sqrt(m_norm / h_norm) if h_norm > 0 and m_norm > 0 else 1.0
+        return c * self.h0, self.m0 / c
 
     def neighbourhood(self, h: ArrayLike, m: ArrayLike, branch: Branch = (1, 1)) -> Array:
         """Least epsilon with (h, m) in A_{epsilon,(hb,mb)} of a branch's hyperbola.

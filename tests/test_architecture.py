@@ -26,6 +26,7 @@ ROWS: dict[str, int] = {
     "harness.stats": 0,
     "harness.status": 0,
     "harness.problem": 1,
+    "harness.identifiability": 1,
     "harness.conditions": 1,
     "harness.landscape": 1,
     "harness.descent": 1,
