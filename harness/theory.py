@@ -198,6 +198,29 @@ def expected_gradients(
     return t1, t2
 
 
+def expected_hessian(
+    h0: ArrayLike, m0: ArrayLike, *, d: int, s: int, ell: int, alpha: float = 1.0
+) -> Array:
+    """c [||m0||^2 I, h0 m0^T; m0 h0^T, ||h0||^2 I], the Hessian of f at the truth, expected.
+
+    Takes (n,), (p,); returns (n + p, n + p).  Parameters as in `expected_loss`.  The mean of J^T J
+    over networks is this exactly, at every width.  At ||h0|| = ||m0|| its eigenvalues are
+    c ||h0|| ||m0|| times 1 on the n + p - 2 angles, 2 along (h0, m0) and 0 along the orbit,
+    (h0, -m0).
+
+    Notes
+    -----
+    Off kinks the residual vanishes at the truth and the Hessian is J^T J, J = [diag(b) Lambda1,
+    diag(a) Lambda2].  A row w of W_i is as likely as -w, so that E 1{w.x > 0} w w^T = E w w^T / 2
+    at every input x of the layer: from the last layer to the first, each contributes 1/2.
+    """
+    h0, m0 = np.asarray(h0, dtype=np.float64), np.asarray(m0, dtype=np.float64)
+    cross = np.outer(h0, m0)
+    return landscape_scale(d, s, ell, alpha) * np.block(
+        [[(m0 @ m0) * np.eye(h0.size), cross], [cross.T, (h0 @ h0) * np.eye(m0.size)]]
+    )
+
+
 def _tilde(h: Array, h0: Array, depth: int) -> Array:
     """htilde0 = xi_d h0 + zeta_d ||h0|| hhat."""
     xi, zeta = xi_zeta(angle(h, h0), depth)

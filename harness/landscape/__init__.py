@@ -1,7 +1,17 @@
-"""The landscape of the loss: product grids, the torus of directions, every stationary point."""
+"""The landscape of the loss: product grids, the torus, stationary points, the truth's basin."""
 
 from harness.landscape.arcs import Arcs, direction, linear_arcs, on_plane, plane_through
 from harness.landscape.axes import PlaneKinks, plane_kinks, polar_plane, ray
+from harness.landscape.basin import (
+    Basin,
+    basin,
+    certified_basin,
+    certified_region,
+    curvatures,
+    iteration_matrix,
+    predicted_rate,
+    sampled_radii,
+)
 from harness.landscape.census import stationary_points, torus_index
 from harness.landscape.grid import ProductGrid, product_grid
 from harness.landscape.hunt import Hunt, hunt
@@ -15,21 +25,29 @@ __all__ = [
     "SADDLES",
     "UNSURE",
     "Arcs",
+    "Basin",
     "Hunt",
     "Kind",
     "PlaneKinks",
     "ProductGrid",
     "TorusProfile",
+    "basin",
+    "certified_basin",
+    "certified_region",
+    "curvatures",
     "direction",
     "expected_profile",
     "hunt",
+    "iteration_matrix",
     "linear_arcs",
     "on_plane",
     "plane_kinks",
     "plane_through",
     "polar_plane",
+    "predicted_rate",
     "product_grid",
     "ray",
+    "sampled_radii",
     "section",
     "stationary_points",
     "torus_index",
