@@ -13,6 +13,7 @@ from harness.landscape.basin import (
     sampled_radii,
 )
 from harness.landscape.census import stationary_points, torus_index
+from harness.landscape.concentration import Concentration, Deviation, concentration
 from harness.landscape.grid import ProductGrid, product_grid
 from harness.landscape.hunt import Hunt, hunt
 from harness.landscape.kinds import KINDS, MAXIMA, MINIMA, SADDLES, UNSURE, Kind
@@ -26,6 +27,8 @@ __all__ = [
     "UNSURE",
     "Arcs",
     "Basin",
+    "Concentration",
+    "Deviation",
     "Hunt",
     "Kind",
     "PlaneKinks",
@@ -34,6 +37,7 @@ __all__ = [
     "basin",
     "certified_basin",
     "certified_region",
+    "concentration",
     "curvatures",
     "direction",
     "expected_profile",
