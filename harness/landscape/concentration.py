@@ -240,7 +240,7 @@ class Field:
 
 
 def _xi_slope(theta: Array, depth: int) -> Array:
-    """d xi_d / d theta; d theta_{i+1} / d theta_i = (1 - theta_i / pi) sin theta_i / sin theta_{i+1}.
+    """d xi_d / d theta; theta_{i+1}' = theta_i' (1 - theta_i / pi) sin theta_i / sin theta_{i+1}.
 
     That ratio of sines is 1 at theta_i = 0.
     """
