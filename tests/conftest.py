@@ -174,10 +174,6 @@ class Private:
         return Outcome(done.returncode, done.stdout, done.stderr)
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "slow: left out of the quick loop")
-
-
 @pytest.fixture(scope="session", autouse=True)
 def a_terminal_that_can_close() -> Iterator[None]:
     """Let SIGHUP end the commands under test, which would ignore it under `nohup`."""

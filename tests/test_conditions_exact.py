@@ -265,6 +265,7 @@ THREE_COLUMNS: dict[str, tuple[Array, float]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", THREE_COLUMNS)
 def test_net_contains_the_brute_force_maximum(name: str) -> None:
     W, alpha = THREE_COLUMNS[name]
@@ -349,6 +350,7 @@ JOINT: dict[str, tuple[Array, Array, float]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", JOINT)
 def test_joint_contains_the_brute_force_maximum(name: str) -> None:
     B, C, alpha = JOINT[name]

@@ -168,6 +168,7 @@ def test_the_best_of_a_circle_is_that_of_a_dense_grid(moves: str, n: int) -> Non
         assert grid - 2e-3 <= value <= grid + 2e-3
 
 
+@pytest.mark.slow
 def test_the_search_reaches_the_certified_constant_of_100_matrices() -> None:
     for k in range(100):
         W = gaussian(k, 10 + (190 * k) // 99, 2)

@@ -77,6 +77,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Any:
 # --- Plans ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @every_experiment
 @pytest.mark.parametrize("profile", PROFILES)
 def test_every_profile_plans_cells_that_are_all_valid(bare_logging, plan, name, profile):
@@ -87,12 +88,14 @@ def test_every_profile_plans_cells_that_are_all_valid(bare_logging, plan, name, 
     assert all(isinstance(cell.experiment, kind(name)) for cell in made.cells)
 
 
+@pytest.mark.slow
 @every_experiment
 def test_profiles_grow(bare_logging, plan, name):
     work = [made.run.trials * len(made.cells) for made in (plan(name, p) for p in PROFILES)]
     assert work[0] < work[1] < work[2]
 
 
+@pytest.mark.slow
 @every_experiment
 def test_a_sweep_varies_coordinates_and_nothing_else(bare_logging, plan, name):
     """A swept threshold would be judged with the base value."""

@@ -78,6 +78,7 @@ def assert_same(P: Demodulation, reference: Solution, tracked: Solution, rtol: f
     np.testing.assert_array_equal(ours.changes, theirs.changes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WIDE)
 def test_whole_runs_equal_those_of_the_reference(name):
     P = wide(name)

@@ -45,6 +45,7 @@ def experiment_cells(name: str) -> list[Cell]:
     return [Cell(name, experiment, seed=0) for experiment in shrunk(name)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_shrunk_experiment_runs_judges_and_draws(name: str, tmp_path: Path) -> None:
     store, cells = Store(tmp_path), experiment_cells(name)
@@ -62,6 +63,7 @@ def test_shrunk_experiment_runs_judges_and_draws(name: str, tmp_path: Path) -> N
     assert summary is None or len(summary) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_sweep_of_one_cell_is_inconclusive_not_an_error(name: str, tmp_path: Path) -> None:
     store, [cell, *_] = Store(tmp_path), experiment_cells(name)

@@ -220,6 +220,7 @@ SMALL: dict[str, tuple[Widths, Widths]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_no_minimum_that_descent_finds_from_hundreds_of_starts_is_missing(name):
     for seed in range(8):

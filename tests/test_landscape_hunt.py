@@ -262,6 +262,7 @@ TORI: list[tuple[Widths, Widths]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("widths", TORI, ids=str)
 def test_no_minimum_of_a_dense_scan_is_missing(widths: tuple[Widths, Widths]) -> None:
     seen = 0
@@ -273,6 +274,7 @@ def test_no_minimum_of_a_dense_scan_is_missing(widths: tuple[Widths, Widths]) ->
     assert seen >= 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("widths", TORI, ids=str)
 def test_no_strict_minimum_of_the_census_is_missing(widths: tuple[Widths, Widths]) -> None:
     from harness.landscape.census import stationary_points
@@ -300,6 +302,7 @@ def test_kinks_of_both_factors_are_found_on_a_torus() -> None:
     assert counts == {0, 1, 2}
 
 
+@pytest.mark.slow
 def test_starts_of_the_caller_are_used() -> None:
     P = problem((6, 20, 60), (6, 20, 60), 0)
     many = hunt(P, np.random.default_rng(0), 96)
@@ -397,6 +400,7 @@ def test_a_walk_ends_at_the_first_minimum_of_a_scan() -> None:
     assert held > 0
 
 
+@pytest.mark.slow
 def test_kinks_of_two_layers_at_once_are_held_or_left_as_the_derivatives_say() -> None:
     """A kink of layer 2 bends at one of layer 1: the nested one-sided derivative decides."""
     held = 0

@@ -11,6 +11,8 @@ from harness.mnist import images, weights
 from harness.mnist.weights import WeightsError
 from tests.helpers import refused
 
+pytestmark = pytest.mark.slow
+
 
 def stored(folder, name="tiny", shapes=((4, 2), (9, 4)), prefix="layers"):
     rng = np.random.default_rng(0)

@@ -40,6 +40,7 @@ JOBS = 4
 GO_ON = "the same command runs only what is missing: "
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(not SCRIPTS.is_dir(), reason=f"no Slurm: there is no {SCRIPTS}"),
     pytest.mark.skipif(
         not (shutil.which("slurmctld") or shutil.which("apt-get")),

@@ -34,6 +34,8 @@ from tests.conftest import TIMEOUT, tree
 from tests.helpers import refused
 from tests.target import CELLS, TRIALS, sweep, table
 
+pytestmark = pytest.mark.slow
+
 KILLS = 60
 FOLDERS = [
     "results",

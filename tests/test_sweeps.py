@@ -20,6 +20,8 @@ import pytest
 
 from tests.conftest import TIMEOUT, TOY_CELLS, Private, tree
 
+pytestmark = pytest.mark.slow
+
 SWEEP = ("-m", "experiment=toy")
 BASIC = ("hydra/launcher=basic",)
 TWO = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
