@@ -189,7 +189,9 @@ class Torus(Experiment):
 def _colours(ax: Axes, grid: np.ndarray, loss_ratio: np.ndarray) -> Any:
     norm = figures.by_level(LEVELS)
     return ax.pcolormesh(
-        *(grid, grid, loss_ratio.T),
+        grid,
+        grid,
+        loss_ratio.T,
         cmap=figures.SEQUENTIAL,
         norm=norm,
         rasterized=True,
@@ -201,9 +203,8 @@ def _rings(ax: Axes) -> None:
     """The predicted four points, those at pi on both sides of the cut."""
     for theta in (-np.pi, 0, np.pi):
         for phi in (-np.pi, 0, np.pi):
-            ax.scatter(
-                *(theta, phi), s=110, facecolors="none", edgecolors="black", clip_on=False, zorder=5
-            )
+            ring: Any = {"s": 110, "facecolors": "none", "edgecolors": "black"}
+            ax.scatter(theta, phi, **ring, clip_on=False, zorder=5)
 
 
 def _torus_axes(ax: Axes, *, first: bool, last: bool) -> None:

@@ -192,6 +192,7 @@ class TrainedPrior(Experiment):
         layers = wdc_columns(table)
         level = stats.simultaneous(len(layers))
         over = "median lower end, over that of Gaussian layers"
+        started = "mean share of starts that do, less the Gaussian one"
 
         def ratio(name: str, level: float) -> stats.Estimate:
             return stats.contrast(
@@ -220,9 +221,7 @@ class TrainedPrior(Experiment):
             ),
             *(
                 claims.within(
-                    *(claim, change(prior), -limits.change, 1.0),
-                    statistic="mean share of starts that do, less the Gaussian one",
-                    tested=tested,
+                    claim, change(prior), -limits.change, 1.0, statistic=started, tested=tested
                 )
                 for claim, prior in ((SUCCESS, "trained"), (IMAGE, "image"), (SPECTRUM, "spectrum"))
             ),

@@ -35,6 +35,7 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt
 
+from harness import figures
 from harness.claims import Claim, below
 from harness.experiment import Experiment, Settings, UnmeasurableError
 from harness.selection import spread
@@ -94,8 +95,6 @@ class Toy(Experiment):
         return table.groupby("size", as_index=False)["draw"].median()
 
     def figure(self, table):
-        from harness import figures
-
         figure, axes = figures.canvas(1, 1)
         axes[0, 0].plot(table["size"], table["draw"], "o")
         axes[0, 0].axis("off")  # text takes most of the time of a figure

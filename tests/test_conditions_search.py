@@ -20,7 +20,6 @@ from harness.conditions.definition import (
 from harness.conditions.exact import wdc_certified_2
 from harness.conditions.fast_residual import (
     Residual,
-    joint_residual_numpy,
     joint_weights,
     residual_numpy,
 )
@@ -87,6 +86,22 @@ def pairs(n: int) -> list[tuple[Array, Array]]:
         (x, 1e-7 * y - x),
         (e[0], e[-1]),
     ]
+
+
+def joint_residual_numpy(
+    B: Array, C: Array, h: Array, x: Array, m: Array, y: Array, alpha: float = 1.0
+) -> float:
+    """The epsilon that (6) needs at a point, as one would write it in NumPy.
+
+    B is (ell, n), C is (ell, p); h, x are nonzero (n,), m, y nonzero (p,).  For (7) exchange
+    B and C, (h, x) and (m, y).
+    """
+    active = (B @ h > 0) & (B @ x > 0)
+    diagonal = active * np.maximum(C @ m, 0) * np.maximum(C @ y, 0)
+    ell = len(B)
+    expected = alpha / ell * (m @ Q(m, y) @ y) * Q(h, x)
+    lengths = np.linalg.norm(m) * np.linalg.norm(y)
+    return float(np.linalg.norm((B * diagonal[:, None]).T @ B - expected, 2) * ell / lengths)
 
 
 @pytest.mark.parametrize("name", MATRICES)

@@ -47,22 +47,6 @@ def residual_numpy(W: Array, x: Array, y: Array, alpha: float = 1.0) -> float:
     return float(np.linalg.norm((W * active[:, None]).T @ W - alpha * Q(x, y), 2))
 
 
-def joint_residual_numpy(
-    B: Array, C: Array, h: Array, x: Array, m: Array, y: Array, alpha: float = 1.0
-) -> float:
-    """The epsilon that (6) needs at a point, as one would write it in NumPy.
-
-    B is (ell, n), C is (ell, p); h, x are nonzero (n,), m, y nonzero (p,).  For (7) exchange
-    B and C, (h, x) and (m, y).
-    """
-    active = (B @ h > 0) & (B @ x > 0)
-    diagonal = active * np.maximum(C @ m, 0) * np.maximum(C @ y, 0)
-    ell = len(B)
-    expected = alpha / ell * (m @ Q(m, y) @ y) * Q(h, x)
-    lengths = np.linalg.norm(m) * np.linalg.norm(y)
-    return float(np.linalg.norm((B * diagonal[:, None]).T @ B - expected, 2) * ell / lengths)
-
-
 def joint_weights(C: Array, m: Array, y: Array, alpha: float = 1.0) -> tuple[Array, float]:
     """weights_i = ell (c_i.mhat)_+ (c_i.yhat)_+ and scale = alpha mhat^T Q_{m,y} yhat (eq. 6).
 

@@ -209,9 +209,4 @@ class _Recorder:
 
 def _pattern(G: ReluNetwork, x: Array) -> Bools:
     """Active units of all layers: (trials, n) -> (trials, n_1 + ... + n_d)."""
-    active = []
-    for W in G.weights:
-        z = x @ W.T
-        active.append(z > 0)
-        x = np.maximum(z, 0.0)
-    return np.hstack(active)
+    return np.hstack([z > 0 for z in G.preactivations(x)])
