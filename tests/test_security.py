@@ -23,9 +23,10 @@ import pytest
 from harness import schema
 from harness.matrices import Matrix, load_matrix
 from harness.mnist import weights
+from harness.reading import RECORD_BYTES
 from harness.report.collect import update
 from harness.schema import ConfigError
-from harness.storage.folder import RECORD_BYTES, StoreError
+from harness.storage.files import StoreError
 from harness.storage.store import Store
 from harness.sweep import allowed, slurm
 from tests.conftest import ROOT, Outcome, Private, tree

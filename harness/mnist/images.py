@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from harness.arrays import Array, Ints
 from harness.errors import InputError
+from harness.reading import read_regular
 
 SIDE = 28
 """Side of an MNIST image, in pixels."""
@@ -175,7 +176,8 @@ def _read(path: Path, side: int) -> Array:
     from PIL.PngImagePlugin import PngImageFile
 
     try:
-        with PngImageFile(path) as image:  # Image.open refuses huge ones in its own way
+        data = io.BytesIO(read_regular(path))
+        with PngImageFile(data) as image:  # Image.open refuses huge ones in its own way
             kind, size = image.mode, image.size
             if kind in WHITE and size == (side, side):
                 return np.asarray(image) / WHITE[kind]

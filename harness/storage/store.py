@@ -30,10 +30,11 @@ from typing import Any
 import pandas as pd
 
 from harness.experiment import Row
+from harness.reading import RECORD_BYTES, UnfitError, read_regular
 from harness.storage import tables
 from harness.storage.cell import Cell
 from harness.storage.files import StoreError, entries, reason, set_aside, write_atomically
-from harness.storage.folder import RECORD_BYTES, Folder
+from harness.storage.folder import Folder
 from harness.storage.provenance import blas_kernel
 from harness.storage.segments import SCHEMA, DamageError, SchemaError, Segment, decode, encode
 
@@ -42,6 +43,9 @@ log = logging.getLogger(__name__)
 TABLE = "table.csv.gz"
 PLAIN_TABLE = "table.csv"
 """The table as earlier versions wrote it; it is still read."""
+SCHEMA_BYTES = 2**10
+SEGMENT_BYTES = 2**30
+"""Largest SCHEMA and largest segment that are read, in bytes."""
 
 
 @dataclass
@@ -69,7 +73,7 @@ class ReadOnlyStore(Folder):
     def check(self) -> None:
         """Raise StoreError if the folder holds cells of another schema."""
         try:
-            found = self.read(self._schema_file).decode(errors="replace").strip()
+            found = self.read(self._schema_file, SCHEMA_BYTES).decode(errors="replace").strip()
         except FileNotFoundError:
             found = str(SCHEMA)
         if found != str(SCHEMA):
@@ -91,7 +95,11 @@ class ReadOnlyStore(Folder):
 
     def size(self, cell: Cell) -> int:
         """Size of a cell's segments in bytes."""
-        return sum(path.stat().st_size for path in self._cell_folder(cell).glob("*.json"))
+        return sum(
+            entry.stat().st_size
+            for entry in entries(self._cell_folder(cell))
+            if entry.name.endswith(".json") and entry.is_file()
+        )
 
     def _segments(self, cell: Cell) -> Iterator[Segment]:
         """The sound segments of a cell, ordered by name."""
@@ -109,12 +117,12 @@ class ReadOnlyStore(Folder):
     def _segment(self, cell: Cell, path: Path) -> Segment | None:
         """The segment in a file; None if it is damaged."""
         try:
-            return decode(cell, path.read_bytes())
+            return decode(cell, read_regular(path, SEGMENT_BYTES))
         except FileNotFoundError:  # another process has just renamed it as damaged
             return None
         except SchemaError as error:
             raise StoreError(f"{path}: {error}: choose another folder") from None
-        except (DamageError, IsADirectoryError):
+        except (DamageError, UnfitError):
             self._reject(path)
             return None
         except OSError as error:
@@ -296,6 +304,11 @@ class Store(ReadOnlyStore):
         """Store the rows of finished trials; on return they are on the disk."""
         self._write_schema()
         name, data = encode(cell, rows, blas_kernel())
+        if len(data) > SEGMENT_BYTES:
+            raise StoreError(
+                f"{cell.name}: {len(rows)} rows take {len(data)} bytes; must be {SEGMENT_BYTES} "
+                "at most"
+            )
         write_atomically(self._cell_folder(cell) / name, data)
 
     def _reject(self, path: Path) -> None:
