@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -495,6 +496,34 @@ def test_the_table_of_claims_is_written_between_two_lines_of_a_page(harness, tmp
         assert text.endswith("after\n")
         assert "stale" not in text
         assert text.count("[toy.small](results/REPORT.md#toy)") == 1
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"], ids=["LF", "CRLF"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1"])
+def test_a_page_is_edited_between_the_lines_alone(harness, tmp_path, encoding, ends):
+    """Its encoding, line ends, mode and link are kept; so is what else is in its folder."""
+    assert harness("-m", "experiment=toy").code == 0
+    lines = ["é ü", markdown.CLAIMS[0], "stale", markdown.CLAIMS[1], "ß", "no line end"]
+    data = ends.join(lines).encode(encoding)
+    real, page, notes = tmp_path / "docs" / "page.md", tmp_path / "PAGE.md", tmp_path / "docs/n.tmp"
+    real.parent.mkdir()
+    for path in (real, notes):
+        path.write_bytes(data)
+        os.utime(path, (0, 0))
+    real.chmod(0o640)
+    page.symlink_to(real)
+    for _ in range(2):
+        assert harness("report", "readme=PAGE.md").code == 0
+        edited = real.read_bytes()
+        assert page.is_symlink()
+        assert real.stat().st_mode & 0o777 == 0o640
+        first, last = (line.encode() for line in markdown.CLAIMS)
+        assert edited.partition(first)[0] == data.partition(first)[0]
+        assert edited.partition(last)[2] == data.partition(last)[2]
+        table = edited.partition(first)[2].partition(last)[0].decode()
+        assert "[toy.small](results/REPORT.md#toy)" in table
+        assert set(re.findall(r"\r?\n", table)) == {ends}
+    assert {path.name for path in real.parent.iterdir()} == {"page.md", "n.tmp"}
 
 
 @pytest.mark.parametrize("text", [None, "no lines\n"])

@@ -9,9 +9,10 @@ from typing import Any
 
 import pandas as pd
 
+from harness.reading import read_regular
 from harness.report.result import Result
 from harness.report.text import INTRODUCTION, count_verdicts, number
-from harness.storage.files import StoreError, write_atomically
+from harness.storage.files import StoreError, reason, write_atomically
 
 CLAIMS = ("<!-- claims: written by `make readme` -->", "<!-- end of claims -->")
 """The lines of a Markdown page between which `insert_claims` writes."""
@@ -38,17 +39,20 @@ def report(results: Sequence[Result]) -> str:
 def insert_claims(results: Sequence[Result], root: Path, page: Path) -> None:
     """Write the table of all claims into a Markdown page, with links to the report in `root`.
 
+    The rest of the page stays as it is, byte for byte, and so do its line ends and mode.  Of a
+    symbolic link the page that it leads to is changed.
+
     Raises
     ------
     StoreError
         If the page cannot be read or lacks one of the two lines of `CLAIMS`.
     """
     try:
-        text = page.read_text()
-    except (OSError, UnicodeDecodeError):
-        raise StoreError(f"readme={page}: must be a Markdown page") from None
-    before, begin, rest = text.partition(CLAIMS[0])
-    _, end, after = rest.partition(CLAIMS[1])
+        data = read_regular(page)
+    except OSError as error:
+        raise StoreError(f"readme={page}: must be a Markdown page ({reason(error)})") from None
+    before, begin, rest = data.partition(CLAIMS[0].encode())
+    _, end, after = rest.partition(CLAIMS[1].encode())
     if not begin or not end:
         raise StoreError(f"readme={page}: must have the lines {CLAIMS[0]} and {CLAIMS[1]}")
     rows = [
@@ -62,8 +66,10 @@ def insert_claims(results: Sequence[Result], root: Path, page: Path) -> None:
         for result in results
         for f in result.findings
     ]
-    table = "\n".join(table_lines(pd.DataFrame(rows)))
-    write_atomically(page, f"{before}{begin}\n\n{table}\n\n{end}{after}".encode())
+    line_end = b"\r\n" if rest.startswith(b"\r\n") else b"\n"
+    table = [line.encode() for line in ("", "", *table_lines(pd.DataFrame(rows)), "", "")]
+    edited = b"".join([before, begin, line_end.join(table), end, after])
+    write_atomically(page.resolve(), edited, keep_mode=True)
 
 
 def _overview(results: Sequence[Result]) -> pd.DataFrame:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
+import stat
 import time
 import uuid
 from collections.abc import Iterator
@@ -14,6 +16,8 @@ from harness.errors import InputError
 
 LEFTOVER = ".tmp"
 """Suffix of temporary files: of one that is being written, or whose writer was killed."""
+OURS = re.compile(r"\..+\.[0-9a-f]+" + re.escape(LEFTOVER))
+"""Names of temporary files that are deleted when they are stale; others are not ours."""
 STALE_SECONDS = 3600.0
 """Age from which a temporary file counts as abandoned.
 
@@ -25,10 +29,12 @@ class StoreError(InputError):
     """A results folder or a file that cannot be used; the message is one line."""
 
 
-def write_atomically(path: Path, data: bytes | memoryview) -> None:
+def write_atomically(path: Path, data: bytes | memoryview, *, keep_mode: bool = False) -> None:
     """Write a temporary file, sync it and rename it: a reader sees the old file or the new one.
 
     On return the file and its name are on the disk.  Deletes abandoned temporary files beside it.
+
+    keep_mode : give the new file the permissions of the old one.
 
     Raises
     ------
@@ -38,10 +44,11 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
     try:
         made = [folder for folder in path.parents if not folder.exists()]
         path.parent.mkdir(parents=True, exist_ok=True)
+        mode = stat.S_IMODE(path.stat().st_mode) if keep_mode else None
         try:
-            _write_and_rename(path, data)
+            _write_and_rename(path, data, mode)
         except FileNotFoundError:  # another process deleted it as abandoned
-            _write_and_rename(path, data)
+            _write_and_rename(path, data, mode)
         for folder in {path.parent, *(folder.parent for folder in made)}:
             _sync(folder)
         sweep_up(path.parent)
@@ -49,12 +56,14 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
         raise StoreError(f"{path}: cannot be written ({reason(error)})") from error
 
 
-def _write_and_rename(path: Path, data: bytes | memoryview) -> None:
+def _write_and_rename(path: Path, data: bytes | memoryview, mode: int | None) -> None:
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}{LEFTOVER}")
     try:
         with beside.open("wb") as stream:
             stream.write(data)
             stream.flush()
+            if mode is not None:
+                beside.chmod(mode)
             os.fsync(stream.fileno())
         os.replace(beside, path)
     except BaseException:
@@ -98,7 +107,8 @@ def sweep_up(folder: Path) -> None:
 
 def _remove_if_stale(entry: os.DirEntry[str]) -> None:
     with contextlib.suppress(OSError):  # already deleted, or the folder is read-only
-        if abs(time.time() - entry.stat().st_mtime) > STALE_SECONDS:
+        ours = OURS.fullmatch(entry.name)
+        if ours and abs(time.time() - entry.stat().st_mtime) > STALE_SECONDS:
             Path(entry.path).unlink()
 
 
