@@ -7,6 +7,7 @@ methods `trial`, `judge` and `figure`.  Nothing else has to be written for a new
 from __future__ import annotations
 
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -26,6 +27,24 @@ Row = dict[str, Scalar]
 
 ROW_COLUMNS = ("trial", "seed", "status", "seconds")
 """Columns that the runner adds to every row."""
+
+
+_UNFIT = re.compile("[\0\r\ud800-\udfff]")
+"""Characters that a CSV file does not hold, or not for every reader."""
+
+
+def is_scalar(value: object) -> bool:
+    """Whether a table can hold a value: a number of 64 bits, a boolean, or text."""
+    if isinstance(value, str):
+        return not _UNFIT.search(value)
+    if type(value) is int:
+        return -(2**63) <= value < 2**64
+    return isinstance(value, (float, bool))
+
+
+def is_name(name: str) -> bool:
+    """Whether a column can have this name."""
+    return bool(name) and is_scalar(name)
 
 
 @dataclass(frozen=True)

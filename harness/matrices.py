@@ -99,7 +99,7 @@ def matrix_digest(*matrices: NDArray[np.float64]) -> str:
     total = hashlib.sha256()
     for matrix in matrices:
         total.update(repr(matrix.shape).encode())
-        total.update(np.ascontiguousarray(matrix))  # no copy: `load_matrix` gives such a matrix
+        total.update(np.ascontiguousarray(matrix).data)  # no copy of what is loaded
     return total.hexdigest()[:16]
 
 
@@ -146,6 +146,7 @@ def _load(path: Path) -> NDArray[Any]:
     with open_regular(path, MATRIX_BYTES) as stream:  # NumPy leaves a damaged archive open
         loaded = np.load(stream, allow_pickle=False)
         if isinstance(loaded, np.lib.npyio.NpzFile):
+            assert loaded.zip is not None
             size = loaded.zip.infolist()[0].file_size  # no more than that is unpacked
             if size > MATRIX_BYTES:
                 raise ValueError(f"unpacks to {size} bytes; at most {MATRIX_BYTES} are read")

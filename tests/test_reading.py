@@ -75,9 +75,7 @@ def swept(toy: Private, undisturbed: Path, tmp_path: Path) -> Path:
 @odd
 def test_only_a_regular_file_is_read(tmp_path, make):
     put(make, tmp_path / "x")
-    with pytest.raises(
-        UnfitError, match=r"is not a regular file|has 100000000000 bytes; at most 9"
-    ):
+    with pytest.raises(UnfitError, match=r"is not a regular file|has 10{11} bytes; at most 9"):
         read_regular(tmp_path / "x", 9)
 
 

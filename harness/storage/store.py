@@ -86,7 +86,7 @@ class ReadOnlyStore(Folder):
 
     def rows(self, cell: Cell) -> list[Row]:
         """The stored rows of a cell, ordered by trial, without those of damaged segments."""
-        return self._by_trial(cell, self._segments(cell))
+        return self._by_trial(self._segments(cell))
 
     def missing(self, cell: Cell, trials: int) -> list[int]:
         """The trials among 0..trials-1 that no sound segment holds."""
@@ -131,18 +131,13 @@ class ReadOnlyStore(Folder):
     def _reject(self, path: Path) -> None:
         """Skip a damaged segment."""
 
-    def _by_trial(self, cell: Cell, segments: Iterable[Segment]) -> list[Row]:
+    def _by_trial(self, segments: Iterable[Segment]) -> list[Row]:
         """Rows ordered by trial; the first segment that holds a trial provides its rows."""
         by_trial: dict[int, list[Row]] = {}
         for segment in segments:
             found: dict[int, list[Row]] = {}
-            try:
-                for row in segment.rows():
-                    found.setdefault(int(row["trial"]), []).append(row)
-            except DamageError:
-                raise StoreError(
-                    f"{self._cell_folder(cell)}: holds rows of other than scalars"
-                ) from None
+            for row in segment.rows:
+                found.setdefault(int(row["trial"]), []).append(row)
             by_trial = found | by_trial
         return [row for trial in sorted(by_trial) for row in by_trial[trial]]
 
@@ -180,7 +175,7 @@ class ReadOnlyStore(Folder):
         """Rows of the table, each file read once; fills `gathered` on the way."""
         for cell in cells:
             segments = list(self._segments(cell))
-            rows = [row for row in self._by_trial(cell, segments) if int(row["trial"]) < trials]
+            rows = [row for row in self._by_trial(segments) if int(row["trial"]) < trials]
             seconds = {row["trial"]: float(row["seconds"]) for row in rows}
             gathered.seconds += sum(seconds.values())
             gathered.complete += len(seconds) == trials
