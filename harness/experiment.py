@@ -42,11 +42,6 @@ def is_scalar(value: object) -> bool:
     return isinstance(value, (float, bool))
 
 
-def is_name(name: str) -> bool:
-    """Whether a column can have this name."""
-    return bool(name) and is_scalar(name)
-
-
 @dataclass(frozen=True)
 class Settings:
     """Base class of configuration groups.
@@ -137,9 +132,12 @@ def columns(experiment: Experiment) -> dict[str, Scalar | None]:
     return {name.rpartition(".")[2]: value for name, value in coordinates(experiment).items()}
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
 def canonical(values: Mapping[str, Any]) -> str:
     """A mapping as canonical JSON, equal for equal mappings: the input of digests."""
-    return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _CANONICAL.encode(values)
 
 
 def _without_thresholds(experiment: Experiment) -> dict[str, Any]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import json
 import math
 import multiprocessing
 import os
+import threading
+import time
 import tracemalloc
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +32,7 @@ from harness.storage import store as store_module
 from harness.storage.cell import Cell, trial_seed
 from harness.storage.files import StoreError, write_atomically
 from harness.storage.segments import encode
-from harness.storage.store import Store
+from harness.storage.store import ReadOnlyStore, Store
 from tests.conftest import tree
 from tests.helpers import refused
 
@@ -380,6 +384,76 @@ def test_the_key_is_the_same_in_every_process_and_release():
 def test_cells_do_not_see_each_others_rows(store):
     store.append(CELL, [row(0)])
     assert all(store.missing(cell, 1) == [0] for cell in OTHERS.values())
+
+
+# --- Two files that are one ------------------------------------------------------------------
+
+
+def test_a_reader_waits_while_a_writer_is_between_table_and_provenance(store, monkeypatch):
+    store.append(CELL, [row(0), row(1)])
+    store.write_table("example", store.collect([CELL], 1)[0], {})
+    between, go_on = threading.Event(), threading.Event()
+    write = files.write_atomically
+
+    def slow(path: Path, data: bytes) -> None:
+        if path.name == "provenance.json":
+            between.set()
+            assert go_on.wait(60)
+        write(path, data)
+
+    monkeypatch.setattr("harness.storage.store.write_atomically", slow)
+    with ThreadPoolExecutor(2) as pool:
+        writing = pool.submit(store.write_table, "example", store.collect([CELL], 2)[0], {})
+        assert between.wait(60)
+        reading = pool.submit(ReadOnlyStore(store.root).read_table, "example")
+        with pytest.raises(TimeoutError):
+            reading.result(0.2)
+        go_on.set()
+        writing.result(60)
+        assert len(reading.result(60)[0]) == 2
+
+
+def test_two_writers_leave_a_table_and_its_provenance(store, monkeypatch):
+    """The second begins when the first has written its table."""
+    store.append(CELL, [row(0), row(1)])
+    tables = [store.collect([CELL], trials)[0] for trials in (1, 2)]
+    between, names = threading.Event(), []
+    write = files.write_atomically
+
+    def slow(path: Path, data: bytes) -> None:
+        names.append(path.name)
+        write(path, data)
+        if len(names) == 1:
+            between.set()
+            time.sleep(0.2)
+
+    monkeypatch.setattr("harness.storage.store.write_atomically", slow)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(store.write_table, "example", tables[0], {})
+        assert between.wait(60)
+        pool.submit(store.write_table, "example", tables[1], {}).result(60)
+        first.result(60)
+    assert names == ["table.csv.gz", "provenance.json"] * 2
+    assert len(store.read_table("example")[0]) == 2
+
+
+@pytest.mark.parametrize("kind", ["held for ever", "none", "a link", "a pipe", "a folder"])
+def test_a_lock_that_cannot_be_had_stops_nobody(store, monkeypatch, tmp_path, kind):
+    monkeypatch.setattr(files, "LOCK_SECONDS", 0.05)
+    store.append(CELL, [row(0)])
+    lock = store.root / "cells" / "example.lock"
+    if kind == "a link":
+        lock.symlink_to(tmp_path / "elsewhere")
+    elif kind == "a pipe":
+        os.mkfifo(lock)
+    elif kind == "a folder":
+        lock.mkdir()
+    elif kind == "none":
+        monkeypatch.setattr(files, "fcntl", None)
+    with files.locked(lock) if kind == "held for ever" else contextlib.nullcontext():
+        store.write_table("example", store.collect([CELL], 1)[0], {})
+        assert len(store.read_table("example")[0]) == 1
+    assert not (tmp_path / "elsewhere").exists()
 
 
 # --- Tables ---------------------------------------------------------------------------------

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from harness.experiment import Experiment, Scalar, canonical, columns, identity
+from harness.experiment import Experiment, Scalar, canonical, columns, coordinates
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,22 @@ class Cell:
             "experiment": self.name,
             "version": self.experiment.version,
             "seed": self.seed,
-            "coordinates": identity(self.experiment),
+            "coordinates": self.identity,
         }
+
+    @cached_property
+    def columns(self) -> Set[str]:
+        """Names of the coordinate columns of the table."""
+        return {name.rpartition(".")[2] for name in self._coordinates}
+
+    @cached_property
+    def identity(self) -> dict[str, Scalar]:
+        """`harness.experiment.identity` of the experiment."""
+        return {name: value for name, value in self._coordinates.items() if value is not None}
+
+    @cached_property
+    def _coordinates(self) -> dict[str, Scalar | None]:
+        return coordinates(self.experiment)
 
     @cached_property
     def key(self) -> str:
@@ -44,8 +58,8 @@ class Cell:
     @cached_property
     def shared(self) -> int:
         """Digest of what the seeds of its trials depend on: the coordinates except paired ones."""
-        values = identity(self.experiment).items()
-        own = {key: value for key, value in values if key not in self.experiment.paired}
+        paired = self.experiment.paired
+        own = {key: value for key, value in self.identity.items() if key not in paired}
         return int(digest({"experiment": self.name, "coordinates": own})[:32], 16)
 
 

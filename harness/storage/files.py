@@ -14,10 +14,18 @@ from pathlib import Path
 
 from harness.errors import InputError
 
+try:
+    import fcntl
+except ImportError:  # as on Windows
+    fcntl = None  # type: ignore[assignment]
+
 LEFTOVER = ".tmp"
 """Suffix of temporary files: of one that is being written, or whose writer was killed."""
 OURS = re.compile(r"\..+\.[0-9a-f]+" + re.escape(LEFTOVER))
 """Names of temporary files that are deleted when they are stale; others are not ours."""
+LOCK_SECONDS = 10.0
+LOCK_PAUSE = 0.01
+"""Longest time to wait for a lock, which is held during two writes, and between two tries."""
 LONGEST_NAME = 200
 """Bytes of a name to which a suffix can be added; most file systems allow 255 in all."""
 STALE_SECONDS = 3600.0
@@ -112,6 +120,44 @@ def _remove_if_stale(entry: os.DirEntry[str]) -> None:
         ours = OURS.fullmatch(entry.name)
         if ours and abs(time.time() - entry.stat().st_mtime) > STALE_SECONDS:
             Path(entry.path).unlink()
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
+    """Hold the lock on a file, which only a holder of an exclusive one makes, during the block.
+
+    A killed process gives its lock back.  Where there is none to be had within `LOCK_SECONDS`,
+    because a file system has no locks, say, the block runs without.
+    """
+    flags = os.O_RDONLY if shared else os.O_RDWR | os.O_CREAT
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    except (OSError, AttributeError):  # none is needed, or none can be made
+        yield
+        return
+    try:
+        _wait_for_lock(descriptor, shared)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _wait_for_lock(descriptor: int, shared: bool) -> None:
+    if fcntl is None:
+        return
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    end = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                return
+            time.sleep(LOCK_PAUSE)
+        except OSError:
+            return
+        else:
+            return
 
 
 def set_aside(path: Path) -> None:

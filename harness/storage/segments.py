@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import shown
-from harness.experiment import ROW_COLUMNS, Row, columns, is_name, is_scalar
+from harness.experiment import ROW_COLUMNS, Row, is_scalar
 from harness.status import Status
 from harness.storage.cell import Cell, trial_seed
 
@@ -91,36 +91,44 @@ def _rows(cell: Cell, payload: bytes) -> list[Row]:
         rows = json.loads(payload, object_pairs_hook=_distinct)
     except (ValueError, RecursionError) as error:
         raise DamageError from error
-    if not (isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows)):
+    if not (isinstance(rows, list) and rows and all(type(row) is dict for row in rows)):
         raise DamageError
-    taken = columns(cell.experiment).keys()
-    if not all(_are_columns(names, taken) for names in set(map(tuple, rows))):
-        raise DamageError
-    if not all(map(_holds, rows)):
-        raise DamageError
-    seeds = {(row["trial"], row["seed"]) for row in rows}
-    if any(seed != trial_seed(cell, trial) for trial, seed in seeds):
+    alike: dict[tuple[str, ...], list[Any]] = {}
+    for row in rows:
+        alike.setdefault(tuple(row), []).append(row.values())
+    for names, values in alike.items():
+        _check(cell, dict(zip(names, zip(*values, strict=True), strict=True)))
+    if rows[0]["seed"] != trial_seed(cell, rows[0]["trial"]):  # all take as long as the parsing
         raise DamageError
     return rows
 
 
-def _are_columns(names: Iterable[str], taken: Set[str]) -> bool:
-    """Whether a row can have these columns: those of every row, and no other's names."""
-    return taken.isdisjoint(names) and set(ROW_COLUMNS).issubset(names) and all(map(is_name, names))
-
-
-def _holds(row: Row) -> bool:
-    """Whether a row holds scalars, of the right kind in the columns of every row."""
-    seconds = row["seconds"]
-    return (
-        all(type(value) is float or is_scalar(value) for value in row.values())
-        and type(row["trial"]) is int
-        and row["trial"] >= 0
-        and type(row["seed"]) is int
-        and row["status"] in STATUSES
-        and type(seconds) in (int, float)
-        and 0 <= float(seconds) < math.inf
+def _check(cell: Cell, columns: Mapping[str, Sequence[Any]]) -> None:
+    """Raise DamageError unless the columns, of rows that have the same ones, are a run's."""
+    kinds = {name: set(map(type, values)) for name, values in columns.items()}
+    sound = (
+        set(ROW_COLUMNS).issubset(columns)
+        and cell.columns.isdisjoint(columns)
+        and all(columns)  # no name is empty
+        and is_scalar("".join(columns))
+        and all(_are_scalars(values, kinds[name]) for name, values in columns.items())
+        and kinds["trial"] == kinds["seed"] == {int}
+        and min(columns["trial"]) >= 0
+        and STATUSES.issuperset(columns["status"])
+        and kinds["seconds"] <= {int, float}
+        and all(0 <= seconds < math.inf for seconds in columns["seconds"])
     )
+    if not sound:
+        raise DamageError
+
+
+def _are_scalars(values: Sequence[Any], kinds: Set[type]) -> bool:
+    """`is_scalar` of all values, whose types are given."""
+    if kinds == {float}:
+        return True
+    if kinds == {int}:
+        values = [min(values), max(values)]
+    return all(map(is_scalar, values))
 
 
 def _distinct(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

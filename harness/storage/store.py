@@ -6,6 +6,7 @@ Layout, relative to the results folder::
     cells/<experiment>/<key>/<first>-<last>-<sha>.json   a segment: the rows of some trials
     cells/<experiment>/<key>/<...>.json.damaged          a segment that failed its checksum
     cells/<name>.sweep.json            the cells of the last sweep of that name, done or not
+    cells/<name>.lock                  held while the next two are written or read
     <name>/table.csv.gz                the collected rows of that sweep (older: table.csv)
     <name>/provenance.json             where they came from, and the SHA-256 of the CSV text
 
@@ -33,7 +34,7 @@ from harness.experiment import Row
 from harness.reading import RECORD_BYTES, UnfitError, read_regular
 from harness.storage import tables
 from harness.storage.cell import Cell
-from harness.storage.files import StoreError, entries, reason, set_aside, write_atomically
+from harness.storage.files import StoreError, entries, locked, reason, set_aside, write_atomically
 from harness.storage.folder import Folder
 from harness.storage.provenance import blas_kernel
 from harness.storage.segments import SCHEMA, DamageError, SchemaError, Segment, decode, encode
@@ -142,7 +143,7 @@ class ReadOnlyStore(Folder):
         return [row for trial in sorted(by_trial) for row in by_trial[trial]]
 
     def _cell_folder(self, cell: Cell) -> Path:
-        return self.inside(self.root / "cells" / cell.name / cell.key)
+        return self.inside(self.root.joinpath("cells", cell.name, cell.key))
 
     @property
     def _schema_file(self) -> Path:
@@ -240,10 +241,11 @@ class ReadOnlyStore(Folder):
     def _table_text(self, name: str) -> tuple[bytes, dict[str, Any]]:
         """The table as CSV text, its SHA-256 verified, and its provenance."""
         path = self.sweep_folder(name) / "provenance.json"
-        provenance = self.read_json(path)
+        with locked(self._lock_file(name), shared=True):
+            provenance = self.read_json(path)
+            text = self._unpacked(name)
         if not {"table_sha256", "columns"} <= provenance.keys():
             raise StoreError(f"results={self.root}: {path.relative_to(self.root)} is incomplete")
-        text = self._unpacked(name)
         if text is None or hashlib.sha256(text).hexdigest() != provenance["table_sha256"]:
             raise StoreError(
                 f"{self._where(name)} does not belong to its provenance.json "
@@ -263,6 +265,9 @@ class ReadOnlyStore(Folder):
             raise StoreError(f"{self._where(name)} {error}") from None
         except tables.DamageError:
             return None
+
+    def _lock_file(self, name: str) -> Path:
+        return self.inside(self.root / "cells") / f"{self.checked_name(name)}.lock"
 
     def table_file(self, name: str) -> Path:
         """Where a table is stored: table.csv.gz, or table.csv if there is only that."""
@@ -341,6 +346,8 @@ class Store(ReadOnlyStore):
             "table_sha256": sha,
         }
         folder = self.sweep_folder(name)
-        write_atomically(folder / TABLE, packed)
-        write_atomically(folder / "provenance.json", (json.dumps(record, indent=1) + "\n").encode())
-        (folder / PLAIN_TABLE).unlink(missing_ok=True)
+        text = (json.dumps(record, indent=1) + "\n").encode()
+        with locked(self._lock_file(name)):
+            write_atomically(folder / TABLE, packed)
+            write_atomically(folder / "provenance.json", text)
+            (folder / PLAIN_TABLE).unlink(missing_ok=True)
