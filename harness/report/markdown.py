@@ -18,6 +18,12 @@ CLAIMS = ("<!-- claims: written by `make readme` -->", "<!-- end of claims -->")
 """The lines of a Markdown page between which `insert_claims` writes."""
 
 
+class Ready(str):
+    """A cell that is Markdown already."""
+
+    __slots__ = ()
+
+
 def report(results: Sequence[Result]) -> str:
     """The text of REPORT.md."""
     counts = count_verdicts(results)
@@ -57,9 +63,9 @@ def insert_claims(results: Sequence[Result], root: Path, page: Path) -> None:
         raise StoreError(f"readme={page}: must have the lines {CLAIMS[0]} and {CLAIMS[1]}")
     rows = [
         {
-            "claim": f"[{f.claim.id}]({root}/REPORT.md#{_heading_id(result.name)})",
+            "claim": Ready(f"[{f.claim.id}]({root}/REPORT.md#{_heading_id(result.name)})"),
             "statement": f.claim.statement,
-            "verdict": f"**{f.verdict}**",
+            "verdict": Ready(f"**{f.verdict}**"),
             "measured": str(f.estimate),
             "threshold": f.threshold,
         }
@@ -76,12 +82,12 @@ def _overview(results: Sequence[Result]) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
-                "claim": f"[{f.claim.id}](#{_heading_id(result.name)})",
+                "claim": Ready(f"[{f.claim.id}](#{_heading_id(result.name)})"),
                 "statement": f"{f.claim.statement} ({f.claim.source})",
                 "tested": f.tested,
                 "statistic": f"{f.statistic}: {f.estimate}",
                 "threshold": f.threshold,
-                "verdict": f"**{f.verdict}**",
+                "verdict": Ready(f"**{f.verdict}**"),
             }
             for result in results
             for f in result.findings
@@ -103,10 +109,10 @@ def _section(result: Result) -> list[str]:
     if result.summary is not None:
         lines += [*table_lines(result.summary), ""]
     lines.append(
-        f"Experiment `{origin.experiment}`, profile {origin.profile}: "
+        f"Experiment `{origin.experiment}`, profile {escaped(origin.profile)}: "
         f"{origin.cells_complete} of {origin.cells} cells complete, "
         f"{origin.trials} trials a cell, {origin.rows} rows ("
-        + ", ".join(f"{count} {status}" for status, count in result.statuses.items())
+        + ", ".join(f"{count} {escaped(status)}" for status, count in result.statuses.items())
         + f"), seed {origin.seed}; {origin.trial_seconds:g} s of trials. "
         f"Data: [{result.table_file}]({result.name}/{result.table_file}), "
         f"[provenance.json]({result.name}/provenance.json)."
@@ -118,9 +124,16 @@ def table_lines(table: pd.DataFrame) -> list[str]:
     """A table in Markdown, one line a row."""
 
     def text(value: Any) -> str:
-        shown = number(value) if isinstance(value, float) else str(value)
-        return shown.replace("|", "\\|").replace("\n", " ")
+        if isinstance(value, Ready):
+            return value
+        return escaped(number(value) if isinstance(value, float) else str(value))
 
     rows: list[Any] = [table.columns, *table.itertuples(index=False)]
     lines = ["| " + " | ".join(text(v) for v in row) + " |" for row in rows]
     return [lines[0], "|" + " --- |" * len(table.columns), *lines[1:]]
+
+
+def escaped(text: str) -> str:
+    """Text on one line that is no Markdown: it starts no code, emphasis, link, image or cell."""
+    line = "".join(c if c.isprintable() else " " for c in text)
+    return re.sub(r"[\\`*|]|(?<=\])[(\[:]", r"\\\g<0>", line)
