@@ -36,7 +36,7 @@ from tqdm import tqdm
 
 import harness
 from harness import library, schema
-from harness.errors import InputError
+from harness.errors import InputError, printable
 from harness.mnist import pictures, training
 from harness.reading import read_regular
 from harness.report.collect import update
@@ -336,8 +336,8 @@ def _refuse(error: Exception) -> int:
 def _one_line(error: Exception) -> str:
     """The key, the value and what is allowed, on one line where Hydra takes several."""
     text = str(error)
-    if isinstance(error, ConfigError):  # one line already; its cause may be a worker's traceback
-        return text
+    if isinstance(error, InputError):  # one line already; its cause says the same again
+        return printable(text)
     lines = [line.strip() for line in f"{text}\n{error.__cause__ or ''}".splitlines()]
     if "Available options" in text:
         start = next(i for i, line in enumerate(lines) if line.startswith("Available options"))

@@ -14,7 +14,12 @@ class InputError(ValueError):
     """
 
 
+def printable(value: Any) -> str:
+    """A value as text for a terminal, on one line."""
+    return "".join(c if c.isprintable() else " " for c in str(value))
+
+
 def shown(value: Any) -> str:
-    """A value as printable text of limited length, for one line of a terminal."""
-    text = "".join(c if c.isprintable() else " " for c in str(value))
+    """A value as `printable` text of limited length."""
+    text = printable(value)
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
