@@ -17,7 +17,7 @@ from annotated_types import Ge
 from harness import claims, figures, selection, stats
 from harness.claims import Claim, Finding
 from harness.experiment import Experiment, Row, Settings
-from harness.storage.cell import Cell
+from harness.storage.cell import Cell, trial_seed
 from harness.storage.store import Store
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class Storage(Experiment):
         """The methods to compare, on cells that are written first; they differ in `cells`."""
         cells = [Cell("storage", replace(self, cells=i + 1), 0) for i in range(self.cells)]
         for cell in cells:
-            store.append(cell, self._rows(rng))
+            store.append(cell, self._rows(cell, rng))
         store.write_table("storage", store.collect(cells, self.rows)[0], {})
         return {
             "plan": lambda: [trial for cell in cells for trial in store.missing(cell, self.rows)],
@@ -126,10 +126,10 @@ class Storage(Experiment):
             "csv": lambda: _csv(store.root),
         }
 
-    def _rows(self, rng: np.random.Generator) -> list[Row]:
+    def _rows(self, cell: Cell, rng: np.random.Generator) -> list[Row]:
         values = rng.standard_normal((self.rows, self.columns)).tolist()
         return [
-            {"trial": trial, "seed": int(rng.integers(2**64, dtype=np.uint64))}
+            {"trial": trial, "seed": trial_seed(cell, trial)}
             | {f"value{i}": number for i, number in enumerate(numbers)}
             | {"status": "ok", "seconds": 0.1}
             for trial, numbers in enumerate(values)

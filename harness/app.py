@@ -14,6 +14,7 @@ too (`harness.library`).
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import signal
@@ -35,8 +36,9 @@ from tqdm import tqdm
 
 import harness
 from harness import library, schema
-from harness.errors import InputError
+from harness.errors import InputError, printable
 from harness.mnist import pictures, training
+from harness.reading import read_regular
 from harness.report.collect import update
 from harness.report.markdown import insert_claims
 from harness.report.result import Result, in_one_line
@@ -119,9 +121,16 @@ def _run(arguments: Sequence[str]) -> int:
         if interrupts.seen():
             raise
         return _refuse(error)
+    except MemoryError:
+        return _out_of_memory()
     except SystemExit as stop:
         return int(stop.code or 0)
     return 0
+
+
+def _out_of_memory() -> int:
+    print("error: there is not enough memory for this", file=sys.stderr)
+    return 1
 
 
 def _with_claims(arguments: Sequence[str]) -> list[str]:
@@ -153,7 +162,7 @@ def _with_claims(arguments: Sequence[str]) -> list[str]:
 def _read_mapping(path: Path) -> DictConfig:
     """A YAML file of a claims folder; ConfigError in one line if it holds no mapping."""
     try:
-        node = OmegaConf.load(path)
+        node = OmegaConf.load(io.StringIO(read_regular(path).decode()))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"claims: {path} cannot be read ({schema.shown(error)})") from None
     if not isinstance(node, DictConfig):
@@ -196,7 +205,10 @@ def _hydra_main(cfg: DictConfig) -> list[tuple[str, Failure]] | Failure:
     if in_sweep:
         threads = sweep.threads(settings.runtime.choices["hydra/launcher"])
         return run_job(run.store, cells, run.trials, threads)
-    return _one_cell(run, cell)
+    try:
+        return _one_cell(run, cell)
+    except MemoryError:
+        raise SystemExit(_out_of_memory()) from None
 
 
 def _one_cell(run: Run, cell: Cell) -> list[tuple[str, Failure]]:
@@ -324,8 +336,8 @@ def _refuse(error: Exception) -> int:
 def _one_line(error: Exception) -> str:
     """The key, the value and what is allowed, on one line where Hydra takes several."""
     text = str(error)
-    if isinstance(error, ConfigError):  # one line already; its cause may be a worker's traceback
-        return text
+    if isinstance(error, InputError):  # one line already; its cause says the same again
+        return printable(text)
     lines = [line.strip() for line in f"{text}\n{error.__cause__ or ''}".splitlines()]
     if "Available options" in text:
         start = next(i for i, line in enumerate(lines) if line.startswith("Available options"))

@@ -7,6 +7,7 @@ methods `trial`, `judge` and `figure`.  Nothing else has to be written for a new
 from __future__ import annotations
 
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -26,6 +27,19 @@ Row = dict[str, Scalar]
 
 ROW_COLUMNS = ("trial", "seed", "status", "seconds")
 """Columns that the runner adds to every row."""
+
+
+_UNFIT = re.compile("[\0\r\ud800-\udfff]")
+"""Characters that a CSV file does not hold, or not for every reader."""
+
+
+def is_scalar(value: object) -> bool:
+    """Whether a table can hold a value: a number of 64 bits, a boolean, or text."""
+    if isinstance(value, str):
+        return not _UNFIT.search(value)
+    if type(value) is int:
+        return -(2**63) <= value < 2**64
+    return isinstance(value, (float, bool))
 
 
 @dataclass(frozen=True)
@@ -118,9 +132,12 @@ def columns(experiment: Experiment) -> dict[str, Scalar | None]:
     return {name.rpartition(".")[2]: value for name, value in coordinates(experiment).items()}
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
 def canonical(values: Mapping[str, Any]) -> str:
     """A mapping as canonical JSON, equal for equal mappings: the input of digests."""
-    return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _CANONICAL.encode(values)
 
 
 def _without_thresholds(experiment: Experiment) -> dict[str, Any]:

@@ -3,35 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
-import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from annotated_types import Ge
 from numpy.typing import NDArray
 
 from harness.conditions import check_matrix
+from harness.errors import shown
 from harness.experiment import Settings
 from harness.network import gaussian_network
+from harness.reading import open_regular
 from harness.theory import truncation_alpha
 
 Size = Annotated[int, Ge(1)]
 Law = Literal["gaussian", "truncated", "orthogonal", "sparse", "heavy", "file"]
 
-UNREADABLE = (
-    OSError,
-    ValueError,
-    IndexError,
-    EOFError,
-    MemoryError,
-    NotImplementedError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-"""Exceptions that NumPy raises on a damaged or hostile file."""
+MATRIX_BYTES = 2**33
+"""Largest matrix that is read, in bytes: of its file, unpacked, and as float64."""
 SPARSITY = 0.1
 """Share of nonzero entries of the sparse law."""
 STUDENT_T = 3.0
@@ -107,7 +98,8 @@ def matrix_digest(*matrices: NDArray[np.float64]) -> str:
     """Digest of the shapes and entries of matrices."""
     total = hashlib.sha256()
     for matrix in matrices:
-        total.update(repr(matrix.shape).encode() + matrix.tobytes())
+        total.update(repr(matrix.shape).encode())
+        total.update(np.ascontiguousarray(matrix).data)  # no copy of what is loaded
     return total.hexdigest()[:16]
 
 
@@ -128,17 +120,35 @@ def load_matrix(path: str, key: str = "network.weights") -> NDArray[np.float64]:
     Raises
     ------
     ValueError
-        If the file cannot be read or holds no finite real matrix; the message is one line.
+        If the file cannot be read, holds no finite real matrix, or one of more than `MATRIX_BYTES`
+        or than there is memory for; the message is one line.
     """
     key = f"{key}={path}"
     try:
-        with Path(path).open("rb") as stream:  # NumPy leaves a damaged archive open
-            loaded = np.load(stream, allow_pickle=False)
-            if isinstance(loaded, np.lib.npyio.NpzFile):
-                loaded = loaded[loaded.files[0]]
-    except UNREADABLE as error:
-        reason = str(error).partition("\n")[0]
+        loaded = _load(Path(path))
+    except MemoryError:
+        raise ValueError(f"{key}: does not fit into memory") from None
+    except Exception as error:  # of many kinds, from the header, the archive and the decoder
+        reason = shown(str(error).partition("\n")[0]) or type(error).__name__
         raise ValueError(
             f"{key}: must be a .npy or .npz file with a real matrix ({reason})"
         ) from None
-    return check_matrix(key, loaded)
+    if loaded.size > MATRIX_BYTES // 8:
+        raise ValueError(f"{key}: has {loaded.size} entries; at most {MATRIX_BYTES // 8} are read")
+    try:
+        return check_matrix(key, loaded)
+    except MemoryError:
+        raise ValueError(f"{key}: as float64 it does not fit into memory") from None
+
+
+def _load(path: Path) -> NDArray[Any]:
+    """The array in a .npy file, or the first in a .npz file."""
+    with open_regular(path, MATRIX_BYTES) as stream:  # NumPy leaves a damaged archive open
+        loaded = np.load(stream, allow_pickle=False)
+        if isinstance(loaded, np.lib.npyio.NpzFile):
+            assert loaded.zip is not None
+            size = loaded.zip.infolist()[0].file_size  # no more than that is unpacked
+            if size > MATRIX_BYTES:
+                raise ValueError(f"unpacks to {size} bytes; at most {MATRIX_BYTES} are read")
+            loaded = loaded[loaded.files[0]]
+    return np.asarray(loaded)

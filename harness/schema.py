@@ -13,7 +13,7 @@ from annotated_types import Ge
 from pydantic import StringConstraints, TypeAdapter, ValidationError
 
 from harness import library
-from harness.errors import InputError
+from harness.errors import InputError, shown
 from harness.experiment import (
     ROW_COLUMNS,
     Experiment,
@@ -26,9 +26,6 @@ from harness.storage.folder import NAME, RESERVED
 from harness.storage.store import ReadOnlyStore, Store
 
 T = TypeVar("T")
-
-LONGEST = 200
-"""Characters of a value that an error message shows."""
 
 
 class ConfigError(InputError):
@@ -157,9 +154,3 @@ def _one_line(owner: str, error: ValidationError) -> str:
             return str(first["ctx"]["error"])
         case _:
             return f"{key}={given}: {first['msg'][0].lower()}{first['msg'][1:]}"
-
-
-def shown(value: Any) -> str:
-    """A value as printable text of limited length, for one line of a terminal."""
-    text = "".join(c if c.isprintable() else " " for c in str(value))
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."

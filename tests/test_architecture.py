@@ -20,6 +20,7 @@ ROWS: dict[str, int] = {
     "harness": 0,
     "harness.arrays": 0,
     "harness.errors": 0,
+    "harness.reading": 0,
     "harness.library": 0,
     "harness.network": 0,
     "harness.theory": 0,

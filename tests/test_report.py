@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import math
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -497,6 +499,34 @@ def test_the_table_of_claims_is_written_between_two_lines_of_a_page(harness, tmp
         assert text.count("[toy.small](results/REPORT.md#toy)") == 1
 
 
+@pytest.mark.parametrize("ends", ["\n", "\r\n"], ids=["LF", "CRLF"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1"])
+def test_a_page_is_edited_between_the_lines_alone(harness, tmp_path, encoding, ends):
+    """Its encoding, line ends, mode and link are kept; so is what else is in its folder."""
+    assert harness("-m", "experiment=toy").code == 0
+    lines = ["é ü", markdown.CLAIMS[0], "stale", markdown.CLAIMS[1], "ß", "no line end"]
+    data = ends.join(lines).encode(encoding)
+    real, page, notes = tmp_path / "docs" / "page.md", tmp_path / "PAGE.md", tmp_path / "docs/n.tmp"
+    real.parent.mkdir()
+    for path in (real, notes):
+        path.write_bytes(data)
+        os.utime(path, (0, 0))
+    real.chmod(0o640)
+    page.symlink_to(real)
+    for _ in range(2):
+        assert harness("report", "readme=PAGE.md").code == 0
+        edited = real.read_bytes()
+        assert page.is_symlink()
+        assert real.stat().st_mode & 0o777 == 0o640
+        first, last = (line.encode() for line in markdown.CLAIMS)
+        assert edited.partition(first)[0] == data.partition(first)[0]
+        assert edited.partition(last)[2] == data.partition(last)[2]
+        table = edited.partition(first)[2].partition(last)[0].decode()
+        assert "[toy.small](results/REPORT.md#toy)" in table
+        assert set(re.findall(r"\r?\n", table)) == {ends}
+    assert {path.name for path in real.parent.iterdir()} == {"page.md", "n.tmp"}
+
+
 @pytest.mark.parametrize("text", [None, "no lines\n"])
 def test_a_page_without_the_two_lines_is_refused(harness, tmp_path, text):
     assert harness("-m", "experiment=toy").code == 0
@@ -507,3 +537,60 @@ def test_a_page_without_the_two_lines_is_refused(harness, tmp_path, text):
     assert refused.code == 2
     assert refused.err.startswith(f"error: readme={page}: must ")
     assert text is None or page.read_text() == text
+
+
+# --- What comes from data is text -----------------------------------------------------------
+
+EVIL = "x\n\n# Heading\n| a | **SUPPORTED** |\r![i](http://e/i.png) [l](http://e) `c` \\| d\u2028e"
+
+
+def test_nothing_in_a_provenance_becomes_a_line_or_a_link_of_the_report(harness, swept):
+    shutil.rmtree(swept / "cells")
+    path = swept / "toy" / "provenance.json"
+    evil = dict.fromkeys(("profile", "python", "platform", "processor", "commit"), EVIL)
+    plain = (swept / "REPORT.md").read_text().splitlines()
+    path.write_text(json.dumps(json.loads(path.read_text()) | evil | {"packages": {EVIL: EVIL}}))
+    assert harness("report").code == 0
+    lines = (swept / "REPORT.md").read_text().splitlines()
+    assert len(lines) == len(plain)
+    changed = [line for line, other in zip(lines, plain, strict=True) if line != other]
+    assert len(changed) == 1
+    assert changed[0].startswith("Experiment `toy`, profile x  # Heading \\| a \\| \\*\\*SUPPORTED")
+    assert "](http" not in changed[0]
+
+
+@pytest.mark.parametrize(
+    "make", [lambda rows: pd.DataFrame(rows), lambda rows: pd.DataFrame(rows).T]
+)
+def test_a_cell_of_a_table_in_markdown_is_one_cell_whatever_its_text(make):
+    lines = markdown.table_lines(make([{"a": EVIL, "b": "[x]: http://e"}, {"a": "\\", "b": "|"}]))
+    assert len(lines) == 4
+    for line in lines:
+        cells = re.sub(r"\\.", "", line).split("|")
+        assert len(cells) == 4, line
+        assert not re.search(r"[`*]|\][(\[:]", "|".join(cells)), line
+
+
+FORMULAS = [
+    "=HYPERLINK(1)",
+    "+1+cmd|' /C calc'!A0",
+    "-2+3+cmd|x",
+    "@SUM(A1)",
+    "\t=1",
+    "\r=1",
+    "-g1",
+]
+
+
+def test_text_in_csv_files_is_no_formula_and_numbers_stay(swept):
+    numbers = ["-0.024", "-1.188 [-1.358, 1e-05]", "-0.5 [-inf, 1] (n = 3)", "-inf", "[-1, 2]"]
+    table = pd.DataFrame(
+        {"=a": FORMULAS, "x": [-1.5] * 7, "n": [-1] * 7, "t": [*numbers, "", "ok"]}
+    )
+    (_, data), _ = write._texts("summary", table)
+    read = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False)
+    assert list(read) == ["'=a", "x", "n", "t"]
+    assert list(read["'=a"]) == [f"'{text}".replace("\r", " ") for text in FORMULAS]
+    assert list(read["x"]) == ["-1.5"] * 7
+    assert list(read["n"]) == ["-1"] * 7
+    assert list(read["t"]) == [*numbers, "", "ok"]

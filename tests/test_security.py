@@ -23,9 +23,10 @@ import pytest
 from harness import schema
 from harness.matrices import Matrix, load_matrix
 from harness.mnist import weights
+from harness.reading import RECORD_BYTES
 from harness.report.collect import update
 from harness.schema import ConfigError
-from harness.storage.folder import RECORD_BYTES, StoreError
+from harness.storage.files import StoreError
 from harness.storage.store import Store
 from harness.sweep import allowed, slurm
 from tests.conftest import ROOT, Outcome, Private, tree
@@ -325,6 +326,71 @@ def test_rows_that_no_run_writes_are_set_aside_whatever_their_checksum(swept, ro
     update(store, "toy")
     assert not segment.exists()
     assert segment.with_name(segment.name + ".damaged").exists()
+
+
+FORGED: dict[str, Callable[[str], str]] = {
+    "another trial for those who stop reading": lambda row: f'{row},"trial":2',
+    "another trial first": lambda row: f'"trial":2,{row}',
+    "a repeated key": lambda row: f'{row},"draw":7',
+    "a blank before the colon": lambda row: f'{row},"draw" :7',
+    "another cell's coordinate": lambda row: f'{row},"size":2',
+    "another's coordinate by its escape": lambda row: f'{row},"s\\u0069ze":2',
+    "another seed": lambda row: re.sub(r'"seed":\d+', '"seed":1', row),
+    "no seed": lambda row: re.sub(r'"seed":\d+,', "", row),
+    "no status": lambda row: re.sub(r',"status":"\w+"', "", row),
+    "an unknown status": lambda row: re.sub(r'"status":"\w+"', '"status":"fine"', row),
+    "no seconds": lambda row: re.sub(r',"seconds":[^,]+', "", row),
+    "negative seconds": lambda row: re.sub(r'"seconds":[^,]+', '"seconds":-1', row),
+    "endless seconds": lambda row: re.sub(r'"seconds":[^,]+', '"seconds":Infinity', row),
+    "seconds that are not a number": lambda row: re.sub(r'"seconds":[^,]+', '"seconds":NaN', row),
+    "seconds beyond a float": lambda row: re.sub(r'"seconds":[^,]+', f'"seconds":{10**400}', row),
+    "a negative trial": lambda row: re.sub(r'"trial":\d+', '"trial":-1', row),
+    "a trial of 5,000 digits": lambda row: re.sub(r'"trial":\d+', f'"trial":{"9" * 5000}', row),
+    "a trial of 400 digits": lambda row: re.sub(r'"trial":\d+', f'"trial":{"9" * 400}', row),
+    "a number of 66 bits": lambda row: f'{row},"more":{2**65}',
+    "a list": lambda row: re.sub(r'"draw":[^,]+', '"draw":[1]', row),
+    "null": lambda row: re.sub(r'"draw":[^,]+', '"draw":null', row),
+    "half a character": lambda row: f'{row},"more":"\\ud800"',
+    "half a character as a name": lambda row: f'{row},"\\ud800":1',
+    "no name": lambda row: f'{row},"":1',
+    "a carriage return": lambda row: f'{row},"more":"a\\rb"',
+}
+
+
+@pytest.mark.parametrize("kind", FORGED)
+@pytest.mark.parametrize("command", ["report", "-m experiment=toy hydra/launcher=basic"])
+def test_forged_rows_are_set_aside_and_measured_again(harness, swept, command, kind):
+    """Their checksum is right, and so is the name of their file."""
+    before = (swept / "toy" / "table.csv.gz").read_bytes()
+    segment = min((swept / "cells" / "toy").rglob("*.json"))
+    header, rows = segment.read_text().splitlines()
+    first, rest = rows.removeprefix("[{").split("}", 1)
+    forged = f"[{{{FORGED[kind](first)}}}{rest}"
+    assert forged != rows
+    sha = hashlib.sha256(forged.encode()).hexdigest()
+    segment.write_text(json.dumps(json.loads(header) | {"sha256": sha}) + f"\n{forged}\n")
+    assert harness(*command.split()).code == 0
+    assert segment.with_name(f"{segment.name}.damaged").exists()
+    assert (swept / "toy" / "table.csv.gz").read_bytes() == before
+    assert harness("-m", "experiment=toy", "hydra/launcher=basic").code == 0
+    assert (swept / "toy" / "table.csv.gz").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"[" * 10**5 + b"\n[]\n", b'["kernel"]\n[]\n', b"3\n[]\n", b'"x"\n[]\n', b"\xff\n[]\n"],
+    ids=["deep", "list", "number", "text", "no text"],
+)
+@pytest.mark.parametrize("name", ["x.json", "y" * 250 + ".json", "é" * 125 + ".json"])
+def test_a_segment_of_garbage_is_set_aside_whatever_its_name(harness, swept, name, data):
+    before = (swept / "toy" / "table.csv.gz").read_bytes()
+    segment = min((swept / "cells" / "toy").rglob("*.json"))
+    for _ in range(2):
+        segment.with_name(name).write_bytes(data)
+        assert harness("-m", "experiment=toy", "hydra/launcher=basic").code == 0
+        assert not segment.with_name(name).exists()
+    assert len(list(segment.parent.glob("*.damaged"))) == 2
+    assert (swept / "toy" / "table.csv.gz").read_bytes() == before
 
 
 # --- Matrices and weights -------------------------------------------------------------------

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import json
 import math
 import multiprocessing
 import os
+import threading
+import time
 import tracemalloc
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,10 +29,10 @@ from harness.claims import Finding
 from harness.experiment import Experiment, Row, Settings
 from harness.storage import files, tables
 from harness.storage import store as store_module
-from harness.storage.cell import Cell
+from harness.storage.cell import Cell, trial_seed
 from harness.storage.files import StoreError, write_atomically
 from harness.storage.segments import encode
-from harness.storage.store import Store
+from harness.storage.store import ReadOnlyStore, Store
 from tests.conftest import tree
 from tests.helpers import refused
 
@@ -64,10 +68,10 @@ class Revised(Example):
 CELL = Cell("example", Example(), 0)
 
 
-def row(trial: int, value: float = 0.5, **more: Any) -> Row:
+def row(trial: int, value: float = 0.5, cell: Cell = CELL, **more: Any) -> Row:
     return {
         "trial": trial,
-        "seed": 2**64 - 1 - trial,
+        "seed": trial_seed(cell, trial),
         "value": value,
         **more,
         "status": "ok",
@@ -94,7 +98,7 @@ def same(left: object, right: object) -> bool:
 
 def test_rows_read_back_as_they_were_written(store):
     values = [NAN, INF, -INF, 0.1 + 0.2, 5e-324, -0.0, 1.7976931348623157e308]
-    rows = [row(i, v, word="é,\n\"'\r", flag=i > 2, count=i) for i, v in enumerate(values)]
+    rows = [row(i, v, word="é,\n\"'", flag=i > 2, count=i) for i, v in enumerate(values)]
     store.append(CELL, rows)
     assert same(store.rows(CELL), rows)
     assert [type(v) for v in store.rows(CELL)[0].values()] == [type(v) for v in rows[0].values()]
@@ -167,7 +171,7 @@ def test_a_damaged_segment_is_set_aside_and_nothing_else_is_lost(store, kind, ca
     store.append(CELL, [row(0), row(1)])
     store.append(CELL, [row(2), row(3)])
     other = replace(CELL, seed=1)
-    store.append(other, [row(0)])
+    store.append(other, [row(0, cell=other)])
     victim = next(path for path in segments(store) if path.name.startswith("000002"))
     damaged = DAMAGE[kind](victim.read_bytes())
     victim.write_bytes(damaged)
@@ -382,6 +386,76 @@ def test_cells_do_not_see_each_others_rows(store):
     assert all(store.missing(cell, 1) == [0] for cell in OTHERS.values())
 
 
+# --- Two files that are one ------------------------------------------------------------------
+
+
+def test_a_reader_waits_while_a_writer_is_between_table_and_provenance(store, monkeypatch):
+    store.append(CELL, [row(0), row(1)])
+    store.write_table("example", store.collect([CELL], 1)[0], {})
+    between, go_on = threading.Event(), threading.Event()
+    write = files.write_atomically
+
+    def slow(path: Path, data: bytes) -> None:
+        if path.name == "provenance.json":
+            between.set()
+            assert go_on.wait(60)
+        write(path, data)
+
+    monkeypatch.setattr("harness.storage.store.write_atomically", slow)
+    with ThreadPoolExecutor(2) as pool:
+        writing = pool.submit(store.write_table, "example", store.collect([CELL], 2)[0], {})
+        assert between.wait(60)
+        reading = pool.submit(ReadOnlyStore(store.root).read_table, "example")
+        with pytest.raises(TimeoutError):
+            reading.result(0.2)
+        go_on.set()
+        writing.result(60)
+        assert len(reading.result(60)[0]) == 2
+
+
+def test_two_writers_leave_a_table_and_its_provenance(store, monkeypatch):
+    """The second begins when the first has written its table."""
+    store.append(CELL, [row(0), row(1)])
+    tables = [store.collect([CELL], trials)[0] for trials in (1, 2)]
+    between, names = threading.Event(), []
+    write = files.write_atomically
+
+    def slow(path: Path, data: bytes) -> None:
+        names.append(path.name)
+        write(path, data)
+        if len(names) == 1:
+            between.set()
+            time.sleep(0.2)
+
+    monkeypatch.setattr("harness.storage.store.write_atomically", slow)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(store.write_table, "example", tables[0], {})
+        assert between.wait(60)
+        pool.submit(store.write_table, "example", tables[1], {}).result(60)
+        first.result(60)
+    assert names == ["table.csv.gz", "provenance.json"] * 2
+    assert len(store.read_table("example")[0]) == 2
+
+
+@pytest.mark.parametrize("kind", ["held for ever", "none", "a link", "a pipe", "a folder"])
+def test_a_lock_that_cannot_be_had_stops_nobody(store, monkeypatch, tmp_path, kind):
+    monkeypatch.setattr(files, "LOCK_SECONDS", 0.05)
+    store.append(CELL, [row(0)])
+    lock = store.root / "cells" / "example.lock"
+    if kind == "a link":
+        lock.symlink_to(tmp_path / "elsewhere")
+    elif kind == "a pipe":
+        os.mkfifo(lock)
+    elif kind == "a folder":
+        lock.mkdir()
+    elif kind == "none":
+        monkeypatch.setattr(files, "fcntl", None)
+    with files.locked(lock) if kind == "held for ever" else contextlib.nullcontext():
+        store.write_table("example", store.collect([CELL], 1)[0], {})
+        assert len(store.read_table("example")[0]) == 1
+    assert not (tmp_path / "elsewhere").exists()
+
+
 # --- Tables ---------------------------------------------------------------------------------
 
 
@@ -392,7 +466,7 @@ def test_the_table_is_the_same_whatever_order_cells_were_computed_in(tmp_path):
         store = Store(tmp_path / str(turn))
         for i in order:
             for trial in (turn % 3, (turn + 1) % 3, (turn + 2) % 3):
-                store.append(cells[i], [row(trial, 10 * i + trial)])
+                store.append(cells[i], [row(trial, 10 * i + trial, cells[i])])
         table, _ = store.collect(cells, 3)
         store.write_table("example", table, {})
         written.append((store.root / "example" / "table.csv.gz").read_bytes())
@@ -425,7 +499,7 @@ def test_a_table_of_nothing_is_empty(store):
 
 def round_trip(store: Store, rows: list[Row], cells: list[Cell] | None = None) -> None:
     for cell in cells or [CELL]:
-        store.append(cell, rows)
+        store.append(cell, [one | {"seed": trial_seed(cell, int(one["trial"]))} for one in rows])
     table, _ = store.collect(cells or [CELL], len(rows))
     store.write_table("example", table, {})
     read, _ = store.read_table("example")

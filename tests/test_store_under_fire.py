@@ -442,11 +442,11 @@ def test_a_file_that_cannot_be_read_is_named_and_not_touched(swept, monkeypatch)
     """The disk, or whose file it is, may be put right: nothing is measured in its stead."""
     before = tree(swept.root)
 
-    def fail(path: Path) -> bytes:
+    def fail(path: Path, limit: int) -> bytes:
         raise PermissionError(errno.EACCES, "Permission denied")
 
     with monkeypatch.context() as disk:
-        disk.setattr(Path, "read_bytes", fail)
+        disk.setattr("harness.storage.store.read_regular", fail)
         with refused(r"\.json: cannot be read \(Permission denied\)$", StoreError):
             swept.missing(CELLS[0], TRIALS)
     assert tree(swept.root) == before

@@ -79,6 +79,6 @@ def check_matrix(name: str, W: ArrayLike) -> Array:
             f"not {matrix.dtype} of shape {matrix.shape}"
         )
     matrix = np.ascontiguousarray(matrix, dtype=np.float64)
-    if not np.isfinite(matrix).all():
+    if not np.isfinite([matrix.min(), matrix.max()]).all():  # both are NaN if an entry is
         raise ValueError(f"{name}: every entry must be finite")
     return matrix

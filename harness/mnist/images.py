@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.arrays import Array, Ints
-from harness.errors import InputError
+from harness.errors import InputError, shown
+from harness.experiment import is_scalar
+from harness.reading import read_regular
 
 SIDE = 28
 """Side of an MNIST image, in pixels."""
@@ -167,6 +169,8 @@ def read_folder(folder: Path, side: int) -> tuple[Array, list[str]]:
     paths = sorted(path for path in folder.glob("*") if path.suffix.lower() == ".png")
     if not paths:
         raise ImageError(f"images={folder}: a folder with PNG files is needed")
+    if odd := [path.name for path in paths if not is_scalar(path.name)]:
+        raise ImageError(f"images={folder}: {shown(odd[0])} is no name for a table: rename it")
     return np.array([_read(path, side) for path in paths]), [path.name for path in paths]
 
 
@@ -175,7 +179,8 @@ def _read(path: Path, side: int) -> Array:
     from PIL.PngImagePlugin import PngImageFile
 
     try:
-        with PngImageFile(path) as image:  # Image.open refuses huge ones in its own way
+        data = io.BytesIO(read_regular(path))
+        with PngImageFile(data) as image:  # Image.open refuses huge ones in its own way
             kind, size = image.mode, image.size
             if kind in WHITE and size == (side, side):
                 return np.asarray(image) / WHITE[kind]

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from harness.ensemble import Size
 from harness.experiment import Settings, canonical
 from harness.mnist import images, weights
+from harness.reading import open_regular
 from harness.storage.files import write_atomically
 
 Source = Literal["digits", "distortions"]
@@ -180,7 +181,8 @@ def _read(checkpoint: Path) -> dict[str, Any] | None:
     if not checkpoint.exists():
         return None
     try:
-        return torch.load(checkpoint, weights_only=True)
+        with open_regular(checkpoint, weights.WEIGHTS_BYTES) as stream:
+            return torch.load(stream, weights_only=True)
     except Exception as error:  # of many kinds, from the archive and from the unpickler
         raise dcgan.CheckpointError("is damaged") from error
 

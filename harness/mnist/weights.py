@@ -18,10 +18,13 @@ from numpy.typing import NDArray
 
 from harness.errors import InputError
 from harness.network import ReluNetwork
+from harness.reading import read_regular
 
 FOLDER = Path(__file__).parent / "trained"
 """Folder of the weights that come with the project."""
 CHECKSUMS = "checksums.json"
+WEIGHTS_BYTES = 2**30
+"""Largest file of weights, and largest checkpoint of their training, that is read."""
 
 DECODERS = ("digits_decoder", "distortions_decoder")
 DCGANS = ("digits_dcgan", "distortions_dcgan")
@@ -73,7 +76,7 @@ def listed(folder: Path) -> dict[str, str]:
     """
     path = folder / CHECKSUMS
     try:
-        sums = json.loads(path.read_bytes())
+        sums = json.loads(read_regular(path))
     except FileNotFoundError:
         return {}
     except OSError as error:
@@ -174,7 +177,7 @@ def _read(name: str, folder: Path) -> bytes:
     """The bytes of the file, if they match its checksum."""
     path = _path(name, folder)
     try:
-        data = path.read_bytes()
+        data = read_regular(path, WEIGHTS_BYTES)
     except FileNotFoundError:
         raise WeightsError(f"weights={path}: missing; `harness train` makes it") from None
     except OSError as error:

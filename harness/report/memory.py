@@ -27,6 +27,7 @@ import harness
 from harness import schema
 from harness.claims import Finding
 from harness.experiment import Scalar
+from harness.reading import read_regular
 from harness.report.result import Judgement, Result, typed
 from harness.storage.cell import digest
 from harness.storage.files import write_atomically
@@ -126,8 +127,8 @@ def _sources(experiments: Path, started: float) -> str | None:
         for path in sorted([*library.rglob("*.py"), *experiments.glob("*.py")]):
             if path.stat().st_mtime > started:
                 return None
-            data = path.read_bytes()
+            data = read_regular(path)
             sha.update(f"{path.name} {len(data)}\n".encode() + data)
-    except OSError:  # a file that is being replaced
+    except OSError:  # a file that is being replaced, or is none
         return None
     return sha.hexdigest()

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import pandas as pd
+from annotated_types import Ge, Lt
 from pydantic import TypeAdapter
 
 from harness import schema
@@ -19,6 +20,8 @@ from harness.storage.files import StoreError
 from harness.storage.store import TABLE, ReadOnlyStore
 
 T = TypeVar("T")
+Count = Annotated[int, Ge(0), Lt(2**63)]
+Seconds = Annotated[float, Ge(0), Lt(1e15)]
 
 
 @dataclass(frozen=True)
@@ -30,11 +33,11 @@ class Origin:
     config: dict[str, Any]
     profile: str
     seed: int
-    trials: int
-    cells: int
-    cells_complete: int
-    rows: int
-    trial_seconds: float
+    trials: Count
+    cells: Count
+    cells_complete: Count
+    rows: Count
+    trial_seconds: Seconds
     table_sha256: str
     cells_sha256: str | None = None
     commit: str | None = None
@@ -132,9 +135,11 @@ def rebuilt(
     try:
         return schema.build(experiment, config)
     except schema.ConfigError as error:
+        where = f"results={store.root}: {name}"
+        if experiment not in schema.experiment_names():
+            raise StoreError(f"{where} cannot be judged: {error}") from None
         raise StoreError(
-            f"results={store.root}: {name} does not fit this version of its experiment ({error}): "
-            "run it again"
+            f"{where} does not fit this version of its experiment ({error}): run it again"
         ) from None
 
 

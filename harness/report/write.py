@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +20,10 @@ from harness.report.text import interval, number
 from harness.storage.files import write_atomically
 from harness.storage.store import Store
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""How text starts that spreadsheets take for a formula."""
+NUMBERS = re.compile(r"[-+](\d[\d.e+-]*|inf)( \[[-+\d.e, inf]+\])?( \(n = \d+\))?")
+"""A number, with an interval or without."""
 DERIVED = {"claims.csv", "claims.tex", "summary.csv", "summary.tex", "figure.png", "figure.pdf"}
 """Files of a sweep that are removed where its table does not give them."""
 
@@ -81,11 +86,21 @@ def _claims_table(findings: Sequence[Finding]) -> pd.DataFrame:
 
 def _texts(stem: str, table: pd.DataFrame) -> Iterator[tuple[str, bytes]]:
     """A table as CSV and as LaTeX (booktabs)."""
-    yield f"{stem}.csv", table.to_csv(index=False).encode()
+    inert = table.map(_inert).set_axis([_inert(name) for name in table], axis="columns")
+    yield f"{stem}.csv", inert.to_csv(index=False).encode()
     text = table.to_latex(index=False, escape=True, float_format="%.4g")
     for sign, command in (("<=", r"$\le$"), (">=", r"$\ge$"), ("|", r"\textbar{}")):
         text = text.replace(sign, command)  # LaTeX's default encoding shows other glyphs for these
     yield f"{stem}.tex", text.encode()
+
+
+def _inert(value: Any) -> Any:
+    """The value, text that a spreadsheet would take for a formula with an apostrophe before it."""
+    if not isinstance(value, str):
+        return value
+    line = value.replace("\r", " ")  # which some versions of Python leave without quotes
+    formula = value.startswith(FORMULA) and not NUMBERS.fullmatch(value)
+    return f"'{line}" if formula else line
 
 
 def _plain(value: Any) -> Any:

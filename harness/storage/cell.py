@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from harness.experiment import Experiment, Scalar, canonical, columns, identity
+import numpy as np
+
+from harness.experiment import Experiment, Scalar, canonical, columns, coordinates
 
 
 @dataclass(frozen=True)
@@ -31,13 +33,44 @@ class Cell:
             "experiment": self.name,
             "version": self.experiment.version,
             "seed": self.seed,
-            "coordinates": identity(self.experiment),
+            "coordinates": self.identity,
         }
+
+    @cached_property
+    def columns(self) -> Set[str]:
+        """Names of the coordinate columns of the table."""
+        return {name.rpartition(".")[2] for name in self._coordinates}
+
+    @cached_property
+    def identity(self) -> dict[str, Scalar]:
+        """`harness.experiment.identity` of the experiment."""
+        return {name: value for name, value in self._coordinates.items() if value is not None}
+
+    @cached_property
+    def _coordinates(self) -> dict[str, Scalar | None]:
+        return coordinates(self.experiment)
 
     @cached_property
     def key(self) -> str:
         """Digest of `facts`; the name of the cell's folder."""
         return digest(self.facts)[:20]
+
+    @cached_property
+    def shared(self) -> int:
+        """Digest of what the seeds of its trials depend on: the coordinates except paired ones."""
+        paired = self.experiment.paired
+        own = {key: value for key, value in self.identity.items() if key not in paired}
+        return int(digest({"experiment": self.name, "coordinates": own})[:32], 16)
+
+
+def trial_seed(cell: Cell, trial: int) -> int:
+    """64-bit seed of a trial from (seed, coordinates except paired ones, trial number).
+
+    `numpy.random.default_rng(seed)` repeats the trial.  The seed does not depend on the order or
+    number of workers, nor on the other cells.
+    """
+    sequence = np.random.SeedSequence([cell.seed, cell.shared, trial])
+    return int(sequence.generate_state(1, np.uint64)[0])
 
 
 def digest(values: Mapping[str, Any]) -> str:

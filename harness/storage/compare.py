@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness.errors import shown
 from harness.storage.store import ReadOnlyStore
 
 RTOL = 1e-9
@@ -31,7 +32,9 @@ def compare_folders(
 ) -> list[Comparison]:
     """Compare all tables of two folders, by name."""
     first, second = (set(store.names()) for store in (one, other))
-    alone = [Comparison(False, f"{name}: in one folder only") for name in sorted(first ^ second)]
+    alone = [
+        Comparison(False, f"{shown(name)}: in one folder only") for name in sorted(first ^ second)
+    ]
     return alone + [_compare_named(one, other, name, rtol) for name in sorted(first & second)]
 
 
@@ -43,14 +46,15 @@ def _compare_named(one: ReadOnlyStore, other: ReadOnlyStore, name: str, rtol: fl
 
 
 def _kernels(origin: dict[str, Any]) -> str:
-    return ", ".join(origin.get("segments_by_blas_kernel", {})) or "unknown"
+    found = origin.get("segments_by_blas_kernel")
+    return shown(", ".join(found)) if found and isinstance(found, dict) else "unknown"
 
 
 def compare(one: pd.DataFrame, other: pd.DataFrame, rtol: float) -> tuple[bool, str]:
     """Whether two tables have equal rows, floats to the tolerance, and the result in words."""
     if list(one) != list(other):
         names = sorted(set(one) ^ set(other)) or ["their order"]
-        return False, f"columns differ: {', '.join(names)}"
+        return False, f"columns differ: {shown(', '.join(names))}"
     if len(one) != len(other):
         return False, f"{len(one)} and {len(other)} rows"
     if one.equals(other):
@@ -58,10 +62,10 @@ def compare(one: pd.DataFrame, other: pd.DataFrame, rtol: float) -> tuple[bool, 
     worst = max((_difference(one[name], other[name]), name) for name in one)
     (size, row), name = worst
     agree = size <= rtol
-    values = f"{one[name].iloc[row]} and {other[name].iloc[row]}"
+    values = f"{shown(one[name].iloc[row])} and {shown(other[name].iloc[row])}"
     return agree, (
         f"{'equal' if agree else 'not equal'} to rtol={rtol:g}, {len(one)} rows; "
-        f"worst in {name}, line {row + 2} of the CSV: {values}"
+        f"worst in {shown(name)}, line {row + 2} of the CSV: {values}"
     )
 
 

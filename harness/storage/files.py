@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
+import stat
 import time
 import uuid
 from collections.abc import Iterator
@@ -12,8 +14,20 @@ from pathlib import Path
 
 from harness.errors import InputError
 
+try:
+    import fcntl
+except ImportError:  # as on Windows
+    fcntl = None  # type: ignore[assignment]
+
 LEFTOVER = ".tmp"
 """Suffix of temporary files: of one that is being written, or whose writer was killed."""
+OURS = re.compile(r"\..+\.[0-9a-f]+" + re.escape(LEFTOVER))
+"""Names of temporary files that are deleted when they are stale; others are not ours."""
+LOCK_SECONDS = 10.0
+LOCK_PAUSE = 0.01
+"""Longest time to wait for a lock, which is held during two writes, and between two tries."""
+LONGEST_NAME = 200
+"""Bytes of a name to which a suffix can be added; most file systems allow 255 in all."""
 STALE_SECONDS = 3600.0
 """Age from which a temporary file counts as abandoned.
 
@@ -25,10 +39,12 @@ class StoreError(InputError):
     """A results folder or a file that cannot be used; the message is one line."""
 
 
-def write_atomically(path: Path, data: bytes | memoryview) -> None:
+def write_atomically(path: Path, data: bytes | memoryview, *, keep_mode: bool = False) -> None:
     """Write a temporary file, sync it and rename it: a reader sees the old file or the new one.
 
     On return the file and its name are on the disk.  Deletes abandoned temporary files beside it.
+
+    keep_mode : give the new file the permissions of the old one.
 
     Raises
     ------
@@ -38,10 +54,11 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
     try:
         made = [folder for folder in path.parents if not folder.exists()]
         path.parent.mkdir(parents=True, exist_ok=True)
+        mode = stat.S_IMODE(path.stat().st_mode) if keep_mode else None
         try:
-            _write_and_rename(path, data)
+            _write_and_rename(path, data, mode)
         except FileNotFoundError:  # another process deleted it as abandoned
-            _write_and_rename(path, data)
+            _write_and_rename(path, data, mode)
         for folder in {path.parent, *(folder.parent for folder in made)}:
             _sync(folder)
         sweep_up(path.parent)
@@ -49,12 +66,14 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
         raise StoreError(f"{path}: cannot be written ({reason(error)})") from error
 
 
-def _write_and_rename(path: Path, data: bytes | memoryview) -> None:
+def _write_and_rename(path: Path, data: bytes | memoryview, mode: int | None) -> None:
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}{LEFTOVER}")
     try:
         with beside.open("wb") as stream:
             stream.write(data)
             stream.flush()
+            if mode is not None:
+                beside.chmod(mode)
             os.fsync(stream.fileno())
         os.replace(beside, path)
     except BaseException:
@@ -98,15 +117,55 @@ def sweep_up(folder: Path) -> None:
 
 def _remove_if_stale(entry: os.DirEntry[str]) -> None:
     with contextlib.suppress(OSError):  # already deleted, or the folder is read-only
-        if abs(time.time() - entry.stat().st_mtime) > STALE_SECONDS:
+        ours = OURS.fullmatch(entry.name)
+        if ours and abs(time.time() - entry.stat().st_mtime) > STALE_SECONDS:
             Path(entry.path).unlink()
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
+    """Hold the lock on a file, which only a holder of an exclusive one makes, during the block.
+
+    A killed process gives its lock back.  Where there is none to be had within `LOCK_SECONDS`,
+    because a file system has no locks, say, the block runs without.
+    """
+    flags = os.O_RDONLY if shared else os.O_RDWR | os.O_CREAT
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    except (OSError, AttributeError):  # none is needed, or none can be made
+        yield
+        return
+    try:
+        _wait_for_lock(descriptor, shared)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _wait_for_lock(descriptor: int, shared: bool) -> None:
+    if fcntl is None:
+        return
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    end = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                return
+            time.sleep(LOCK_PAUSE)
+        except OSError:
+            return
+        else:
+            return
 
 
 def set_aside(path: Path) -> None:
     """Rename a damaged file, so that it is kept but not read again."""
-    aside = path.with_name(f"{path.name}.damaged")
-    if aside.exists():
-        aside = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.damaged")
+    start = path.name if len(os.fsencode(path.name)) <= LONGEST_NAME else "segment"
+    aside = path.with_name(f"{start}.damaged")
+    if os.path.lexists(aside):
+        aside = path.with_name(f"{start}.{uuid.uuid4().hex[:8]}.damaged")
     try:
         os.replace(path, aside)
     except FileNotFoundError:  # another process has just renamed it

@@ -6,19 +6,17 @@ import itertools
 import json
 import os
 import re
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.storage.files import StoreError
+from harness.reading import RECORD_BYTES, UnfitError, read_regular
+from harness.storage.files import StoreError, reason
 
 NAME = r"^[A-Za-z0-9][\w.-]*$"
 """Pattern of the names of sweeps, which are the names of their folders."""
 RESERVED = ("cells", "REPORT.md", "report.html", "claims.csv", "claims.tex")
 """Names in a results folder that are not sweeps."""
-RECORD_BYTES = 2**26
-"""Largest record or figure that is read, in bytes."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ class Folder:
             raise StoreError(f"results={self.root}: {where} cannot be read")
         return values
 
-    def read(self, path: Path, limit: float = float("inf")) -> bytes:
+    def read(self, path: Path, limit: int) -> bytes:
         """A regular file in this folder, of at most `limit` bytes.
 
         Raises
@@ -55,16 +53,13 @@ class Folder:
         where = f"results={self.root}: {path.relative_to(self.root)}"
         self.inside(path)
         try:
-            status = path.stat()
-            if not stat.S_ISREG(status.st_mode):
-                raise StoreError(f"{where} is not a regular file")
-            if status.st_size > limit:
-                raise StoreError(f"{where} has {status.st_size} bytes; at most {limit} are read")
-            return path.read_bytes()
+            return read_regular(path, limit)
         except FileNotFoundError:
             raise
+        except UnfitError as error:
+            raise StoreError(f"{where} {reason(error)}") from None
         except OSError as error:
-            raise StoreError(f"{where} cannot be read ({error.strerror})") from None
+            raise StoreError(f"{where} cannot be read ({reason(error)})") from None
 
     def inside(self, path: Path) -> Path:
         """The path itself; StoreError if a link on it leads out of this folder."""

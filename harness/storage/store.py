@@ -6,6 +6,7 @@ Layout, relative to the results folder::
     cells/<experiment>/<key>/<first>-<last>-<sha>.json   a segment: the rows of some trials
     cells/<experiment>/<key>/<...>.json.damaged          a segment that failed its checksum
     cells/<name>.sweep.json            the cells of the last sweep of that name, done or not
+    cells/<name>.lock                  held while the next two are written or read
     <name>/table.csv.gz                the collected rows of that sweep (older: table.csv)
     <name>/provenance.json             where they came from, and the SHA-256 of the CSV text
 
@@ -30,10 +31,11 @@ from typing import Any
 import pandas as pd
 
 from harness.experiment import Row
+from harness.reading import RECORD_BYTES, UnfitError, read_regular
 from harness.storage import tables
 from harness.storage.cell import Cell
-from harness.storage.files import StoreError, entries, reason, set_aside, write_atomically
-from harness.storage.folder import RECORD_BYTES, Folder
+from harness.storage.files import StoreError, entries, locked, reason, set_aside, write_atomically
+from harness.storage.folder import Folder
 from harness.storage.provenance import blas_kernel
 from harness.storage.segments import SCHEMA, DamageError, SchemaError, Segment, decode, encode
 
@@ -42,6 +44,9 @@ log = logging.getLogger(__name__)
 TABLE = "table.csv.gz"
 PLAIN_TABLE = "table.csv"
 """The table as earlier versions wrote it; it is still read."""
+SCHEMA_BYTES = 2**10
+SEGMENT_BYTES = 2**30
+"""Largest SCHEMA and largest segment that are read, in bytes."""
 
 
 @dataclass
@@ -69,7 +74,7 @@ class ReadOnlyStore(Folder):
     def check(self) -> None:
         """Raise StoreError if the folder holds cells of another schema."""
         try:
-            found = self.read(self._schema_file).decode(errors="replace").strip()
+            found = self.read(self._schema_file, SCHEMA_BYTES).decode(errors="replace").strip()
         except FileNotFoundError:
             found = str(SCHEMA)
         if found != str(SCHEMA):
@@ -82,7 +87,7 @@ class ReadOnlyStore(Folder):
 
     def rows(self, cell: Cell) -> list[Row]:
         """The stored rows of a cell, ordered by trial, without those of damaged segments."""
-        return self._by_trial(cell, self._segments(cell))
+        return self._by_trial(self._segments(cell))
 
     def missing(self, cell: Cell, trials: int) -> list[int]:
         """The trials among 0..trials-1 that no sound segment holds."""
@@ -91,7 +96,11 @@ class ReadOnlyStore(Folder):
 
     def size(self, cell: Cell) -> int:
         """Size of a cell's segments in bytes."""
-        return sum(path.stat().st_size for path in self._cell_folder(cell).glob("*.json"))
+        return sum(
+            entry.stat().st_size
+            for entry in entries(self._cell_folder(cell))
+            if entry.name.endswith(".json") and entry.is_file()
+        )
 
     def _segments(self, cell: Cell) -> Iterator[Segment]:
         """The sound segments of a cell, ordered by name."""
@@ -109,12 +118,12 @@ class ReadOnlyStore(Folder):
     def _segment(self, cell: Cell, path: Path) -> Segment | None:
         """The segment in a file; None if it is damaged."""
         try:
-            return decode(cell, path.read_bytes())
+            return decode(cell, read_regular(path, SEGMENT_BYTES))
         except FileNotFoundError:  # another process has just renamed it as damaged
             return None
         except SchemaError as error:
             raise StoreError(f"{path}: {error}: choose another folder") from None
-        except (DamageError, IsADirectoryError):
+        except (DamageError, UnfitError):
             self._reject(path)
             return None
         except OSError as error:
@@ -123,23 +132,18 @@ class ReadOnlyStore(Folder):
     def _reject(self, path: Path) -> None:
         """Skip a damaged segment."""
 
-    def _by_trial(self, cell: Cell, segments: Iterable[Segment]) -> list[Row]:
+    def _by_trial(self, segments: Iterable[Segment]) -> list[Row]:
         """Rows ordered by trial; the first segment that holds a trial provides its rows."""
         by_trial: dict[int, list[Row]] = {}
         for segment in segments:
             found: dict[int, list[Row]] = {}
-            try:
-                for row in segment.rows():
-                    found.setdefault(int(row["trial"]), []).append(row)
-            except DamageError:
-                raise StoreError(
-                    f"{self._cell_folder(cell)}: holds rows of other than scalars"
-                ) from None
+            for row in segment.rows:
+                found.setdefault(int(row["trial"]), []).append(row)
             by_trial = found | by_trial
         return [row for trial in sorted(by_trial) for row in by_trial[trial]]
 
     def _cell_folder(self, cell: Cell) -> Path:
-        return self.inside(self.root / "cells" / cell.name / cell.key)
+        return self.inside(self.root.joinpath("cells", cell.name, cell.key))
 
     @property
     def _schema_file(self) -> Path:
@@ -172,7 +176,7 @@ class ReadOnlyStore(Folder):
         """Rows of the table, each file read once; fills `gathered` on the way."""
         for cell in cells:
             segments = list(self._segments(cell))
-            rows = [row for row in self._by_trial(cell, segments) if int(row["trial"]) < trials]
+            rows = [row for row in self._by_trial(segments) if int(row["trial"]) < trials]
             seconds = {row["trial"]: float(row["seconds"]) for row in rows}
             gathered.seconds += sum(seconds.values())
             gathered.complete += len(seconds) == trials
@@ -237,10 +241,11 @@ class ReadOnlyStore(Folder):
     def _table_text(self, name: str) -> tuple[bytes, dict[str, Any]]:
         """The table as CSV text, its SHA-256 verified, and its provenance."""
         path = self.sweep_folder(name) / "provenance.json"
-        provenance = self.read_json(path)
+        with locked(self._lock_file(name), shared=True):
+            provenance = self.read_json(path)
+            text = self._unpacked(name)
         if not {"table_sha256", "columns"} <= provenance.keys():
             raise StoreError(f"results={self.root}: {path.relative_to(self.root)} is incomplete")
-        text = self._unpacked(name)
         if text is None or hashlib.sha256(text).hexdigest() != provenance["table_sha256"]:
             raise StoreError(
                 f"{self._where(name)} does not belong to its provenance.json "
@@ -260,6 +265,9 @@ class ReadOnlyStore(Folder):
             raise StoreError(f"{self._where(name)} {error}") from None
         except tables.DamageError:
             return None
+
+    def _lock_file(self, name: str) -> Path:
+        return self.inside(self.root / "cells") / f"{self.checked_name(name)}.lock"
 
     def table_file(self, name: str) -> Path:
         """Where a table is stored: table.csv.gz, or table.csv if there is only that."""
@@ -296,6 +304,11 @@ class Store(ReadOnlyStore):
         """Store the rows of finished trials; on return they are on the disk."""
         self._write_schema()
         name, data = encode(cell, rows, blas_kernel())
+        if len(data) > SEGMENT_BYTES:
+            raise StoreError(
+                f"{cell.name}: {len(rows)} rows take {len(data)} bytes; must be {SEGMENT_BYTES} "
+                "at most"
+            )
         write_atomically(self._cell_folder(cell) / name, data)
 
     def _reject(self, path: Path) -> None:
@@ -333,6 +346,8 @@ class Store(ReadOnlyStore):
             "table_sha256": sha,
         }
         folder = self.sweep_folder(name)
-        write_atomically(folder / TABLE, packed)
-        write_atomically(folder / "provenance.json", (json.dumps(record, indent=1) + "\n").encode())
-        (folder / PLAIN_TABLE).unlink(missing_ok=True)
+        text = (json.dumps(record, indent=1) + "\n").encode()
+        with locked(self._lock_file(name)):
+            write_atomically(folder / TABLE, packed)
+            write_atomically(folder / "provenance.json", text)
+            (folder / PLAIN_TABLE).unlink(missing_ok=True)

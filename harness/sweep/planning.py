@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.errors import shown
+from harness.report.result import ORIGIN, typed
 from harness.schema import Run
 from harness.storage.cell import Cell, label
 from harness.storage.files import StoreError
@@ -113,17 +115,17 @@ def costs(run: Run, looks: Sequence[Measured]) -> Costs:
 def _earlier(store: ReadOnlyStore, name: str, run: Run) -> Costs | None:
     """The mean time of a trial in a stored sweep; its table does not tell the size of its cells."""
     try:
-        origin = store.read_provenance(name)
-        trials = origin["cells_complete"] * origin["trials"]
-        if origin["experiment"] != run.experiment or not trials:
-            return None
+        origin = typed(ORIGIN, store.read_provenance(name), name)
         path = store.sweep_folder(name) / "provenance.json"
-        source = f"rough: from {path}, cells of profile {origin['profile']}"
-        if origin["profile"] != run.profile:
-            source += ", which may take more or less time"
-        return Costs(origin["trial_seconds"] / trials, None, source)
-    except (StoreError, KeyError):
+    except StoreError:
         return None
+    trials = origin.cells_complete * origin.trials
+    if origin.experiment != run.experiment or not trials:
+        return None
+    source = f"rough: from {path}, cells of profile {shown(origin.profile)}"
+    if origin.profile != run.profile:
+        source += ", which may take more or less time"
+    return Costs(origin.trial_seconds / trials, None, source)
 
 
 def _time(todo: Sequence[Measured], known: Costs, workers: int | None) -> str:

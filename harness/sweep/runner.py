@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from harness.experiment import ROW_COLUMNS, Row, Scalar, UnmeasurableError, columns, identity
+from harness.errors import shown
+from harness.experiment import ROW_COLUMNS, Row, Scalar, UnmeasurableError, columns, is_scalar
 from harness.status import Status
-from harness.storage.cell import Cell, digest
+from harness.storage.cell import Cell, trial_seed
 from harness.storage.store import Store
 
 CHECKPOINT_SECONDS = 5.0
@@ -106,28 +107,13 @@ def measure(cell: Cell, trial: int) -> list[Row]:
     return rows
 
 
-def trial_seed(cell: Cell, trial: int) -> int:
-    """64-bit seed of a trial from (seed, coordinates except paired ones, trial number).
-
-    `numpy.random.default_rng(seed)` repeats the trial.  The seed does not depend on the order or
-    number of workers, nor on the other cells.
-    """
-    shared = {
-        key: value
-        for key, value in identity(cell.experiment).items()
-        if key not in cell.experiment.paired
-    }
-    words = digest({"experiment": cell.name, "coordinates": shared})
-    entropy = [cell.seed, int(words[:32], 16), trial]
-    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
-
-
 def _plain(value: Any) -> Scalar:
     """A measured value as a Python scalar."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, str):
-        return str(value)
-    if isinstance(value, (bool, int, float)):
-        return value
-    raise TypeError(f"a row holds scalars, not {type(value).__name__}")
+        value = str(value)
+    if not is_scalar(value):
+        kinds = "numbers of 64 bits, booleans, text"
+        raise TypeError(f"a row holds scalars ({kinds}), not {shown(repr(value))}")
+    return value
