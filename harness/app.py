@@ -68,6 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code: 0 done, 1 cells failed, 2 bad input."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises; we print one line
+    os.environ["PYTHONSAFEPATH"] = "1"  # workers and jobs import nothing of the current folder
     try:
         with interrupts.remembered():
             code = _run(arguments)

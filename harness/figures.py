@@ -54,7 +54,9 @@ def render(experiment: Experiment, table: pd.DataFrame) -> dict[str, bytes]:
     import matplotlib
     from cycler import cycler
 
-    with matplotlib.rc_context(STYLE | {"axes.prop_cycle": cycler(color=COLOURS)}):
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # a user's matplotlibrc changes nothing
+        matplotlib.rcParams.update(STYLE | {"axes.prop_cycle": cycler(color=COLOURS)})
         figure = experiment.figure(table)
         files = {}
         for suffix, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):

@@ -25,6 +25,8 @@ _INSTALLED = _PACKAGE / "_data"
 _ROOT = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE.parent
 CONF = _ROOT / "conf"
 EXPERIMENTS = _ROOT / "experiments"
+CHECKOUT = None if _INSTALLED.is_dir() else _ROOT
+"""The source tree that is imported; None for an installed copy."""
 
 OURS = "experiments"
 OWN = "own_claims"

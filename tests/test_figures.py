@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
@@ -59,3 +60,18 @@ def test_a_reference_is_a_power_law_through_its_start():
 def test_cells_of_a_logarithmic_axis_meet_at_geometric_means():
     np.testing.assert_allclose(figures.log_edges([1, 4, 64]) ** 2, [1 / 4, 4, 256, 65536])
     assert len(figures.log_edges([3])) == 2
+
+
+def test_a_users_matplotlib_settings_change_no_byte(monkeypatch):
+    class Drawing:
+        @staticmethod
+        def figure(table):
+            figure, axes = figures.canvas(1, 1)
+            figures.curve(axes[0, 0], table, "ell", "value", mean)
+            return figure
+
+    experiment, rows = Drawing(), table()
+    before = figures.render(experiment, rows)
+    for key, value in {"text.usetex": True, "font.size": 20, "savefig.dpi": 50}.items():
+        monkeypatch.setitem(matplotlib.rcParams, key, value)
+    assert figures.render(experiment, rows) == before

@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 
-from harness.sweep import planning
+from harness import library
 from harness.sweep.planning import SIZES, TIMES, in_unit
 from tests.conftest import TOY_CELLS, tree
 
@@ -19,7 +19,7 @@ PLAN = "plan=true"
 @pytest.fixture(autouse=True)
 def _nothing_committed(tmp_path, monkeypatch):
     """No earlier times but those of a test."""
-    monkeypatch.setattr(planning, "COMMITTED", tmp_path / "committed")
+    monkeypatch.setattr(library, "CHECKOUT", tmp_path / "committed")
 
 
 def said(text: str, key: str) -> str:
@@ -111,7 +111,7 @@ def test_without_measured_cells_an_earlier_sweep_of_the_experiment_tells_the_tim
     shutil.rmtree(tmp_path / "results" / "cells")
     path = tmp_path / "results" / "toy" / "provenance.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"trial_seconds": 120.0}))
-    shutil.copytree(tmp_path / "results", tmp_path / "committed")
+    shutil.copytree(tmp_path / "results", tmp_path / "committed" / "results")
     for results in ("results", "elsewhere"):
         plan = harness("-m", TOY, PLAN, f"results={results}").out
         assert said(plan, "time").startswith("2.0 min of one core")

@@ -279,3 +279,22 @@ def test_two_processes_may_run_the_same_sweep(private, undisturbed, tmp_path):
         assert [one.returncode, other.returncode] == [0, 0], ends
     assert table(tmp_path / "results") == table(undisturbed)
     assert leftovers(tmp_path / "results") == []
+
+
+@launchers
+def test_nothing_of_the_current_folder_is_imported(private, tmp_path, launcher):
+    """Python and its workers would look there first for a module of any name."""
+    for name in (
+        "joblib",
+        "numpy",
+        "pandas",
+        "hydra",
+        "matplotlib",
+        "sitecustomize",
+        "multiprocessing",
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(f"open({str(tmp_path / 'RAN')!r}, 'w')")
+    done = private.run(tmp_path, *SWEEP, *launcher, PYTHONSAFEPATH="")
+    assert done.code == 0, done.err
+    assert not (tmp_path / "RAN").exists()

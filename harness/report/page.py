@@ -29,6 +29,7 @@ TABLE_ROWS = 50
 """Rows shown of a summary and of a table; the files have all."""
 LONGEST = 60
 """Characters shown of a text in a table."""
+DIRTY = ", with uncommitted changes"
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -156,7 +157,7 @@ def facts(result: Result) -> list[tuple[str, str]]:
         "trials": f"{origin.trials} a cell",
         "rows": f"{origin.rows} ({counts})" if counts else origin.rows,
         "time": f"{origin.trial_seconds:g} s of trials",
-        "commit": origin.commit and origin.commit + ", with uncommitted changes" * origin.dirty,
+        "commit": origin.commit and origin.commit + (DIRTY if origin.dirty else ""),
         "Python": origin.python,
         "packages": packages,
         "platform": origin.platform,

@@ -41,7 +41,7 @@ class Origin:
     table_sha256: str
     cells_sha256: str | None = None
     commit: str | None = None
-    dirty: bool = False
+    dirty: bool | None = None
     python: str | None = None
     packages: dict[str, str | None] = field(default_factory=dict)
     platform: str | None = None

@@ -86,8 +86,7 @@ def _claims_table(findings: Sequence[Finding]) -> pd.DataFrame:
 
 def _texts(stem: str, table: pd.DataFrame) -> Iterator[tuple[str, bytes]]:
     """A table as CSV and as LaTeX (booktabs)."""
-    inert = table.map(_inert).set_axis([_inert(name) for name in table], axis="columns")
-    yield f"{stem}.csv", inert.to_csv(index=False).encode()
+    yield f"{stem}.csv", table.map(_inert).to_csv(index=False).encode()
     text = table.to_latex(index=False, escape=True, float_format="%.4g")
     for sign, command in (("<=", r"$\le$"), (">=", r"$\ge$"), ("|", r"\textbar{}")):
         text = text.replace(sign, command)  # LaTeX's default encoding shows other glyphs for these

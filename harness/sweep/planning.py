@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness import library
 from harness.errors import shown
 from harness.report.result import ORIGIN, typed
 from harness.schema import Run
@@ -14,8 +15,6 @@ from harness.storage.files import StoreError
 from harness.storage.store import ReadOnlyStore
 from harness.sweep.jobs import batched
 
-COMMITTED = Path(__file__).resolve().parents[2] / "results"
-"""The committed results, which hold times of every experiment."""
 LISTED = 12
 """Number of cells that a plan lists one by one."""
 TIMES = {"days": 86400.0, "h": 3600.0, "min": 60.0, "s": 1.0}
@@ -105,7 +104,10 @@ def costs(run: Run, looks: Sequence[Measured]) -> Costs:
             sum(found.bytes for found in measured) / trials,
             f"by {len(measured)} measured cells of this sweep",
         )
-    for store in (ReadOnlyStore(Path(run.results)), ReadOnlyStore(COMMITTED)):
+    folders = [Path(run.results)]
+    if library.CHECKOUT is not None:  # the committed results hold times of every experiment
+        folders.append(library.CHECKOUT / "results")
+    for store in map(ReadOnlyStore, folders):
         for name in dict.fromkeys((run.name, run.experiment)):
             if found := _earlier(store, name, run):
                 return found
