@@ -23,6 +23,8 @@ from harness.claims import Verdict
 from harness.sweep import sweep
 from tests.conftest import ROOT, TIMEOUT, TOY_CELLS, tree, write_readme_claim
 
+pytestmark = pytest.mark.slow
+
 TOY = "experiment=toy"
 SMALL = "hydra.sweeper.grids=[{inner.size:[1,2]}]"
 NETS = "experiment=convergence"

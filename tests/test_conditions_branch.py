@@ -62,6 +62,7 @@ def test_every_point_stays_in_a_box_whose_bound_is_at_most_the_upper_end() -> No
         np.testing.assert_array_equal(mine, given)
 
 
+@pytest.mark.slow
 def test_the_compiled_search_is_the_plain_one() -> None:
     import numba
 

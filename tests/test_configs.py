@@ -106,6 +106,7 @@ def test_a_sweep_varies_coordinates_and_nothing_else(bare_logging, plan, name):
         assert {cell.seed for cell in made.cells} == {made.run.seed}
 
 
+@pytest.mark.slow
 @every_experiment
 def test_what_is_stored_of_a_cell_makes_the_same_cell_again(bare_logging, plan, name):
     for cell in plan(name, "quick").cells[:5]:

@@ -136,6 +136,7 @@ def assert_same_end(solution, i: int, trial: NaiveTrial) -> None:
         assert np.linalg.norm(ours - theirs) <= 1e-11 * np.linalg.norm(theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sign_check", ["every", "once", "never"])
 @pytest.mark.parametrize("balance", [True, False])
 @pytest.mark.parametrize("joint", [True, False])
@@ -174,6 +175,7 @@ def test_ends_equal_those_of_the_slow_loop_for_all_shapes(descend, shape):
         assert_same_end(solution, i, trial)
 
 
+@pytest.mark.slow
 def test_statuses_and_flips_equal_those_of_the_slow_loop(descend):
     P = recoverable()
     seen, late_flip = set(), False

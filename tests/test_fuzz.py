@@ -30,6 +30,8 @@ from harness.mnist import images, weights
 from harness.storage.store import Store
 from tests.conftest import Outcome, Private, store_weights
 
+pytestmark = pytest.mark.slow
+
 Harness = Callable[..., Outcome]
 BUDGET = int(os.environ.get("FUZZ", "1"))
 COMMANDS = 1

@@ -91,6 +91,7 @@ def test_fewer_rows_than_unknowns_leave_curvatures_of_zero():
     assert (curvatures(P)[:7] == 0).all()
 
 
+@pytest.mark.slow
 def test_the_mean_hessian_of_networks_of_any_width_is_the_expected_one():
     """Also where a row is truncated with a probability that shows: one column, alpha = .97."""
     rng = np.random.default_rng(0)
@@ -116,6 +117,7 @@ def test_the_expected_hessian_has_curvatures_one_two_and_zero():
     np.testing.assert_allclose(H @ np.concatenate([h0, -m0]), 0, atol=1e-14)
 
 
+@pytest.mark.slow
 def test_extreme_curvatures_tend_to_one_and_two_as_all_layers_widen():
     gaps = []
     for width in (100, 400, 1600):

@@ -192,6 +192,7 @@ def test_with_one_layer_the_points_count_the_disc_on_which_f_is_below_k():
         assert torus_index(points("one layer", seed)) == 1
 
 
+@pytest.mark.slow
 @families
 @pytest.mark.parametrize("seed", range(2))
 def test_the_screen_drops_no_pair_that_the_solvers_keep(name, seed, monkeypatch):

@@ -130,6 +130,7 @@ def test_slopes_have_a_taylor_remainder_of_second_order(shape, coefficients):
 # --- The search -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "widths", [(2, 8, 100), (2, 20, 200), (2, 40, 400), (2, 10, 20, 200), (2, 100)], ids=str
 )

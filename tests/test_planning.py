@@ -12,6 +12,8 @@ from harness import library
 from harness.sweep.planning import SIZES, TIMES, in_unit
 from tests.conftest import TOY_CELLS, tree
 
+pytestmark = pytest.mark.slow
+
 TOY = "experiment=toy"
 PLAN = "plan=true"
 

@@ -547,6 +547,7 @@ def test_one_layer_closed_forms_are_exact_means_over_small_networks(last_layer):
     assert (deviation <= 5 * standard_error(slopes)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("d", "s"), [(2, 2), (1, 2), (3, 1)])
 def test_deep_wide_networks_have_the_expected_loss_and_gradients(d, s):
     """Inner layers of width 300 leave a bias of order 1/300, below the standard errors."""
