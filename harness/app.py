@@ -19,7 +19,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import hydra
@@ -68,9 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code: 0 done, 1 cells failed, 2 bad input."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises; we print one line
-    os.environ["PYTHONSAFEPATH"] = "1"  # workers and jobs import nothing of the current folder
     try:
-        with interrupts.remembered():
+        with interrupts.remembered(), _safe_path():
             code = _run(arguments)
             sys.stdout.flush()
             return code
@@ -85,6 +84,17 @@ def main(argv: Sequence[str] | None = None) -> int:
                 file=sys.stderr,
             )
         return interrupts.exit_code()
+
+
+@contextlib.contextmanager
+def _safe_path() -> Iterator[None]:
+    """Let workers and jobs, which inherit the environment, import nothing of the current folder."""
+    before = os.environ.get("PYTHONSAFEPATH", "")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        os.environ["PYTHONSAFEPATH"] = before  # an empty one has no effect
 
 
 def _unread() -> int:
