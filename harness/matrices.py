@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -144,7 +145,8 @@ def load_matrix(path: str, key: str = "network.weights") -> NDArray[np.float64]:
 def _load(path: Path) -> NDArray[Any]:
     """The array in a .npy file, or the first in a .npz file."""
     with open_regular(path, MATRIX_BYTES) as stream:  # NumPy leaves a damaged archive open
-        loaded = np.load(stream, allow_pickle=False)
+        with warnings.catch_warnings(action="ignore"):  # a header as old versions wrote them
+            loaded = np.load(stream, allow_pickle=False)
         if isinstance(loaded, np.lib.npyio.NpzFile):
             assert loaded.zip is not None
             size = loaded.zip.infolist()[0].file_size  # no more than that is unpacked
