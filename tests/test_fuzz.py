@@ -6,6 +6,7 @@ FUZZ=10 in the environment tries ten times as many.
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import hashlib
 import io
@@ -24,9 +25,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from harness import schema
 from harness.errors import InputError
 from harness.matrices import load_matrix
 from harness.mnist import images, weights
+from harness.storage.cell import Cell
+from harness.storage.files import StoreError
 from harness.storage.store import Store
 from tests.conftest import Outcome, Private, store_weights
 
@@ -205,6 +209,28 @@ def test_a_command_on_a_mutated_results_folder(harness, undisturbed, tmp_path, k
         with bounded():
             check(harness(*LINES[line]), seed)
         shutil.rmtree(tmp_path / "results")
+
+
+def test_a_mutated_segment_is_missing_or_in_the_table(toy, undisturbed, tmp_path):
+    """One of the two, for each trial; and the table can be written and read."""
+    store = Store(tmp_path / "results")
+    sweep = Store(undisturbed).read_sweep("toy")
+    assert sweep is not None
+    cells = [Cell("toy", schema.build("toy", config), 0) for config in sweep["cells"]]
+    for turn in range(READS * BUDGET):
+        shutil.copytree(undisturbed / "cells", store.root / "cells")
+        segment(random.Random(turn), store.root)
+        with bounded(), contextlib.suppress(StoreError):  # another schema, or text for numbers
+            missing = {cell.key: store.missing(cell, 3) for cell in cells}
+            for cell in cells:
+                there = {row["trial"] for row in store.rows(cell)} & {0, 1, 2}
+                assert sorted({0, 1, 2} - there) == missing[cell.key], turn
+            table, gathered = store.collect(cells, 3)
+            assert gathered.complete == sum(not lacks for lacks in missing.values()), turn
+            assert np.isfinite(gathered.seconds), turn
+            store.write_table("t", table, {})
+            pd.testing.assert_frame_equal(store.read_table("t")[0], table)
+        shutil.rmtree(store.root)
 
 
 def test_pictures_of_a_mutated_table(harness, tmp_path):

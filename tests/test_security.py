@@ -350,6 +350,8 @@ FORGED: dict[str, Callable[[str], str]] = {
     "a number of 66 bits": lambda row: f'{row},"more":{2**65}',
     "a list": lambda row: re.sub(r'"draw":[^,]+', '"draw":[1]', row),
     "null": lambda row: re.sub(r'"draw":[^,]+', '"draw":null', row),
+    "text among numbers": lambda row: re.sub(r'"draw":[^,]+', '"draw":"x"', row),
+    "a boolean among numbers": lambda row: re.sub(r'"draw":[^,]+', '"draw":true', row),
     "half a character": lambda row: f'{row},"more":"\\ud800"',
     "half a character as a name": lambda row: f'{row},"\\ud800":1',
     "no name": lambda row: f'{row},"":1',

@@ -481,6 +481,16 @@ def test_a_table_has_coordinates_first_status_last_and_no_times(store):
     assert list(table.columns) == ["n", "kappa", "trial", "seed", "value", "flag", "status"]
 
 
+@pytest.mark.parametrize("value", ["x", True])
+def test_a_column_of_numbers_in_one_cell_and_none_in_another_is_refused(store, value):
+    """The file would hold neither; whose rows are forged, if any are, nobody can know."""
+    other = replace(CELL, seed=1)
+    store.append(CELL, [row(0)])
+    store.append(other, [row(0, value, other)])
+    with refused("some cells hold numbers and others none in column value: delete", StoreError):
+        store.collect([CELL, other], 1)
+
+
 def test_a_table_leaves_out_trials_beyond_the_number_asked(store):
     store.append(CELL, [row(trial) for trial in range(5)])
     table, gathered = store.collect([CELL], 3)

@@ -123,12 +123,13 @@ def _check(cell: Cell, columns: Mapping[str, Sequence[Any]]) -> None:
 
 
 def _are_scalars(values: Sequence[Any], kinds: Set[type]) -> bool:
-    """`is_scalar` of all values, whose types are given."""
+    """Whether values of these types are all numbers, all booleans or all texts, or missing."""
     if kinds == {float}:
         return True
     if kinds == {int}:
-        values = [min(values), max(values)]
-    return all(map(is_scalar, values))
+        return is_scalar(min(values)) and is_scalar(max(values))
+    known = {type(value) for value in values if value == value}  # NaN is missing
+    return (len(known) <= 1 or known <= {int, float}) and all(map(is_scalar, values))
 
 
 def _distinct(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from typing import Any
 
 import pandas as pd
 
+from harness.errors import shown
 from harness.experiment import Row
 from harness.reading import RECORD_BYTES, UnfitError, read_regular
 from harness.storage import tables
@@ -168,6 +169,11 @@ class ReadOnlyStore(Folder):
         """
         gathered = Gathered()
         table = tables.tabulate(self._records(cells, trials, gathered))
+        if mixed := tables.mixed(table):
+            raise StoreError(
+                f"results={self.root}: some cells hold numbers and others none in column "
+                f"{shown(mixed[0])}: delete the wrong ones in {self.root / 'cells'}"
+            )
         if "status" in table:
             table = table[[c for c in table.columns if c != "status"] + ["status"]]
         return table, gathered

@@ -89,6 +89,15 @@ def _join(chunks: Sequence[np.ndarray]) -> np.ndarray | list[Scalar]:
     return [value for chunk in chunks for value in chunk.tolist()]
 
 
+def mixed(table: pd.DataFrame) -> list[str]:
+    """Columns that a CSV file does not hold: of values of several kinds, such as text and numbers.
+
+    Only booleans with missing values are objects.
+    """
+    objects = [name for name, dtype in table.dtypes.items() if pd.api.types.is_object_dtype(dtype)]
+    return [str(name) for name in objects if not set(map(type, table[name].dropna())) <= {bool}]
+
+
 def without_images(table: pd.DataFrame) -> pd.DataFrame:
     """The table without its image columns, which hold PNG files in base 64."""
     return table[[name for name in table.columns if not str(name).endswith("_png")]]
