@@ -36,12 +36,12 @@ class Cell:
             "coordinates": self.identity,
         }
 
-    @cached_property
+    @property
     def columns(self) -> Set[str]:
         """Names of the coordinate columns of the table."""
         return {name.rpartition(".")[2] for name in self._coordinates}
 
-    @cached_property
+    @property
     def identity(self) -> dict[str, Scalar]:
         """`harness.experiment.identity` of the experiment."""
         return {name: value for name, value in self._coordinates.items() if value is not None}
