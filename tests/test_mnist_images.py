@@ -145,6 +145,12 @@ def test_unusable_folders_are_refused_in_one_line(tmp_path):
             images.read_folder(tmp_path, 64)
 
 
+def test_a_huge_image_of_a_table_is_refused_before_it_is_decoded():
+    text = images.to_png(np.zeros((1, images.LARGEST + 1)))
+    with pytest.raises(images.ImageError, match="at most 2048 are read"):
+        images.from_png(text)
+
+
 def test_a_huge_image_is_refused_before_it_is_decoded(tmp_path):
     image = pytest.importorskip("PIL.Image")
     image.new("L", (64, 64)).save(tmp_path / "x.png")

@@ -20,6 +20,8 @@ SIDE = 28
 """Side of an MNIST image, in pixels."""
 LARGE = 64
 """Side of the images of the convolutional generators, in pixels."""
+LARGEST = 2048
+"""Largest side of an image in a table, which may be a sheet of many."""
 HELD_OUT_PER_CLASS = 50
 HELD_OUT_SEED = 20191208
 GRID = 90
@@ -150,10 +152,12 @@ def to_png(image: Array) -> str:
 
 
 def from_png(text: str) -> Array:
-    """Inverse of `to_png`: (s, s) in [0, 1]."""
+    """Inverse of `to_png`: (s, s) in [0, 1]; ImageError for an image that is larger than any."""
     from PIL import Image
 
     with Image.open(io.BytesIO(base64.b64decode(text)), formats=["PNG"]) as image:
+        if max(image.size) > LARGEST:
+            raise ImageError(f"an image has {image.size} pixels; at most {LARGEST} are read")
         return np.asarray(image) / 255.0
 
 
