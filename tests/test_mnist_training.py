@@ -56,7 +56,7 @@ def test_weights_that_cannot_be_used_are_refused_in_one_line(tmp_path):
         weights.load("tiny", tmp_path)
     path.unlink()
     path.mkdir()
-    with refused(r"tiny\.safetensors: cannot be read \(Is a directory", WeightsError):
+    with refused(r"tiny\.safetensors: cannot be read \(is not a regular file", WeightsError):
         weights.load("tiny", tmp_path)
     path.rmdir()
     stored(tmp_path, prefix="other")
