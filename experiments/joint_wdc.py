@@ -71,7 +71,8 @@ class JointWdc(Experiment):
 
     sampled : largest residual of `samples` random points.
     aligned : largest at h = x = b_i, m = y = c_i over all rows i.
-    search : lower end by a search that starts from both and from other points.
+    search : lower end by a search that starts near the best aligned rows and at random.
+    agreement, expected_gain : of the search, see `harness.conditions.Bracket`.
     upper : certified for n = p <= 2, inf otherwise.
     """
 
@@ -142,6 +143,8 @@ class JointWdc(Experiment):
                 "sampled": joint_wdc_sampled(B, C, alpha, rng=rng, count=self.samples).lower,
                 "aligned": joint_wdc_row_aligned(B, C, alpha).lower,
                 "search": search.lower,
+                "agreement": search.agreement,
+                "expected_gain": search.expected_gain,
                 "upper": upper,
                 "status": "ok",  # an upper end of inf is an answer
             }

@@ -55,7 +55,7 @@ class Wdc(Experiment):
 
     lower, upper : `wdc_bracket`; upper is inf for n > 4.
     search, sampled : lower ends by search and over `samples` random pairs.
-    search_half : the lower end after half of the search's evaluations.
+    agreement, expected_gain : of the search, see `harness.conditions.Bracket`.
     """
 
     claims: ClassVar[tuple[Claim, ...]] = (RATE, SHAPE, LAWS, SAMPLED)
@@ -83,7 +83,6 @@ class Wdc(Experiment):
         search = bracket = wdc_search(W, alpha, rng=rng, budget=self.budget)
         if W.shape[1] <= 4:
             bracket = wdc_bracket(W, alpha, rng=rng, budget=self.budget, boxes=self.boxes)
-        half = search.curve[search.curve[:, 0] <= search.evaluations / 2, 1]
         return [
             {
                 "rows_per_column": W.shape[0] / W.shape[1],
@@ -91,7 +90,8 @@ class Wdc(Experiment):
                 "lower": max(bracket.lower, search.lower),
                 "upper": bracket.upper,
                 "search": search.lower,
-                "search_half": float(half[-1]) if half.size else 0.0,
+                "agreement": search.agreement,
+                "expected_gain": search.expected_gain,
                 "sampled": wdc_sampled(W, alpha, rng=rng, count=self.samples).lower,
                 "status": "ok",  # an upper end of inf is an answer
             }
@@ -142,7 +142,7 @@ class Wdc(Experiment):
             "search": lambda g: f"{g['search'].median():.4g}",
             "lower": lambda g: f"{g['lower'].median():.4g}",
             "upper": lambda g: f"{g['upper'].median():.4g}",
-            "half / search": lambda g: f"{(g['search_half'] / g['search']).min():.3f}",
+            "expected gain": lambda g: f"{g['expected_gain'].mean():.3f}",
         }
         return selection.summarise(table, ["law", "n", "ell"], values)
 

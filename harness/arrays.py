@@ -1,8 +1,9 @@
-"""Types of arrays: float64, int64 and boolean."""
+"""Types of arrays: float64, float32, int64 and boolean."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Single = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]

@@ -10,9 +10,6 @@ import pytest
 from numpy.typing import NDArray
 
 from harness.conditions import mean
-from harness.conditions.ascent import Point, Track, _weight_slopes
-from harness.conditions.circle import Circle
-from harness.conditions.fast_residual import Residual, joint_weights
 from harness.theory import Q, angle
 
 Array = NDArray[np.float64]
@@ -72,22 +69,6 @@ def _polarised(form: Callable[[Array], float], n: int) -> Array:
     return matrix
 
 
-def from_circle(x: Array, y: Array) -> Array:
-    """As `from_form`, along a circle that passes through x at the angle 0.3."""
-    if len(x) == 1:
-        return SCALE * Q(x, y)  # there is no circle
-    across = np.roll(x, 1) * np.where(np.arange(len(x)) % 2, 1, -1) + np.eye(len(x))[0]
-    across = unit(across - (across @ x) * x)
-    start = math.cos(0.3) * x - math.sin(0.3) * across
-    tangent = math.sin(0.3) * x + math.cos(0.3) * across
-
-    def form(v: Array) -> float:
-        size = float(np.linalg.norm(v))
-        return size**2 * float(Circle(start, y, tangent, None, v / size).q_form(np.array([0.3]))[0])
-
-    return SCALE * _polarised(form, len(x))
-
-
 def from_plane(x: Array, y: Array) -> Array:
     """`plane_mean` of the polar angles, in the first two coordinates."""
     theta = float(angle(x, y))
@@ -115,7 +96,6 @@ FORMS: dict[str, Callable[[Array, Array], Array]] = {
     "batch": from_batch,
     "subtraction": from_subtraction,
     "form": from_form,
-    "circle": from_circle,
 }
 PLANE = {"plane": from_plane, "extremes": from_extremes}
 
@@ -126,7 +106,7 @@ PLANE = {"plane": from_plane, "extremes": from_extremes}
 )
 def test_every_form_is_the_definition(n: int, name: str) -> None:
     # arccos of an inner product knows the angle to 1e-8 near 0 and pi
-    atol = 2e-8 if name in ("form", "circle") else 1e-14
+    atol = 2e-8 if name == "form" else 1e-14
     for x, y in pairs(n):
         found = (FORMS | PLANE)[name](x, y)
         np.testing.assert_allclose(found, SCALE * Q(x, y), rtol=0, atol=atol)
@@ -139,7 +119,6 @@ def test_norm_and_overlap_are_those_of_the_definition(n: int) -> None:
     for x, y in pairs(n):
         theta = mean.chord_angle(x, y)
         assert theta == pytest.approx(float(angle(x, y)), abs=1e-14)
-        assert mean.clipped_angle(x, y) == pytest.approx(theta, abs=3e-8)
         for kind in (mean, mean_kernels):
             assert kind.overlap(theta) == pytest.approx(x @ Q(x, y) @ y, abs=1e-14)
             if n > 1 or theta < 1:  # (pi - theta + sin theta)/(2 pi) belongs to the plane of x, y
@@ -174,29 +153,13 @@ def test_the_slope_of_the_quadratic_form_is_exact_to_second_order(n: int) -> Non
         assert order > 1.8
 
 
-def test_the_slope_of_the_overlap_is_exact_to_second_order() -> None:
-    for theta in (0.3, 1.0, 2.5):
-        slope = -math.sin(theta) * mean.overlap_slope(theta, SCALE)
-        order = slope_order(lambda t: SCALE * mean.overlap(theta + t), slope)  # noqa: B023
-        assert order > 1.8
-
-
-@pytest.mark.parametrize("sign", [1, -1])
-def test_the_slopes_in_the_weighing_vectors_are_exact_to_second_order(sign: int) -> None:
-    rng = np.random.default_rng(3)
-    B, C = rng.standard_normal((2, 30, 4)) / np.sqrt(30)
-    x, y, v = (unit(z) for z in rng.standard_normal((3, 4)))
-    pair = np.array([unit(z) for z in rng.standard_normal((2, 4))])
-    step = np.array(
-        [unit(u - (u @ z) * z) for u, z in zip(rng.standard_normal((2, 4)), pair, strict=True)]
-    )
-    track = Track(Residual(B), np.linalg.norm(B, axis=1), C, SCALE, sign)
-    gain = sign * ((B @ x > 0) & (B @ y > 0)) * (B @ v) ** 2
-
-    def objective(t: float) -> float:
-        m, z = moved(pair[0], step[0], t), moved(pair[1], step[1], t)
-        weights, scale = joint_weights(C, m, z, SCALE)
-        return float(gain @ weights - sign * scale * v @ Q(x, y) @ v)
-
-    slopes = _weight_slopes(track, Point(np.array([x, y]), pair, v=v), gain)
-    assert slope_order(objective, float(np.sum(slopes * step))) > 1.8
+@pytest.mark.parametrize("n", [1, 2, 20])
+def test_overlaps_of_many_are_those_of_each(n: int) -> None:
+    both = [np.array(vectors) for vectors in zip(*pairs(n), strict=True)]
+    values, slopes = mean.overlap_batch(*both)
+    for x, y, value, slope in zip(*both, values, slopes, strict=True):
+        theta = mean.chord_angle(x, y)
+        assert value == pytest.approx(mean.overlap(theta), abs=1e-14)
+        if 0.1 < theta < 3:
+            change = mean.overlap(theta + 1e-4) - mean.overlap(theta - 1e-4)
+            assert change == pytest.approx(-slope * math.sin(theta) * 2e-4, rel=1e-6)

@@ -276,7 +276,7 @@ def wdc_table(exponent: float, shape: float, sampled: float, trials: int = 60) -
                             **{"n": n, "ell": ell, "law": law, "samples": 1000},
                             **{"budget": 3000, "boxes": 20000, "rows_per_column": ell / n},
                             **{"lower": constant, "upper": constant, "search": constant},
-                            **{"search_half": constant, "sampled": sampled * constant},
+                            **{"expected_gain": 0.01, "sampled": sampled * constant},
                             "status": "ok",
                         }
                     )

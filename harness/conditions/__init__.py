@@ -13,7 +13,7 @@ more              lower end by search                        lower end by search
 ================  =========================================  ==================================
 
 Where to look: `definition` has both residuals as the paper writes them, `mean` every formula of Q.
-`search` (with `ascent`, `circle`, `fast_residual`) finds lower ends; `exact`, `exact_joint` and
+`search` (with `anneal`, `fast_residual`) finds lower ends; `exact`, `exact_joint` and
 `net` (with the compiled `*_kernels`) certify upper ends.
 """
 

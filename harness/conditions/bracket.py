@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass
 
 import numpy as np
 
-from harness.arrays import Array
 from harness.conditions.definition import JointWitness, WdcWitness
 
 
@@ -19,7 +19,9 @@ class Bracket:
     witness : the vectors that prove the lower end.
     method : how the two ends were found, for people to read.
     evaluations : residual norms evaluated.
-    curve : (k, 2), evaluations and the best lower end so far, for a search; empty otherwise.
+    agreement : share of a search's restarts that ended within 1% of the lower end; NaN without one.
+    expected_gain : by how much, as a share of the lower end, ten times the search's budget is
+        expected to raise it, on average over matrices; NaN without a search.  No bound.
     """
 
     lower: float
@@ -27,7 +29,8 @@ class Bracket:
     witness: WdcWitness | JointWitness
     method: str
     evaluations: int = 0
-    curve: Array = field(default_factory=lambda: np.empty((0, 2)))
+    agreement: float = math.nan
+    expected_gain: float = math.nan
 
     @property
     def gap(self) -> float:

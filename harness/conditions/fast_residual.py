@@ -1,4 +1,4 @@
-"""Fast evaluation of the residual's norm, and of one vector's quadratic form along great circles.
+"""Fast evaluation of the residual's norm, at one point and at many.
 
 Both conditions ask for the norm of
 
@@ -11,7 +11,6 @@ and a row counts where it is active for both, so that R is symmetric there too.
 
 from __future__ import annotations
 
-import math
 from functools import cached_property
 
 import numpy as np
@@ -20,7 +19,7 @@ from scipy.linalg import blas, lapack
 
 from harness.arrays import Array
 from harness.conditions.definition import check_matrix
-from harness.conditions.mean import chord_angle, mean_parts, mean_parts_batch, overlap
+from harness.conditions.mean import mean_parts, mean_parts_batch, overlap_batch
 from harness.theory import Q
 
 MeanParts = tuple[float, float, float, Array, Array]
@@ -47,19 +46,17 @@ def residual_numpy(W: Array, x: Array, y: Array, alpha: float = 1.0) -> float:
     return float(np.linalg.norm((W * active[:, None]).T @ W - alpha * Q(x, y), 2))
 
 
-def joint_weights(C: Array, m: Array, y: Array, alpha: float = 1.0) -> tuple[Array, float]:
-    """weights_i = ell (c_i.mhat)_+ (c_i.yhat)_+ and scale = alpha mhat^T Q_{m,y} yhat (eq. 6).
+def joint_weights(C: Array, m: Array, y: Array, alpha: float = 1.0) -> tuple[Array, Array]:
+    """weights_i = ell (c_i.m)_+ (c_i.y)_+ and scale = alpha m^T Q_{m,y} y (eq. 6).
 
-    C is (ell, p), m and y are nonzero (p,).  mhat^T Q yhat =
-    ((pi - theta) cos theta + sin theta)/(2 pi).
+    C is (ell, p), m and y are unit vectors (..., p).
 
     Returns
     -------
-    weights, scale : (ell,), float
+    weights, scale : (..., ell), (...)
     """
-    m, y = m / math.sqrt(m @ m), y / math.sqrt(y @ y)
-    weights = len(C) * np.maximum(C @ m, 0.0) * np.maximum(C @ y, 0.0)
-    return weights, alpha * overlap(chord_angle(m, y))
+    weights = len(C) * np.maximum(m @ C.T, 0.0) * np.maximum(y @ C.T, 0.0)
+    return weights, alpha * overlap_batch(m, y)[0]
 
 
 class Residual:
@@ -89,20 +86,6 @@ class Residual:
         return _spectral_norm(
             self._form(self._active(x[None], y[None])[0], mean_parts(x, y, scale), weights)
         )
-
-    def top(
-        self, x: Array, y: Array, sign: int, scale: float = 1.0, weights: Array | None = None
-    ) -> tuple[float, Array]:
-        """Largest eigenvalue of sign R and its unit eigenvector (n,), for sign = 1 or -1."""
-        on = self._active(x[None], y[None])[0]
-        return _top(self._form(on, mean_parts(x, y, scale), weights), sign)
-
-    def top_weighted(
-        self, x: Array, y: Array, sign: int, scale: float, weights: Array
-    ) -> tuple[float, Array]:
-        """As `top`, with nonnegative weights (ell,) in place of indicators times weights."""
-        on = weights > 1e-6 * weights.max()
-        return _top(self._form(on, mean_parts(x, y, scale), weights), sign)
 
     def norms(
         self, X: Array, Y: Array, scale: float | Array = 1.0, weights: Array | None = None
@@ -190,18 +173,6 @@ def _gram(rows: Array, matrix: Array, part: Array) -> None:
             np.matmul(block[:, columns].T, block, out=out[columns, :width])
             if start:
                 matrix[columns, :width] += part[columns, :width]
-
-
-def _top(matrix: Array, sign: int) -> tuple[float, Array]:
-    """The largest eigenvalue of sign matrix, given by its upper triangle, and a unit vector."""
-    n = len(matrix)
-    if n <= PACKED_COLUMNS:
-        values, vectors, _ = lapack.dsyevd(matrix, compute_v=1, lower=0)
-        end = n - 1 if sign > 0 else 0
-        return sign * float(values[end]), vectors[:, end].copy()
-    end = n if sign > 0 else 1
-    values, vectors, *_ = lapack.dsyevr(matrix, compute_v=1, range="I", il=end, iu=end, lower=0)
-    return sign * float(values[0]), vectors[:, 0].copy()
 
 
 def _spectral_norm(matrix: Array) -> float:

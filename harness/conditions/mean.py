@@ -70,23 +70,18 @@ def overlap(theta: float) -> float:
     return ((math.pi - theta) * math.cos(theta) + math.sin(theta)) / (2 * math.pi)
 
 
-def overlap_slope(theta: float, scale: float) -> float:
-    """Derivative of scale `overlap` in cos theta: scale (pi - theta)/(2 pi)."""
-    return scale * (math.pi - theta) / (2 * math.pi)
-
-
 # Functions of vectors
+
+
+def dots(x: Array, y: Array) -> Array:
+    """Inner products of vectors (..., n): (...)."""
+    return np.asarray(np.einsum("...i,...i->...", x, y))
 
 
 def chord_angle(x: Array, y: Array) -> float:
     """Angle in [0, pi] of unit vectors (n,), by 2 atan2(|x - y|, |x + y|)."""
     plus, minus = x + y, x - y
     return 2 * math.atan2(math.sqrt(minus @ minus), math.sqrt(plus @ plus))
-
-
-def clipped_angle(x: Array, y: Array) -> float:
-    """Angle of unit vectors (n,) by arccos, to 1e-8 near 0 and pi: enough for a slope."""
-    return math.acos(min(1.0, max(-1.0, float(x @ y))))
 
 
 def mean_parts(x: Array, y: Array, scale: float) -> tuple[float, float, float, Array, Array]:
@@ -98,10 +93,10 @@ def mean_parts(x: Array, y: Array, scale: float) -> tuple[float, float, float, A
 
 def mean_parts_batch(X: Array, Y: Array, scale: Array) -> tuple[Array, Array, Array, Array, Array]:
     """`mean_parts` at K points X, Y (K, n) with scale (K,): (K,) three times, (K, n) twice."""
-    X = X / np.linalg.norm(X, axis=1, keepdims=True)
-    Y = Y / np.linalg.norm(Y, axis=1, keepdims=True)
+    X = X / np.sqrt(dots(X, X))[:, None]
+    Y = Y / np.sqrt(dots(Y, Y))[:, None]
     e, f = X + Y, X - Y  # (K, n)
-    norm_e, norm_f = np.linalg.norm(e, axis=1), np.linalg.norm(f, axis=1)
+    norm_e, norm_f = np.sqrt(dots(e, e)), np.sqrt(dots(f, f))
     factor = scale / (2 * np.pi)
     bent = (norm_e > 0) & (norm_f > 0)
     plus = np.divide(factor * norm_f, 2 * norm_e, out=np.zeros(len(X)), where=bent)
@@ -122,13 +117,21 @@ def quadratic_form(a: Array, b: Array, c: Array) -> Array:
 
 
 def quadratic_slope(x: Array, y: Array, v: Array) -> Array:
-    """Gradient (n,) in x of v^T Q_{x,y} v for unit x, y, v, up to a multiple of x.
+    """Gradient in x of v^T Q_{x,y} v for unit x, y, v, up to a multiple of x; all (..., n).
 
     It is that of `quadratic_form` as a function of a, b and c; its tangential part is the slope
     on the sphere.
     """
-    c = min(1.0, max(-1.0, float(x @ y)))
-    s = max(math.sqrt((1 - c) * (1 + c)), LEAST_SINE_IN_SLOPES)
-    a, b = float(v @ x), float(v @ y)
-    along_y = (1 - a * a - b * b) / s + (2 * a * b - c * (a * a + b * b)) * c / s**3
-    return (along_y * y + 2 * (b - c * a) / s * v) / (2 * math.pi)
+    a, b, c = dots(v, x), dots(v, y), np.clip(dots(x, y), -1.0, 1.0)  # (...)
+    s = np.maximum(np.sqrt((1 - c) * (1 + c)), LEAST_SINE_IN_SLOPES)
+    squares = a * a + b * b
+    along_y = ((1 - squares) / s + (2 * a * b - c * squares) * c / s**3) / (2 * np.pi)
+    along_v = (b - c * a) / (np.pi * s)
+    return np.asarray(along_y[..., None] * y + along_v[..., None] * v)
+
+
+def overlap_batch(x: Array, y: Array) -> tuple[Array, Array]:
+    """`overlap` of K pairs of unit vectors (K, n), and its derivative in x.y: (K,) twice."""
+    c = np.clip(dots(x, y), -1.0, 1.0)
+    free = np.pi - np.arccos(c)
+    return (free * c + np.sqrt((1 - c) * (1 + c))) / (2 * np.pi), free / (2 * np.pi)

@@ -5,37 +5,23 @@ x, y, v and sign of
 
     sign [ sum_i 1{w_i.x > 0} 1{w_i.y > 0} weights_i (w_i.v)^2 - scale v^T Q_{x,y} v ],
 
-see `harness.conditions.fast_residual` for weights and scale.  A chain goes from a start
-
-1. through `anneal`: ascent in x, y (and m, y of the joint condition) with the indicators smoothed
-   into normal distribution functions, whose width shrinks while v follows as eigenvector;
-2. through `ascend`: with v fixed the maximum over a whole great circle of x, of y, or of both is
-   exact on all of its arcs (`Circle`), and the eigenvector at the maximum can only raise it.
-
-Chains start at random, from degenerate positions (x = y, x near -y, x on or orthogonal to a row)
-or near the best point so far.  Sampled and row-aligned points are there to compare with.
+see `harness.conditions.fast_residual` for weights and scale.  The search draws rounds of chains,
+random ones and some along the rows, and anneals each round (`harness.conditions.anneal`).  The
+chains of a round are independent restarts, so that how many of them end at the same value, and how
+far apart the best ones are, tell what more of them would find.  Sampled and row-aligned points are
+there to compare with.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from harness.arrays import Array
-from harness.conditions.ascent import (
-    WIDEST,
-    Ledger,
-    Point,
-    Track,
-    anneal,
-    ascend,
-    tangent,
-    unit,
-)
+from harness.conditions.anneal import LEFT, Chains, Rows, anneal, unit
 from harness.conditions.bracket import Bracket
 from harness.conditions.definition import (
     JointWitness,
@@ -44,26 +30,34 @@ from harness.conditions.definition import (
     joint_wdc_residual,
     wdc_residual,
 )
-from harness.conditions.fast_residual import Residual
+from harness.conditions.exact import wdc_certified_2
+from harness.conditions.fast_residual import Residual, joint_weights
 
 BUDGET = 30_000
-"""Evaluations of a search by default.  2,500 reach the certified constant of most Gaussian matrices
-with two columns; a few, with a narrow maximum, need more (a test)."""
-RADII = (0.3, 0.5, 0.7, 1.0)
-"""Distances of the starts near the best point, which are also the first widths there: smoothing
-over the distance lets a chain leave the old maximum.  Not derived; as the numbers of `ascent`."""
-ALIGNED_STARTS = 16
-"""Row-aligned points that become starts, the best first; not derived."""
-SCREENED_SHARE = 10
-SCREENED_STARTS = 16
-"""A tenth of the budget goes to random points, cheap in batches; the best 16 become starts.  Not
-derived."""
+"""Steps of single chains, of a search by default."""
+STEPS = 80
+"""Steps of a chain by default, in units of sqrt(n); they grow with the root of the budget, as the
+number of chains does.  Not derived, as all numbers here."""
+BLOCK = 64
+ROUND_BYTES = 2**21
+"""Chains that are annealed together: their products with the rows take about this much."""
+APART = (0.1, 0.5, 3.0, 3.0)
+"""The second vector of a start is the first plus this much of a random one, one of them drawn."""
+ALIGNED = 64
+NEAR_ROWS, NEARNESS = (0.2, 0.5), 0.7
+"""Shares of the chains of the WDC and of the joint condition that start near one of the best rows:
+the row times NEARNESS plus a random vector.  The best of the 64 longest rows count."""
+AGREES = 0.01
+"""Chains agree that end within this share of the best value."""
+ON_KINK, NUDGE = 1e-12, 1e-9
+"""A witness whose u_i.x is this small is moved by a random vector of the second length: there
+rounding decides which rows are active, which no exact vector may be able to repeat."""
 
 
 def wdc_search(
     W: ArrayLike, alpha: float = 1.0, *, rng: np.random.Generator, budget: int = BUDGET
 ) -> Bracket:
-    """Lower end of the WDC constant of W (ell, n) by multi-start ascent (eq. 5); upper = inf.
+    """Lower end of the WDC constant of W (ell, n) by annealed ascent (eq. 5); upper = inf.
 
     Parameters
     ----------
@@ -74,20 +68,19 @@ def wdc_search(
     rng : Generator
         The only source of randomness.
     budget : int
-        Evaluations of the residual's norm.  A great circle counts as 5, a smoothed step as 2,
-        about what they take in time; the move in which the budget is reached is finished.
+        Steps of single chains, about.
 
     Raises
     ------
     ValueError
         If W is not a finite, non-empty matrix, alpha not positive or budget < 1.
     """
-    kernel = _kernel("W", W, alpha, budget)
-    tracks = [_track(kernel, None, alpha, sign) for sign in (1, -1)]
-    ledger = Ledger(budget)
-    screened = _screen(kernel, alpha, ledger, rng)
-    _run(tracks, ledger, rng, lambda track: _wdc_starts(track, rng, list(screened)))
-    return _wdc_bracket(kernel.W, alpha, ledger, "search")
+    side = Side(_matrix("W", W, alpha, budget), None, alpha)
+    known = []
+    if side.n == 2:  # too narrow for chains, some of the maxima; the certificate sees all of them
+        witness = wdc_certified_2(side.W, alpha).witness
+        known.append(side.record(np.array(witness)[:, None], None))
+    return _search([side], known, rng, budget)
 
 
 def joint_wdc_search(
@@ -100,44 +93,23 @@ def joint_wdc_search(
 ) -> Bracket:
     """Lower end of the joint-WDC constant of B (ell, n), C (ell, p) (eqs. 6, 7); upper = inf.
 
-    As `wdc_search`, over (h, x) and (m, y) of both inequalities.  The first starts are the
-    best row-aligned points h = x = b_i, m = y = c_i.
+    As `wdc_search`, over (h, x) and (m, y) of both inequalities.
 
     Raises
     ------
     ValueError
         As `wdc_search`, and if B and C have different numbers of rows.
     """
-    first, second = _pair(B, C, alpha, budget)
-    ledger = Ledger(budget)
-    order = _aligned_order(first.W, second.W)[: max(1, budget // 20)]
-    tracks = [
-        _track(kernel, other.W, alpha, sign, exchanged)
-        for exchanged, (kernel, other) in enumerate([(first, second), (second, first)])
-        for sign in (1, -1)
-    ]
-    ranked = {}
-    for track in tracks[::2]:
-        points = [_aligned(track, i) for i in order]
-        norms = _joint_norms(track, points)
-        _record_norms(track, points, norms, ledger)
-        best = np.argsort(-norms, kind="stable")[:ALIGNED_STARTS]
-        ranked[track.exchanged] = [points[k] for k in best]
-    _run(tracks, ledger, rng, lambda track: _joint_starts(track, ranked[track.exchanged], rng))
-    return _joint_bracket(first.W, second.W, alpha, ledger, "search")
+    return _search(_sides(B, C, alpha, budget), [], rng, budget)
 
 
 def wdc_sampled(
     W: ArrayLike, alpha: float = 1.0, *, rng: np.random.Generator, count: int = 100
 ) -> Bracket:
     """Largest residual of W (ell, n) at `count` pairs of independent uniform x, y (eq. 5)."""
-    kernel = _kernel("W", W, alpha, count)
-    gates = rng.standard_normal((count, 2, kernel.W.shape[1]))  # (count, 2, n)
-    ledger = Ledger(count)
-    track = _track(kernel, None, alpha, 1)
-    points = [Point(pair) for pair in gates]
-    _record_norms(track, points, kernel.norms(gates[:, 0], gates[:, 1], alpha), ledger)
-    return _wdc_bracket(kernel.W, alpha, ledger, "sampled")
+    side = Side(_matrix("W", W, alpha, count), None, alpha)
+    gates = rng.standard_normal((count, 2, side.n)).transpose(1, 0, 2)
+    return _best([side.record(gates, None)], "sampled", rng)
 
 
 def joint_wdc_sampled(
@@ -152,18 +124,11 @@ def joint_wdc_sampled(
 
     B is (ell, n), C is (ell, p); both inequalities are evaluated at every point.
     """
-    first, second = _pair(B, C, alpha, count)
-    ledger = Ledger(2 * count)
-    gates = unit(rng.standard_normal((count, 2, first.W.shape[1])))  # (count, 2, n)
-    weighing = unit(rng.standard_normal((count, 2, second.W.shape[1])))  # (count, 2, p)
-    for exchanged, (kernel, other) in enumerate([(first, second), (second, first)]):
-        track = _track(kernel, other.W, alpha, 1, bool(exchanged))
-        pairs = (
-            zip(weighing, gates, strict=True) if exchanged else zip(gates, weighing, strict=True)
-        )
-        points = [Point(gate, weight) for gate, weight in pairs]
-        _record_norms(track, points, _joint_norms(track, points), ledger)
-    return _joint_bracket(first.W, second.W, alpha, ledger, "sampled")
+    sides = _sides(B, C, alpha, count)
+    of_B = unit(rng.standard_normal((count, 2, sides[0].n))).transpose(1, 0, 2)
+    of_C = unit(rng.standard_normal((count, 2, sides[1].n))).transpose(1, 0, 2)
+    records = [sides[0].record(of_B, of_C), sides[1].record(of_C, of_B)]
+    return _best(records, "sampled", rng)
 
 
 def joint_wdc_row_aligned(
@@ -174,208 +139,204 @@ def joint_wdc_row_aligned(
     B is (ell, n), C is (ell, p).  `count` keeps the rows of largest ||b_i|| ||c_i||; rows that
     are zero in either are left out (the first unit vectors where all are).
     """
-    first, second = _pair(B, C, alpha, 1 if count is None else count)
-    order = _aligned_order(first.W, second.W)[:count]
-    ledger = Ledger(2 * len(order))
-    for exchanged, (kernel, other) in enumerate([(first, second), (second, first)]):
-        track = _track(kernel, other.W, alpha, 1, bool(exchanged))
-        points = [_aligned(track, i) for i in order]
-        _record_norms(track, points, _joint_norms(track, points), ledger)
-    return _joint_bracket(first.W, second.W, alpha, ledger, "row-aligned")
+    sides = _sides(B, C, alpha, 1 if count is None else count)
+    records = [side.record(*side.along_rows(side.longest()[:count])) for side in sides]
+    return _best(records, "row-aligned", np.random.default_rng(0))
 
 
-def _run(
-    tracks: list[Track],
-    ledger: Ledger,
-    rng: np.random.Generator,
-    starts: Callable[[Track], Iterator[Point]],
-) -> None:
-    """Chains until the budget is spent: each track in turn, then mostly the leading one."""
-    queues = [starts(track) for track in tracks]
-    best: list[Point | None] = [None] * len(tracks)
-    chains = 0
-    while ledger.open:
-        k = chains % len(tracks)
-        if chains >= 4 * len(tracks) and rng.random() < 0.75:
-            k = int(np.argmax([-np.inf if point is None else point.value for point in best]))
-        chains += 1
-        track, leader = tracks[k], best[k]
-        if leader is not None and chains > 3 * len(tracks) and rng.random() < 0.7:
-            radius = float(rng.choice(RADII))
-            start, width = _near(leader, radius, rng), radius
-            smooth = True
-        else:
-            start, width = next(queues[k]), WIDEST
-            smooth = chains > len(tracks) and rng.random() < 0.7
-        point = track.solve(start)
-        ledger.evaluations += 1
-        ledger.record(track, point)
-        if smooth and start.gates.shape[1] > 2:  # a circle is all of the sphere for n = 2
-            point = anneal(track, point, width, ledger)
-        point = ascend(track, point, ledger, rng)
-        if leader is None or point.value > leader.value:
-            best[k] = point
+@dataclass(eq=False)
+class Side:
+    """One inequality: the rows of W (ell, n) gate, and those of C (ell, p), if any, weigh."""
+
+    W: Array
+    C: Array | None
+    alpha: float
+    exchanged: bool = False
+    kernel: Residual = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.kernel = Residual(self.W)
+
+    @property
+    def n(self) -> int:
+        return self.W.shape[1]
+
+    @property
+    def cost(self) -> float:
+        """Products of a step with the rows, in units of those of the WDC."""
+        return 1.0 if self.C is None else 5 / 3
+
+    @property
+    def negative_bound(self) -> float:
+        """No eigenvalue of R is below minus this: the sum is positive, ||Q|| and overlap <= 1/2."""
+        return self.alpha * (0.5 if self.C is None else 0.25)
+
+    def norms(self, gates: Array, weighing: Array | None) -> Array:
+        """||R|| at K points, gates (2, K, n) and weighing (2, K, p): (K,)."""
+        if self.C is None or weighing is None:
+            return self.kernel.norms(gates[0], gates[1], self.alpha)
+        values = np.empty(gates.shape[1])
+        for start in range(0, len(values), BLOCK):
+            part = slice(start, start + BLOCK)
+            m, y = unit(weighing[:, part])
+            weights, scale = joint_weights(self.C, m, y, self.alpha)
+            values[part] = self.kernel.norms(gates[0, part], gates[1, part], scale, weights)
+        return values
+
+    def record(self, gates: Array, weighing: Array | None) -> Record:
+        return Record(self, gates, weighing, self.norms(gates, weighing))
+
+    def longest(self) -> NDArray[np.intp]:
+        """Rows by falling ||b_i|| ||c_i||, those that are zero left out unless all are."""
+        sizes = np.linalg.norm(self.W, axis=1)
+        if self.C is not None:
+            sizes = sizes * np.linalg.norm(self.C, axis=1)
+        order = np.argsort(-sizes, kind="stable")
+        return order[: max(1, int(np.count_nonzero(sizes)))]
+
+    def along_rows(self, order: NDArray[np.intp]) -> tuple[Array, Array | None]:
+        """x = y = w_i, and m = n = c_i; the first unit vector in place of a zero row."""
+        return _twice(self.W[order]), None if self.C is None else _twice(self.C[order])
+
+    def witness(self, gates: Array, weighing: Array | None) -> WdcWitness | JointWitness:
+        if weighing is None:
+            return WdcWitness(*gates)
+        (h, x), (m, y) = (weighing, gates) if self.exchanged else (gates, weighing)
+        return JointWitness(h, x, m, y, self.exchanged)
+
+    def residual(self, witness: WdcWitness | JointWitness) -> float:
+        """By definition, which has the last word."""
+        if isinstance(witness, WdcWitness):
+            return wdc_residual(self.W, *witness, self.alpha)
+        assert self.C is not None
+        pair = (self.C, self.W) if self.exchanged else (self.W, self.C)
+        return joint_wdc_residual(*pair, witness, self.alpha)
 
 
-def _screen(
-    kernel: Residual, alpha: float, ledger: Ledger, rng: np.random.Generator
-) -> list[Point]:
-    """The best of random x, y, of which a part are equal or close: starts of chains."""
-    count = ledger.budget // SCREENED_SHARE
-    gates = unit(rng.standard_normal((count, 2, kernel.W.shape[1])))  # (count, 2, n)
-    radii = rng.choice([0.0, 0.1, 0.5, np.inf, np.inf], size=(count, 1))  # inf: no relation
-    near = unit(gates[:, 0] + np.where(np.isfinite(radii), radii, 0.0) * gates[:, 1])
-    gates[:, 1] = np.where(np.isfinite(radii), near, gates[:, 1])
-    track = _track(kernel, None, alpha, 1)
-    points = [Point(pair) for pair in gates]
-    norms = kernel.norms(gates[:, 0], gates[:, 1], alpha)
-    _record_norms(track, points, norms, ledger)
-    return [points[k] for k in np.argsort(-norms, kind="stable")[:SCREENED_STARTS]]
+@dataclass(eq=False)
+class Record:
+    """Points of one side with their values: gates (2, K, n), weighing (2, K, p), values (K,)."""
+
+    side: Side
+    gates: Array
+    weighing: Array | None
+    values: Array
 
 
-def _wdc_starts(track: Track, rng: np.random.Generator, screened: list[Point]) -> Iterator[Point]:
-    """Endless starts for x, y: the screened, between general, equal and degenerate positions."""
-    W = track.kernel.W
-    n = W.shape[1]
-    longest = np.argsort(-track.lengths, kind="stable")
-    turn = 0
-    while True:
-        x, y, noise = unit(rng.standard_normal((3, n)))  # (n,) each
-        row = W[longest[turn % len(W)]]
-        onto = unit(row) if row.any() else x
-        beside = tangent(onto, x)
-        across = x if beside is None else beside
-        for pair in (
-            (x, x),
-            (x, y),
-            (onto, onto),  # on a row
-            (across, across),  # orthogonal to a row
-            (x, -x + 0.1 * noise),
-            (x, x + 0.1 * noise),
-            (onto, across),
-        ):
-            yield Point(unit(np.stack(pair)))
-            if screened:
-                yield screened.pop(0)
-        turn += 1
-
-
-def _joint_starts(track: Track, ranked: list[Point], rng: np.random.Generator) -> Iterator[Point]:
-    """Endless starts: row-aligned ones, best first, between those for x, y with random m, y."""
-    assert track.C is not None
-    gates = _wdc_starts(track, rng, [])
-    yield from ranked[:2]
-    turn = 2
-    while True:
-        for _ in range(2):
-            m, y = unit(rng.standard_normal((2, track.C.shape[1])))  # (p,) each
-            pair = (m, m) if rng.random() < 0.5 else (m, y)
-            yield replace(next(gates), weighing=np.stack(pair))
-        if turn < len(ranked):
-            yield ranked[turn]
-        turn += 1
-
-
-def _near(point: Point, radius: float, rng: np.random.Generator) -> Point:
-    """A start at about `radius` from a point; equal vectors stay equal half the time."""
-
-    def shift(pair: Array) -> Array:
-        noise = rng.standard_normal(pair.shape) / math.sqrt(pair.shape[1])
-        if np.allclose(pair[0], pair[1]) and rng.random() < 0.5:
-            noise[1] = noise[0]
-        return unit(pair + radius * noise)
-
-    weighing = None if point.weighing is None else shift(point.weighing)
-    return Point(shift(point.gates), weighing)
-
-
-def _aligned(track: Track, i: int) -> Point:
-    """h = x = b_i, m = y = c_i; the first unit vector in place of a zero row."""
-    assert track.C is not None
-    rows = [
-        matrix[i] if matrix[i].any() else np.eye(1, matrix.shape[1])[0]
-        for matrix in (track.kernel.W, track.C)
-    ]
-    gate, weight = (unit(row) for row in rows)
-    return Point(np.stack([gate, gate]), np.stack([weight, weight]))
-
-
-def _aligned_order(B: Array, C: Array) -> NDArray[np.intp]:
-    """Rows by falling ||b_i|| ||c_i||, those that are zero left out unless all are."""
-    sizes = np.linalg.norm(B, axis=1) * np.linalg.norm(C, axis=1)
-    order = np.argsort(-sizes, kind="stable")
-    return order[: max(1, int(np.count_nonzero(sizes)))]
-
-
-def _joint_norms(track: Track, points: list[Point]) -> Array:
-    """||R|| at each point, with its own weights and scale: (K,)."""
-    values = []
-    for point in points:
-        weights, scale = track.weigh(point.weighing)
-        x, y = point.gates
-        values.append(track.kernel.norm(x, y, scale, weights))
-    return np.array(values)
-
-
-def _record_norms(track: Track, points: list[Point], norms: Array, ledger: Ledger) -> None:
-    for point, value in zip(points, norms, strict=True):
-        ledger.evaluations += 1
-        ledger.record(track, replace(point, value=float(value)))
-
-
-def _wdc_bracket(W: Array, alpha: float, ledger: Ledger, method: str) -> Bracket:
-    witnesses = [WdcWitness(*point.gates) for _, _, point in ledger.found]
-    values = [wdc_residual(W, *witness, alpha) for witness in witnesses]
-    return _bracket(values, witnesses, ledger, method)
-
-
-def _joint_bracket(B: Array, C: Array, alpha: float, ledger: Ledger, method: str) -> Bracket:
-    witnesses = []
-    for _, track, point in ledger.found:
-        assert point.weighing is not None
-        pairs = (point.gates, point.weighing)
-        (h, x), (m, y) = pairs[::-1] if track.exchanged else pairs
-        witnesses.append(JointWitness(h, x, m, y, track.exchanged))
-    values = [joint_wdc_residual(B, C, witness, alpha) for witness in witnesses]
-    return _bracket(values, witnesses, ledger, method)
-
-
-def _bracket(
-    values: list[float],
-    witnesses: list[WdcWitness] | list[JointWitness],
-    ledger: Ledger,
-    method: str,
+def _search(
+    sides: list[Side], known: list[Record], rng: np.random.Generator, budget: int
 ) -> Bracket:
-    """The best of the last finds by the naive residual, which has the last word.
+    """Rounds of chains on every side until the budget is spent; `known` points compete."""
+    columns = max(side.n for side in sides)
+    steps = max(1, round(min(STEPS * math.sqrt(columns * budget / BUDGET), budget)))
+    chains = max(1, round(budget / (LEFT * steps * len(sides) * sides[0].cost)))
+    rounds = -(-chains // max(64, ROUND_BYTES // (12 * len(sides[0].W))))
+    aligned = [side.record(*side.along_rows(side.longest()[:ALIGNED])) for side in sides]
+    lead, records = max(record.values.max() for record in aligned), []
+    for side, points in zip(sides, aligned, strict=True):
+        rows = Rows.of(side.W, side.C, side.alpha)
+        for part in range(rounds):
+            count = chains // rounds + (part < chains % rounds)
+            ends = anneal(rows, _starts(side, points, lead, rng, count), steps)
+            records.append(side.record(ends.gates, ends.weighing))
+            lead = max(lead, records[-1].values.max())
+    values = np.concatenate([record.values for record in records])
+    agreeing = int(np.count_nonzero(values >= (1 - AGREES) * values.max()))
+    found = _best(records + aligned + known, "search", rng)
+    return replace(found, agreement=agreeing / (chains * len(sides)), expected_gain=_gain(values))
 
-    On a kink rounding decides which rows are active, and the fast value may not be the naive one.
+
+def _starts(
+    side: Side, aligned: Record, lead: float, rng: np.random.Generator, count: int
+) -> Chains:
+    """Random chains, x and y of a part of them close; the first few near the best aligned rows.
+
+    Half of the random ones climb the negative end, unless `lead` is above all it can reach.
     """
-    k = int(np.argmax(values))
-    curve = np.array([*ledger.curve, (ledger.evaluations, values[k])])  # (records + 1, 2)
-    curve[:, 1] = np.minimum(curve[:, 1], values[k])
-    return Bracket(values[k], np.inf, witnesses[k], method, ledger.evaluations, curve)
+    near = round(NEAR_ROWS[side.C is not None] * count)
+    order = np.argsort(-aligned.values, kind="stable")
+    rows = np.resize(order, near)
+    gates = _start(rng, count, side.n, aligned.gates[0, rows])
+    weighing = None
+    if side.C is not None and aligned.weighing is not None:
+        weighing = _start(rng, count, side.C.shape[1], aligned.weighing[0, rows])
+    v = unit(rng.standard_normal((count, side.n)))
+    v[:near] = aligned.gates[0, rows]
+    sign = np.ones(count)
+    if lead < side.negative_bound:
+        sign[near::2] = -1.0
+    low, high = _widths(side.n)
+    return Chains(gates, weighing, v, sign, low * (high / low) ** rng.random(count))
 
 
-def _track(
-    kernel: Residual, C: Array | None, alpha: float, sign: int, exchanged: bool | int = False
-) -> Track:
-    lengths = np.linalg.norm(kernel.W, axis=1)
-    lengths[lengths == 0] = 1.0  # a zero row gains nothing wherever it is
-    return Track(kernel, lengths, C, alpha, sign, bool(exchanged))
+def _widths(n: int) -> tuple[float, float]:
+    """Between these the first width is drawn, in units of 1/sqrt(n).
+
+    Maxima over few columns are narrow and many, over many columns wide and far apart.
+    """
+    return min(1.0, n * n / 200), min(3.0, max(1.0, n / 5))
 
 
-def _kernel(name: str, W: ArrayLike, alpha: float, count: int) -> Residual:
+def _start(rng: np.random.Generator, count: int, n: int, rows: Array) -> Array:
+    """Pairs of unit vectors (2, count, n): the first near `rows`, the others random."""
+    pair = unit(rng.standard_normal((2, count, n)))
+    pair[1] = unit(pair[0] + rng.choice(APART, size=(count, 1)) * pair[1])
+    pair[:, : len(rows)] = unit(pair[:, : len(rows)] + NEARNESS * rows)
+    return pair
+
+
+def _best(records: list[Record], method: str, rng: np.random.Generator) -> Bracket:
+    """The best point of all."""
+    record = max(records, key=lambda record: float(record.values.max()))
+    k = int(np.argmax(record.values))
+    gates = _off_kinks(record.side.W, record.gates[:, k], rng)
+    witness = record.side.witness(gates, None if record.weighing is None else record.weighing[:, k])
+    count = sum(len(record.values) for record in records)
+    return Bracket(record.side.residual(witness), np.inf, witness, method, count)
+
+
+def _gain(values: Array) -> float:
+    """What ten times the budget is expected to add, as a share of the best value.
+
+    That is sqrt(10) times the chains, log2(10)/2 doublings, each of which is taken to gain what
+    half of the chains would have lost on average: the k-th best value is the best of a random half
+    with probability 2^-k.  Gains shrink from doubling to doubling, but chains also become longer.
+    """
+    falling = np.sort(values)[::-1]
+    odds = 0.5 ** np.arange(1, len(falling) + 1)
+    odds[-1] *= 2  # so that they sum to 1
+    loss = float(falling[0] - odds @ falling)
+    return math.log2(10) / 2 * loss / float(falling[0]) if falling[0] > 0 else math.nan
+
+
+def _twice(rows: Array) -> Array:
+    """Unit rows (k, n), the first unit vector in place of a zero row, twice: (2, k, n)."""
+    rows = unit(rows)
+    rows[~rows.any(axis=1), 0] = 1.0
+    return np.stack([rows, rows])
+
+
+def _off_kinks(W: Array, pair: Array, rng: np.random.Generator) -> Array:
+    """x, y (2, n), moved away from the hyperplanes of rows on which they lie."""
+    rows = unit(W[W.any(axis=1)])
+    for _ in range(8):
+        on = np.min(np.abs(pair @ rows.T), axis=1, initial=1.0) <= ON_KINK
+        if not on.any():
+            break
+        pair = np.where(on[:, None], unit(pair + NUDGE * rng.standard_normal(pair.shape)), pair)
+    return pair
+
+
+def _matrix(name: str, W: ArrayLike, alpha: float, count: int) -> Array:
     if not (np.isfinite(alpha) and alpha > 0):
         raise ValueError(f"alpha={alpha}: must be positive and finite")
     if count < 1:
         raise ValueError(f"budget or count={count}: must be >= 1")
-    return Residual(check_matrix(name, W))
+    return check_matrix(name, W)
 
 
-def _pair(B: ArrayLike, C: ArrayLike, alpha: float, count: int) -> tuple[Residual, Residual]:
-    first, second = _kernel("B", B, alpha, count), _kernel("C", C, alpha, count)
-    if len(first.W) != len(second.W):
-        raise ValueError(
-            f"B and C: the same number of rows is needed, not {len(first.W)} and {len(second.W)}"
-        )
-    return first, second
+def _sides(B: ArrayLike, C: ArrayLike, alpha: float, count: int) -> list[Side]:
+    B, C = _matrix("B", B, alpha, count), _matrix("C", C, alpha, count)
+    if len(B) != len(C):
+        raise ValueError(f"B and C: the same number of rows is needed, not {len(B)} and {len(C)}")
+    return [Side(B, C, alpha), Side(C, B, alpha, exchanged=True)]
