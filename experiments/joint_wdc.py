@@ -76,6 +76,7 @@ class JointWdc(Experiment):
     upper : certified for n = p <= 2, inf otherwise.
     """
 
+    version: ClassVar[int] = 2
     claims: ClassVar[tuple[Claim, ...]] = (QUADRATIC, LOCAL, SAMPLED)
     caption: ClassVar[str] = (
         "The joint-WDC constant of Gaussian B (ell x n) and C (ell x p), n = p. (a) What three "

@@ -49,6 +49,7 @@ class Premise(Experiment):
     prove that a constant exceeds epsilon, not that it does not.
     """
 
+    version: ClassVar[int] = 2
     claims: ClassVar[tuple[Claim, ...]] = (PREMISE, PROBABILITY)
     paired: ClassVar[tuple[str, ...]] = ("budget",)
     caption: ClassVar[str] = (

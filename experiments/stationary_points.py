@@ -77,6 +77,7 @@ class StationaryPoints(Experiment):
     n = 2 inputs and a lower bound by search for the others.
     """
 
+    version: ClassVar[int] = 2
     claims: ClassVar[tuple[Claim, ...]] = (DISTANCE, EXIST, ESCAPE, COMPLETE)
     caption: ClassVar[str] = (
         "All stationary points of networks with n = p = 2 whose layers widen by equal factors up "

@@ -87,9 +87,10 @@ class TrainedPrior(Experiment):
     weights : a folder made by `harness train`; by default the weights that come with the project.
     points : number of random points at which gradients are compared.
     starts : number of starts of Algorithm 1.  hunt_starts : of the search for minima.
-    budget : evaluations in each search for a constant.
+    budget : steps of the chains in each search for a constant.
     """
 
+    version: ClassVar[int] = 2
     claims: ClassVar[tuple[Claim, ...]] = (*(WDC, JOINT, DIRECTION, SUCCESS, IMAGE, SPECTRUM),)
     caption: ClassVar[str] = (
         "The fully connected generators trained on digits and on distortions, beside random "

@@ -58,6 +58,7 @@ class Wdc(Experiment):
     agreement, expected_gain : of the search, see `harness.conditions.Bracket`.
     """
 
+    version: ClassVar[int] = 2
     claims: ClassVar[tuple[Claim, ...]] = (RATE, SHAPE, LAWS, SAMPLED)
     caption: ClassVar[str] = (
         "The WDC constant of random matrices. (a) n = 2, certified: upper end of the bracket "
