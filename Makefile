@@ -1,6 +1,6 @@
-# make reproduce   virtual environment, every experiment in a profile, then results/REPORT.md and
-#                  the same as one page, results/report.html (experiments that measure times run
-#                  alone on the machine, the others on all cores)
+# make reproduce   virtual environment, every experiment in a profile, on all cores, then
+#                  results/REPORT.md and the same as one page, results/report.html
+# make software    the experiments that measure the harness itself, alone on the machine
 # make extra       installs the packages of the MNIST part (PyTorch, digits)
 # make mnist       the experiments of the MNIST part
 # make report      verdicts, figures and report again from stored results; measures nothing
@@ -15,10 +15,12 @@ RESULTS ?= results
 LAUNCHER ?= joblib
 
 BIN := .venv/bin
-EXPERIMENTS ?= $(basename $(notdir $(wildcard conf/experiment/*.yaml)))
+SOFTWARE := benchmark storage
+ALL := $(basename $(notdir $(wildcard conf/experiment/*.yaml)))
+EXPERIMENTS ?= $(filter-out $(SOFTWARE),$(ALL))
 NEED_EXTRA := generators mnist trained_prior
 
-.PHONY: reproduce mnist report readme test test-fast test-extra lint venv extra
+.PHONY: reproduce software mnist report readme test test-fast test-extra lint venv extra
 venv: .venv/installed
 extra: .venv/extra
 
@@ -36,12 +38,13 @@ reproduce: venv
 			$(BIN)/python -c 'import mlxtend, PIL, skimage, torch' 2>/dev/null || \
 			{ echo "$$experiment: skipped, it needs \`make extra\`"; continue; };; \
 		esac; \
-		launcher=$(LAUNCHER); \
-		case $$experiment in benchmark|storage) launcher=basic;; esac; \
 		$(BIN)/harness -m experiment=$$experiment profile=$(PROFILE) results=$(RESULTS) \
-			hydra/launcher=$$launcher || { code=$$?; [ $$code -eq 130 ] && exit $$code; failed=1; }; \
+			hydra/launcher=$(LAUNCHER) || { code=$$?; [ $$code -eq 130 ] && exit $$code; failed=1; }; \
 	done; \
 	echo "the report is in $(RESULTS)/REPORT.md"; exit $$failed
+
+software: venv
+	$(MAKE) reproduce EXPERIMENTS="$(SOFTWARE)" LAUNCHER=basic
 
 mnist: extra
 	$(MAKE) reproduce EXPERIMENTS="$(NEED_EXTRA)"
