@@ -200,7 +200,7 @@ def _loop(root: Path) -> pd.DataFrame:
 
     records = []
     for path in root.glob("cells/storage/*/*.json"):
-        header, rows = path.read_text().splitlines()
+        header, rows = path.read_text("utf-8").splitlines()
         place = json.loads(header)["coordinates"]
         records += [place | row for row in json.loads(rows)]
     return DataFrame.from_records(records)

@@ -17,7 +17,6 @@ import contextlib
 import io
 import os
 import re
-import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -35,7 +34,7 @@ from pydantic import TypeAdapter
 from tqdm import tqdm
 
 import harness
-from harness import library, schema
+from harness import library, schema, streams
 from harness.errors import InputError, printable
 from harness.mnist import pictures, training
 from harness.reading import read_regular
@@ -66,23 +65,19 @@ WITHOUT_CLAIMS = ("compare", "train")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code: 0 done, 1 cells failed, 2 bad input."""
+    streams.make_unfailing()
     arguments = list(sys.argv[1:] if argv is None else argv)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises; we print one line
     try:
         with interrupts.remembered(), _safe_path():
-            code = _run(arguments)
-            sys.stdout.flush()
-            return code
+            return _run(arguments)
     except BaseException as error:
         if not (interrupts.seen() or isinstance(error, KeyboardInterrupt)):
-            if isinstance(error, BrokenPipeError):
-                return _unread()
             raise
-        with contextlib.suppress(OSError):  # if the terminal is closed
-            print(
-                "interrupted: what is stored is kept; the same command goes on from there",
-                file=sys.stderr,
-            )
+        print(
+            "interrupted: what is stored is kept; the same command goes on from there",
+            file=sys.stderr,
+        )
         return interrupts.exit_code()
 
 
@@ -95,14 +90,6 @@ def _safe_path() -> Iterator[None]:
         yield
     finally:
         os.environ["PYTHONSAFEPATH"] = before  # an empty one has no effect
-
-
-def _unread() -> int:
-    """Exit code after a broken pipe, such as `harness ... | head`."""
-    with Path(os.devnull).open("w") as nowhere:  # Python flushes its streams once more at exit
-        for stream in (sys.stdout, sys.stderr):
-            os.dup2(nowhere.fileno(), stream.fileno())
-    return 128 + signal.SIGPIPE
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -226,24 +213,17 @@ def _one_cell(run: Run, cell: Cell) -> list[tuple[str, Failure]]:
     """Measure one cell and print its rows, or its plan."""
     threads = sweep.cores()
     if run.plan:
-        _say(planning.plan(run, [cell], Workers(1, 1 if cell.experiment.alone else threads)))
+        print(planning.plan(run, [cell], Workers(1, 1 if cell.experiment.alone else threads)))
         return []
     measured = run_cell(run.store, cell, run.trials, threads)
     table, _ = run.store.collect([cell], run.trials)
-    _say(
+    print(
         without_images(table).to_string(index=False, max_colwidth=40),
         f"{run.trials} trials ({measured} measured now) of one cell; "
         f"`harness -m experiment={run.experiment}` runs the sweep and judges it",
+        sep="\n",
     )
     return []
-
-
-def _say(*lines: str) -> None:
-    """Print from within a Hydra job; Hydra logs every exception of a job except SystemExit."""
-    try:
-        print(*lines, sep="\n", flush=True)
-    except BrokenPipeError:
-        raise SystemExit(_unread()) from None
 
 
 def _settings(arguments: Sequence[str], defaults: Mapping[str, str], usage: str) -> dict[str, str]:

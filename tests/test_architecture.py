@@ -26,6 +26,7 @@ ROWS: dict[str, int] = {
     "harness.theory": 0,
     "harness.stats": 0,
     "harness.status": 0,
+    "harness.streams": 0,
     "harness.problem": 1,
     "harness.identifiability": 1,
     "harness.conditions": 1,

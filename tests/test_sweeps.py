@@ -165,48 +165,6 @@ def test_kill_stops_keeps_finished_trials_and_says_how_to_go_on(
     assert table(results) == table(undisturbed)
 
 
-# --- A reader that has had enough -----------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        SWEEP,
-        ("report",),
-        (*SWEEP, "plan=true", "trials=5"),
-        ("experiment=toy", "plan=true"),
-        ("experiment=toy",),
-        ("experiment=toy", "--help"),
-    ],
-    ids=" ".join,
-)
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_output_that_nobody_reads_ends_the_command_quietly(
-    private, undisturbed, tmp_path, arguments, unbuffered
-):
-    """As with `| head`, which leaves when it has its lines; what is to be written is written."""
-    shutil.copytree(undisturbed, tmp_path / "results")
-    (tmp_path / "results" / "REPORT.md").unlink()
-    command = [*private.command(), *arguments]
-    out, into = os.pipe()
-    os.close(out)
-    try:
-        done = subprocess.run(
-            command,
-            cwd=tmp_path,
-            env=private.environment(PYTHONUNBUFFERED=unbuffered),
-            stdout=into,
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=TIMEOUT,
-            check=False,
-        )
-    finally:
-        os.close(into)
-    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
-    assert (tmp_path / "results" / "REPORT.md").exists() == (arguments in (SWEEP, ("report",)))
-
-
 # --- Cells in groups ------------------------------------------------------------------------
 
 
