@@ -19,6 +19,7 @@ from tests.conftest import ROOT, TIMEOUT
 ROWS: dict[str, int] = {
     "harness": 0,
     "harness.arrays": 0,
+    "harness.compiled": 0,
     "harness.errors": 0,
     "harness.reading": 0,
     "harness.library": 0,

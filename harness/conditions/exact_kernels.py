@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
 from harness.arrays import Array, Bools, Ints
+from harness.compiled import njit
 from harness.conditions.mean_kernels import mean_norm, plane_mean
 
 ARC, SLIVER, EMPTY = range(3)
@@ -37,7 +37,7 @@ class Cells(NamedTuple):
     start: Bools
 
 
-@numba.njit(cache=True, nogil=True)
+@njit()
 def extremes(
     t: float, p: float, q: float, a: float, b: float, alpha: float
 ) -> tuple[float, float, float]:
@@ -54,7 +54,7 @@ def extremes(
     return deviation + t, deviation - t, theta
 
 
-@numba.njit(cache=True, nogil=True)
+@njit()
 def centre_value(
     t: float,
     p: float,
@@ -80,7 +80,7 @@ def centre_value(
     return abs(t - mean[0]) + math.sqrt(u * u + v * v)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit()
 def refine_pair(
     S: Array, box: Array, alpha: float, rtol: float, lower: float, best: Array, stack: Array
 ) -> tuple[float, int]:
@@ -125,7 +125,7 @@ def refine_pair(
     return upper, evaluations
 
 
-@numba.njit(cache=True, nogil=True)
+@njit()
 def sweep(
     first: int,
     last: int,

@@ -12,10 +12,10 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
 from harness.arrays import Array
+from harness.compiled import njit
 from harness.conditions.branch_kernels import best_first
 from harness.conditions.mean_kernels import mean_norm, overlap, plane_mean
 
@@ -36,7 +36,7 @@ class Pair(NamedTuple):
     alpha: float
 
 
-@numba.njit(cache=True, nogil=True)
+@njit()
 def projections(
     row: Array, cosine: float, sine: float, cr: float, sr: float
 ) -> tuple[float, float, float]:
@@ -55,14 +55,14 @@ def projections(
     return along, along * cr - across * sr - doubt, most + doubt
 
 
-@numba.njit(cache=True, nogil=True)
+@njit()
 def folded(a: float, b: float) -> float:
     """The angle in [0, pi] between directions at polar angles a, b that differ by < 2 pi."""
     theta = abs(a - b)
     return min(theta, 2 * math.pi - theta)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit()
 def bound_box(pair: Pair, angles: Array, radii: Array) -> tuple[float, float]:
     """The residual of (6), or (7), at the centre of a box and an upper bound on the box.
 
@@ -114,7 +114,7 @@ def bound_box(pair: Pair, angles: Array, radii: Array) -> tuple[float, float]:
 branch_and_bound = best_first(bound_box)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit()
 def search_boxes(
     pair: Pair, centres: Array, radii: Array, rtol: float, budget: int
 ) -> tuple[float, float, Array, int]:

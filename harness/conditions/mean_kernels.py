@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import math
 
-import numba
-
 from harness.arrays import Array
+from harness.compiled import njit
 from harness.conditions import mean
 
-_compiled = numba.njit(cache=True, nogil=True)
+_compiled = njit()
 
 plane_mean = _compiled(mean.plane_mean)
 chord_parts = _compiled(mean.chord_parts)
@@ -20,7 +19,7 @@ mean_norm = _compiled(mean.mean_norm)
 overlap = _compiled(mean.overlap)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit()
 def subtract_mean(A: Array, x: Array, y: Array, scale: float) -> float:
     """Replaces A (n, n) by A - scale Q_{x,y} at nonzero x, y (n,); the angle of x and y."""
     n = len(x)

@@ -11,9 +11,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import numba
-
 from harness.arrays import Array, Bools
+from harness.compiled import njit
 from harness.conditions.branch_kernels import best_first
 from harness.conditions.mean_kernels import mean_norm, subtract_mean
 
@@ -36,7 +35,7 @@ class Rows(NamedTuple):
     work: Array
 
 
-@numba.njit(cache=True, nogil=True)
+@njit()
 def extreme_eigenvalues(A: Array) -> tuple[float, float]:
     """Least and greatest eigenvalue of a small symmetric matrix, which is destroyed (Jacobi)."""
     n = len(A)
@@ -69,7 +68,7 @@ def extreme_eigenvalues(A: Array) -> tuple[float, float]:
     return least, greatest
 
 
-@numba.njit(cache=True, nogil=True)
+@njit()
 def cell_radius(centre: Array, radii: Array) -> float:
     """Greatest angle between the centre of a cell and a point of it.
 
@@ -98,7 +97,7 @@ def cell_radius(centre: Array, radii: Array) -> float:
     return worst
 
 
-@numba.njit(cache=True, nogil=True)
+@njit()
 def add_rows(rows: Rows, centre: Array, radius: Array) -> None:
     """Sums of w w^T over the rows active on a whole pair of cells, somewhere on it, at its centres.
 
@@ -142,7 +141,7 @@ def add_rows(rows: Rows, centre: Array, radius: Array) -> None:
             sure[j, i], middle[j, i], possible[j, i] = sure[i, j], middle[i, j], possible[i, j]
 
 
-@numba.njit(cache=True, nogil=True)
+@njit()
 def bound_pair(rows: Rows, centre: Array, radius: Array) -> tuple[float, float]:
     """The residual at the centres and an upper bound on a pair of cells (eq. 5).
 
@@ -170,7 +169,7 @@ def bound_pair(rows: Rows, centre: Array, radius: Array) -> tuple[float, float]:
 branch_and_bound = best_first(bound_pair)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit()
 def search_pairs(
     rows: Rows, centres: Array, radii: Array, rtol: float, budget: int
 ) -> tuple[float, float, Array, int]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -16,6 +15,7 @@ from numba.np.arrayobj import make_array
 from numpy.typing import NDArray
 
 from harness.arrays import Array, Ints
+from harness.compiled import njit
 
 Records = NDArray[np.void]
 
@@ -47,21 +47,21 @@ def _borrowed(context: Any, array: Any) -> Any:
 borrowed: Any = intrinsic(_borrowed)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def fill(x: Array, value: float) -> None:
     """Set every entry."""
     for j in range(len(x)):
         x[j] = value
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def copy(x: Array, out: Array) -> None:
     """out[:len(x)] = x."""
     for j in range(len(x)):
         out[j] = x[j]
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def transpose(W: Array, out: Array) -> None:
     """out = W^T, flattened; copied by blocks that fit the cache."""
     rows, columns = W.shape
@@ -72,7 +72,7 @@ def transpose(W: Array, out: Array) -> None:
                     out[j * rows + i] = W[i, j]
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
+@njit(error_model="numpy", fastmath=FAST)
 def add_rows(
     out: Array, rows: Array, first: int, stride: int, which: Ints, coef: Array, count: int
 ) -> None:
@@ -100,7 +100,7 @@ def add_rows(
             q += 1
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
+@njit(error_model="numpy", fastmath=FAST)
 def dots(
     out: Array, rows: Array, first: int, stride: int, which: Ints, v: Array, count: int
 ) -> None:

@@ -24,9 +24,9 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
+from harness.compiled import njit
 from harness.descent.array_kernels import (
     FAST,
     Array,
@@ -74,7 +74,7 @@ def empty_ball(n: int, ell: int) -> Ball:
     return Ball(np.empty(n * ell), np.zeros(ell), np.zeros(ell), np.zeros(n), extent)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def borrow_ball(ball: Ball) -> Ball:
     """The ball with borrowed arrays."""
     return Ball(
@@ -86,19 +86,19 @@ def borrow_ball(ball: Ball) -> Ball:
     )
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def exact(net: Network, side: int) -> bool:
     """Whether z_d = B x, without listed units."""
     return net.sides[side].plain == 0 and net.sides[side].listed == 0
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def version(net: Network, side: int) -> int:
     """A number that grows with every change of a matrix."""
     return net.sides[side].effort.updates + net.sides[side].effort.rebuilds
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def inside(net: Network, side: int, ball: Ball, x: Array) -> bool:
     """Whether x, the point entered last, is in the ball and no matrix has changed since."""
     total = 0.0
@@ -108,7 +108,7 @@ def inside(net: Network, side: int, ball: Ball, x: Array) -> bool:
     return near and exact(net, side) and version(net, side) == ball.extent[0].version
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
+@njit(error_model="numpy", fastmath=FAST)
 def judge_units(net: Network, side: int, ball: Ball, x: Array) -> None:
     """state[j] = +1 if unit j is on in the whole ball around x, -1 if it is off, 0 if unknown."""
     B, wide = matrix(net, side, net.depth), len(ball.state)  # B^T (n, ell), flat
@@ -130,7 +130,7 @@ def judge_units(net: Network, side: int, ball: Ball, x: Array) -> None:
         state[j] = on - off + zero
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def choose_hot(
     state_h: Array, state_m: Array, y0: Array, units: Ints, hot_y0: Array
 ) -> tuple[int, float]:
@@ -146,7 +146,7 @@ def choose_hot(
     return size, 0.5 * cold
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def gather(net: Network, side: int, ball: Ball, x: Array, units: Ints, size: int) -> None:
     """Make x the centre, and copy the columns and pre-activations of the hot units."""
     B, wide = matrix(net, side, net.depth), len(ball.state)  # B^T (n, ell), flat
@@ -161,7 +161,7 @@ def gather(net: Network, side: int, ball: Ball, x: Array, units: Ints, size: int
     ball.extent[0].version = version(net, side)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@njit(error_model="numpy", inline="always")
 def hot_output(net: Network, ball: Ball, x: Array, size: int) -> None:
     """Compute the hot pre-activations at x."""
     z = ball.z[:size]
@@ -169,7 +169,7 @@ def hot_output(net: Network, ball: Ball, x: Array, size: int) -> None:
     add_rows(z, ball.B, 0, size, net.every, x, len(x))
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@njit(error_model="numpy", inline="always")
 def hot_pull_back(net: Network, ball: Ball, v: Array, size: int, out: Array) -> None:
     """`pull_back` for weights v (size,) of the hot units."""
     dots(out, ball.B, 0, size, net.every, v[:size], len(out))

@@ -29,9 +29,9 @@ it from the cache: import it inside the function that needs it.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from harness.compiled import njit
 from harness.descent.array_kernels import (
     FAST,
     Array,
@@ -56,7 +56,7 @@ DRIFT_RTOL = 1e-12
 """A larger difference, relative to the largest entry, counts as drift."""
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def borrow(net: Network) -> Network:
     """The network with borrowed arrays."""
     return Network(
@@ -78,7 +78,7 @@ def borrow(net: Network) -> Network:
     )
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
+@njit(error_model="numpy", fastmath=FAST)
 def add_outer(net: Network, side: int, k: int, units: Ints, coef: Array, count: int) -> None:
     """E_{k+1} += sum of coef[q] W_{k+1}[:, u] E_k[u, :] over u = units[q], q < count."""
     n, width, wide = net.n, net.layers[k].width, net.layers[k + 1].width
@@ -114,7 +114,7 @@ def add_outer(net: Network, side: int, k: int, units: Ints, coef: Array, count: 
 # --- Keeping the matrices -------------------------------------------------------------------
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def chosen(net: Network, side: int, k: int) -> Ints:
     """The units of layer k that are in the matrix of layer k + 1: on_k, or base for k = d - 1."""
     first, width = net.layers[k].units, net.layers[k].width
@@ -123,14 +123,14 @@ def chosen(net: Network, side: int, k: int) -> Ints:
     return np.flatnonzero(net.on[side, first : first + width])
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def matrix(net: Network, side: int, k: int) -> Array:
     """E_k^T, or B^T for k = d, as it is stored: (n n_k,)."""
     start = net.layers[k].matrix
     return net.E[side, start : start + net.n * net.layers[k].width]
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def rebuild(net: Network, side: int, k: int) -> None:
     """Recompute E_{k+1} = W_{k+1} diag(on_k) E_k, or B."""
     fill(matrix(net, side, k + 1), 0.0)
@@ -138,7 +138,7 @@ def rebuild(net: Network, side: int, k: int) -> None:
     add_outer(net, side, k, units, np.ones(len(units)), len(units))
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def renew(net: Network, side: int) -> None:
     """Recompute every matrix, and note the largest relative difference from the old one."""
     effort = net.sides[side].effort
@@ -158,7 +158,7 @@ def renew(net: Network, side: int) -> None:
     net.sides[side].since = 0
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
+@njit(error_model="numpy", fastmath=FAST)
 def pass_on(net: Network, side: int, k: int, u: int, gain: float) -> None:
     """Update E_{k+2}, ..., E_{d-1}, B for a switch of unit u in layer k, on (+1) or off (-1).
 
@@ -182,7 +182,7 @@ def pass_on(net: Network, side: int, k: int, u: int, gain: float) -> None:
                     target[j] += c * column[j]
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def propagate(net: Network, side: int, k: int, flips: int) -> None:
     """Update E_{k+1}, ..., E_{d-1}, B for the `switched` units of layer k < d - 1.
 
@@ -213,7 +213,7 @@ def propagate(net: Network, side: int, k: int, flips: int) -> None:
         state.since += flips
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@njit(error_model="numpy", forceinline=True)
 def switch(net: Network, side: int, k: int) -> int:
     """Set on_k = 1{z_k > 0}; list the units that switch in `switched`, and return how many."""
     first, width = net.layers[k].units, net.layers[k].width
@@ -244,7 +244,7 @@ KEEP, SETTLE, DROP = range(3)
 """What `weigh` decides: leave B as it is, work the pending units into it, or give it up."""
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@njit(error_model="numpy", forceinline=True)
 def weigh(net: Network, side: int, active: int, pending: int, based: int) -> int:
     """Decide what to do with B, from the numbers of units in layer d - 1 and in B.
 
@@ -277,7 +277,7 @@ def weigh(net: Network, side: int, active: int, pending: int, based: int) -> int
     return SETTLE
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@njit(error_model="numpy", inline="always")
 def settle(net: Network, side: int, active: int, pending: int) -> None:
     """Work the pending units into B, so that base = on_{d-1}."""
     k, state = net.depth - 1, net.sides[side]
@@ -293,7 +293,7 @@ def settle(net: Network, side: int, active: int, pending: int) -> None:
         state.since += pending
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@njit(error_model="numpy", forceinline=True)
 def list_units(net: Network, side: int) -> None:
     """Decide how to compute z_d at the present on_{d-1}, and list the units that this takes."""
     k, state = net.depth - 1, net.sides[side]
@@ -331,7 +331,7 @@ def list_units(net: Network, side: int) -> None:
 # --- What the descent asks for --------------------------------------------------------------
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@njit(error_model="numpy", inline="always")
 def enter(net: Network, side: int, x: Array) -> None:
     """Bring a side to the point x (n,): z and on of the inner layers, and the matrices."""
     if net.depth > 1:
@@ -339,7 +339,7 @@ def enter(net: Network, side: int, x: Array) -> None:
     follow(net, side, x)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@njit(error_model="numpy", inline="always")
 def enter_opposite(net: Network, side: int, x: Array) -> None:
     """`enter`, if the other side is at -x: z_1 is the negative of z_1 there."""
     if net.depth > 1:
@@ -348,7 +348,7 @@ def enter_opposite(net: Network, side: int, x: Array) -> None:
     follow(net, side, x)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@njit(error_model="numpy", inline="always")
 def product(net: Network, side: int, k: int, x: Array) -> None:
     """z_k = E_k x for a layer k < d."""
     first, width = net.layers[k].units, net.layers[k].width
@@ -357,7 +357,7 @@ def product(net: Network, side: int, k: int, x: Array) -> None:
     add_rows(z, net.E[side], net.layers[k].matrix, width, net.every, x, len(x))
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def follow(net: Network, side: int, x: Array) -> None:
     """The rest of `enter`, when z_1 is known."""
     state = net.sides[side]
@@ -375,13 +375,13 @@ def follow(net: Network, side: int, x: Array) -> None:
         list_units(net, side)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def last(net: Network, side: int) -> Array:
     """z_d (ell,), where it is stored."""
     return net.z[side, net.layers[net.depth].units :]
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def output(net: Network, side: int, x: Array, low: int, high: int) -> None:
     """Compute entries low <= j < high of `last` at x, the point entered last.
 
@@ -402,13 +402,13 @@ def output(net: Network, side: int, x: Array, low: int, high: int) -> None:
         add_rows(z, net.W, start, wide, net.units[side], net.value[side], state.listed)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@njit(error_model="numpy", inline="always")
 def output_all(net: Network, side: int, x: Array) -> None:
     """Compute `last` at x, the point entered last."""
     output(net, side, x, 0, net.layers[net.depth].width)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def pull_back(net: Network, side: int, v: Array, out: Array) -> None:
     """out (n,) = (W_d diag(on_{d-1}) E_{d-1})^T v at the point entered last.
 

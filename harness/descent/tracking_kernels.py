@@ -14,9 +14,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numba
 import numpy as np
 
+from harness.compiled import njit
 from harness.descent.array_kernels import FAST, Array, Ints, borrowed, copy
 from harness.descent.hot_kernels import (
     FEW,
@@ -54,7 +54,7 @@ PATIENCE = 8
 """Steps between two attempts to find few hot units."""
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
+@njit(error_model="numpy", fastmath=FAST)
 def loss_and_weight(zh: Array, zm: Array, y0: Array, v: Array) -> float:
     """1/2 ||r||^2 with r = a*b - y0, a = relu(zh), b = relu(zm); v = r*b where zh > 0."""
     total = 0.0
@@ -67,7 +67,7 @@ def loss_and_weight(zh: Array, zm: Array, y0: Array, v: Array) -> float:
     return 0.5 * total
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
+@njit(error_model="numpy", fastmath=FAST)
 def weight_m(zh: Array, zm: Array, scale: float, y0: Array, v: Array) -> None:
     """v = r*a where zm > 0, with r = a*b - y0, a = relu(zh), b = scale relu(zm)."""
     for j in range(len(y0)):
@@ -76,7 +76,7 @@ def weight_m(zh: Array, zm: Array, scale: float, y0: Array, v: Array) -> None:
         v[j] = (a * b - y0[j]) * a if zm[j] > 0 else 0.0
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
+@njit(error_model="numpy", fastmath=FAST)
 def sign_losses(
     plus_h: Array, minus_h: Array, plus_m: Array, minus_m: Array, y0: Array
 ) -> tuple[float, float, float, float]:
@@ -99,13 +99,13 @@ def sign_losses(
 # --- The steps ------------------------------------------------------------------------------
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@njit(error_model="numpy", inline="always")
 def outputs(net: Network, side: int, ball: Ball, size: int) -> Array:
     """z_d of the `size` hot units, or of all units if size is 0."""
     return ball.z[:size] if size > 0 else last(net, side)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@njit(error_model="numpy", inline="always")
 def current_loss(net1: Network, net2: Network, ball_h: Ball, ball_m: Ball, trial: Trial) -> float:
     """The loss of the iterate; sets v, from which `pull` makes the gradient in h."""
     size = trial.state[0].hot
@@ -116,7 +116,7 @@ def current_loss(net1: Network, net2: Network, ball_h: Ball, ball_m: Ball, trial
     return loss_and_weight(zh, zm, y0, trial.v) + cold
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@njit(error_model="numpy", inline="always")
 def least_sign(net1: Network, net2: Network, trial: Trial, loss: float) -> int:
     """Step (i): index in `SIGNS` of the sign choice of least loss, the first one at a tie.
 
@@ -159,14 +159,14 @@ def least_sign(net1: Network, net2: Network, trial: Trial, loss: float) -> int:
     return best
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def negate(x: Array, out: Array) -> None:
     """out = -x."""
     for i in range(len(x)):
         out[i] = -x[i]
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def flip(trial: Trial, best: int) -> None:
     """Change to the sign choice `best`; `least_sign` has computed all pre-activations."""
     state = trial.state[0]
@@ -182,7 +182,7 @@ def flip(trial: Trial, best: int) -> None:
     state.hot = 0
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@njit(error_model="numpy", inline="always")
 def pull(net: Network, side: int, ball: Ball, size: int, v: Array, out: Array) -> None:
     """The gradient out (n,) from the weights v of the hot units, or of all if size is 0."""
     if size > 0:
@@ -191,7 +191,7 @@ def pull(net: Network, side: int, ball: Ball, size: int, v: Array, out: Array) -
         pull_back(net, side, v, out)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@njit(error_model="numpy", inline="always")
 def move(
     net: Network, side: int, ball: Ball, x: Array, other: Network, other_side: int, y: Array,
     state: Any,
@@ -211,7 +211,7 @@ def move(
             state.hot = 0
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@njit(error_model="numpy", inline="always")
 def slope_m(
     net1: Network, net2: Network, ball_h: Ball, ball_m: Ball, trial: Trial, scale: float
 ) -> None:
@@ -222,7 +222,7 @@ def slope_m(
     pull(net2, side_m, ball_m, size, trial.v, trial.m.slope)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@njit(error_model="numpy", inline="always")
 def step(
     net1: Network, net2: Network, ball_h: Ball, ball_m: Ball, trial: Trial, rules: Rules
 ) -> None:
@@ -253,7 +253,7 @@ def step(
     state.step += 1
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@njit(error_model="numpy", inline="always")
 def narrow(
     net1: Network, net2: Network, ball_h: Ball, ball_m: Ball, trial: Trial, eta: float
 ) -> None:
@@ -276,7 +276,7 @@ def narrow(
             trial.v[q] = trial.v[trial.units[q]]  # units[q] >= q
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def norm(x: Array) -> float:
     """||x||, infinite where the squares overflow."""
     total = 0.0
@@ -285,7 +285,7 @@ def norm(x: Array) -> float:
     return math.sqrt(total)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def finite(x: Array) -> bool:
     """Whether every entry is finite."""
     result = True
@@ -297,7 +297,7 @@ def finite(x: Array) -> bool:
 # --- Stopping and recording -----------------------------------------------------------------
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def judge(state: Any, loss: float, rules: Rules) -> int:
     """The status after step (i), as in the reference."""
     k = state.step
@@ -318,7 +318,7 @@ def judge(state: Any, loss: float, rules: Rules) -> int:
     return MAX_STEPS if k == rules.max_steps else RUNNING
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def count_changes(
     net: Network, side: int, ball: Ball, units: Ints, size: int, pattern: Array
 ) -> float:
@@ -339,7 +339,7 @@ def count_changes(
     return changes
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@njit(error_model="numpy", inline="always")
 def record_step(
     net1: Network, net2: Network, ball_h: Ball, ball_m: Ball, trial: Trial, record: Record
 ) -> None:
@@ -358,7 +358,7 @@ def record_step(
         state.recorded += 1
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def borrow_point(point: Point) -> Point:
     """The point with borrowed arrays."""
     return Point(
@@ -366,7 +366,7 @@ def borrow_point(point: Point) -> Point:
     )
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def borrow_trial(trial: Trial) -> Trial:
     """The trial with borrowed arrays."""
     return Trial(
@@ -380,7 +380,7 @@ def borrow_trial(trial: Trial) -> Trial:
     )
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def advance(
     net1: Network, net2: Network, ball_h: Ball, ball_m: Ball, trial: Trial, rules: Rules,
     record: Record, steps: int,
