@@ -59,6 +59,10 @@ from hydra_plugins.harness_config import PROFILES, plain
 BAD_INPUT = (InputError, HydraException, OmegaConfBaseException, yaml.YAMLError)
 BAD_INPUT_CODE = 2
 HELP = {"--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i"}
+NUMBA_CACHE = "NUMBA_CACHE_DIR"
+"""The one setting of numba that is obeyed: it changes no result."""
+NUMBA_FILE = Path(".numba_config.yaml")
+"""Settings that numba reads in the current folder; one of them loads code from any other."""
 WITHOUT_CLAIMS = ("compare", "train")
 """Commands that do not take claims=FOLDER."""
 
@@ -69,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises; we print one line
     try:
-        with interrupts.remembered(), _safe_path():
+        with interrupts.remembered(), _own_environment():
             return _run(arguments)
     except BaseException as error:
         if not (interrupts.seen() or isinstance(error, KeyboardInterrupt)):
@@ -82,14 +86,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 @contextlib.contextmanager
-def _safe_path() -> Iterator[None]:
-    """Let workers and jobs, which inherit the environment, import nothing of the current folder."""
-    before = os.environ.get("PYTHONSAFEPATH", "")
+def _own_environment() -> Iterator[None]:
+    """Change what workers and jobs inherit.
+
+    They import nothing of the current folder, and compile the kernels as everyone does.
+    """
+    numba = [name for name in os.environ if name.startswith("NUMBA_") and name != NUMBA_CACHE]
+    before = {name: os.environ.pop(name) for name in numba}
+    before["PYTHONSAFEPATH"] = os.environ.get("PYTHONSAFEPATH", "")  # an empty one has no effect
     os.environ["PYTHONSAFEPATH"] = "1"
     try:
         yield
     finally:
-        os.environ["PYTHONSAFEPATH"] = before  # an empty one has no effect
+        os.environ.update(before)
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -107,6 +116,8 @@ def _run(arguments: Sequence[str]) -> int:
             return _train(arguments[1:])
         if arguments[:1] == ["pictures"]:
             return _pictures(arguments[1:])
+        if NUMBA_FILE.exists():
+            raise ConfigError(f"{NUMBA_FILE}: numba would obey it; remove it or leave this folder")
         if not HELP.intersection(arguments):
             _check_choice(arguments)
         allowed.check_command(get_args_parser().parse_args(arguments))

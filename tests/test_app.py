@@ -450,3 +450,28 @@ def test_folders_of_the_current_directory_are_not_imported(harness, tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+# --- A user's settings ----------------------------------------------------------------------
+
+
+def test_settings_of_numba_change_nothing_but_the_place_of_its_cache(harness, monkeypatch):
+    own = {"NUMBA_DISABLE_JIT": "1", "NUMBA_OPT": "9", "NUMBA_CACHE_DIR": "/dev/null"}
+    for name, value in own.items():
+        monkeypatch.setenv(name, value)
+    seen = []
+
+    def look(*_: object) -> int:
+        seen.append({name for name in os.environ if name.startswith("NUMBA_")})
+        return 0
+
+    monkeypatch.setattr("harness.app._run", look)
+    assert harness("experiment=toy").code == 0
+    assert seen == [{"NUMBA_CACHE_DIR"}]
+    assert {name: os.environ[name] for name in own} == own
+
+
+def test_settings_of_numba_in_the_current_folder_are_refused(harness, tmp_path):
+    """They name the folder of its cache, which holds code."""
+    (tmp_path / ".numba_config.yaml").write_text("cache_dir: elsewhere")
+    assert harness("experiment=toy").refusal.startswith("error: .numba_config.yaml: ")

@@ -14,7 +14,10 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from harness import __version__, library
 
-PACKAGES = ("numpy", "scipy", "pandas", "matplotlib", "hydra-core", "omegaconf", "joblib")
+PACKAGES = (
+    *("numpy", "scipy", "numba", "llvmlite", "pandas"),
+    *("matplotlib", "hydra-core", "omegaconf", "joblib"),
+)
 BLAS_FACTS = ("internal_api", "version", "architecture", "num_threads")
 
 
