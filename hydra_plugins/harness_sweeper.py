@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from harness.schema import ConfigError
 from harness.storage.cell import Cell
-from harness.sweep import allowed, sweep
+from harness.sweep import allowed, sweep, workers
 from harness.sweep.failures import CellsFailedError, Failure
 from harness.sweep.jobs import pack
 from hydra_plugins.harness_config import install_guard, plain
@@ -60,16 +60,17 @@ class HarnessSweeper(BasicSweeper):
         launcher = self.launcher
 
         def launch(groups: Sequence[Sequence[Cell]]) -> dict[str, Failure]:
+            workers.prepare_joblib()
             jobs = [[*common, f"packed='{pack(cells)}'"] for cells in groups]
             return _failures(groups, launcher.launch(jobs, initial_job_idx=0))
 
         hydra = self.config.hydra
         base = sweep.read(plain(self.config))
-        workers = sweep.workers(
+        parallel = sweep.workers(
             hydra.runtime.choices["hydra/launcher"], hydra.launcher, base[1].experiment.alone
         )
         points = (sweep.read(plain(config)) for config in configs)
-        conclusion = sweep.run_sweep(base, points, workers, launch)
+        conclusion = sweep.run_sweep(base, points, parallel, launch)
         print(conclusion.text)
         if conclusion.failed:
             raise CellsFailedError(conclusion.failed)

@@ -109,16 +109,31 @@ def test_a_killed_sweep_goes_on_where_it_was(private, undisturbed, tmp_path, har
     assert leftovers(results) == []
 
 
-def test_a_killed_parallel_sweep_goes_on_beside_workers_that_outlived_it(
+def alive(session: int) -> list[str]:
+    """The processes of a session, without those that have ended but are not waited for."""
+    listed = subprocess.run(
+        ["ps", "-o", "stat=,args=", "-s", str(session)], capture_output=True, text=True, check=False
+    )
+    return [line for line in listed.stdout.splitlines() if not line.startswith("Z")]
+
+
+@pytest.mark.skipif(shutil.which("ps") is None, reason="needs ps")
+def test_workers_end_when_their_parent_is_killed_and_the_sweep_goes_on_beside_them(
     private, undisturbed, tmp_path, harness
 ):
+    """They may still write when the same command is given again at once."""
     results = tmp_path / "results"
     with running(private, tmp_path, *SWEEP, *TWO, TOY_SLEEP="0.4") as process:
         stored = wait_for_a_cell(results, process)
         process.kill()
         process.wait(TIMEOUT)
+        assert alive(process.pid)
         assert not (results / "toy").exists()
         assert harness(*SWEEP).code == 0
+        deadline = time.monotonic() + 30
+        while alive(process.pid):
+            assert time.monotonic() < deadline, alive(process.pid)
+            time.sleep(0.1)
     assert table(results) == table(undisturbed)
     assert stored.items() <= segments(results).items()
 

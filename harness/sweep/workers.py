@@ -1,0 +1,42 @@
+"""Worker processes: their streams never fail, and they end when their parent is gone."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+import time
+from typing import Any
+
+from harness import streams
+
+POLL_SECONDS = 0.5
+
+
+def begin() -> None:
+    """What a worker does first."""
+    streams.make_unfailing()
+    if parent := multiprocessing.parent_process():
+        threading.Thread(target=_end_after, args=(parent.pid,), daemon=True).start()
+
+
+def _end_after(parent: int | None) -> None:
+    """End this process once its parent is not `parent`: a killed one can tell nobody to stop.
+
+    What is stored is kept, as after any kill.
+    """
+    while os.getppid() == parent:
+        time.sleep(POLL_SECONDS)
+    os._exit(1)
+
+
+def prepare_joblib() -> None:
+    """Let the worker processes of joblib, which Hydra's launcher starts, call `begin`."""
+    from joblib import register_parallel_backend
+    from joblib._parallel_backends import LokyBackend
+
+    class Workers(LokyBackend):
+        def configure(self, *arguments: Any, **settings: Any) -> int:
+            return super().configure(*arguments, initializer=begin, **settings)
+
+    register_parallel_backend("loky", Workers)
