@@ -78,10 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BaseException as error:
         if not (interrupts.seen() or isinstance(error, KeyboardInterrupt)):
             raise
-        print(
-            "interrupted: what is stored is kept; the same command goes on from there",
-            file=sys.stderr,
-        )
+        print(interrupts.MESSAGE, file=sys.stderr)
         return interrupts.exit_code()
 
 

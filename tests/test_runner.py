@@ -243,6 +243,14 @@ def test_an_experiment_that_measures_times_runs_its_trials_one_after_the_other(s
         run_cell(store, one, 4, threads=2)
 
 
+def test_a_trial_that_asks_to_exit_is_an_error_like_another(store):
+    def body(rng: np.random.Generator) -> list[Row]:
+        raise SystemExit(3)
+
+    with pytest.raises(SystemExit):
+        run_cell(store, cell(body), 4, threads=2)
+
+
 def test_an_error_in_a_thread_keeps_what_was_finished(store):
     started: list[int] = []
 

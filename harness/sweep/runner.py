@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from multiprocessing.pool import ThreadPool
 from threading import Event
 from typing import Any
 
@@ -53,21 +53,22 @@ def _measured(cell: Cell, trials: Sequence[int], threads: int) -> Iterator[list[
         return
     stop = Event()
 
-    def one(trial: int) -> list[Row]:
-        return [] if stop.is_set() else measure(cell, trial)
+    def one(trial: int) -> tuple[list[Row], BaseException | None]:
+        try:
+            return ([] if stop.is_set() else measure(cell, trial)), None
+        except BaseException as error:
+            stop.set()  # running trials finish and are kept; no other starts
+            return [], error
 
     error: BaseException | None = None
-    pool = ThreadPoolExecutor(threads)
+    pool = ThreadPool(threads)  # its threads are daemons: no interrupted command waits for them
     try:
-        for done in as_completed([pool.submit(one, trial) for trial in trials]):
-            if fault := done.exception():  # running trials finish and are kept; no other starts
-                error = error or fault
-                stop.set()
-            else:
-                yield done.result()
+        for rows, fault in pool.imap_unordered(one, trials):
+            error = error or fault
+            yield rows
     finally:  # on Ctrl-C, finished trials are stored without waiting for the running ones
         stop.set()
-        pool.shutdown(wait=False, cancel_futures=True)
+        pool.terminate()
     if error:
         raise error
 
