@@ -15,22 +15,22 @@ most of the work, stay outside: matrix products over all chains at once.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from harness.arrays import Single
+from harness.compiled import njit
 
 ONE, HALF, LINEAR, CUBIC = (np.float32(value) for value in (1, 0.5, 0.75, 0.25))
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True, inline="always")
+@njit(fastmath=True, inline="always")
 def step(z: np.float32) -> tuple[np.float32, np.float32]:
     """The smooth step 1/2 + 3 z/4 - z^3/4, from 0 at z <= -1 to 1 at z >= 1, and its slope."""
     z = min(max(z, -ONE), ONE)
     return HALF + z * (LINEAR - CUBIC * z * z), LINEAR * (ONE - z * z)
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@njit(fastmath=True)
 def wdc_coefficients(products: Single, squares: Single, inverse: Single) -> None:
     """Replaces u_i.x, u_i.y, u_i.v in products (3, K, ell) by the coefficients.
 
@@ -50,7 +50,7 @@ def wdc_coefficients(products: Single, squares: Single, inverse: Single) -> None
             V[k, i] = weight * x * y
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@njit(fastmath=True)
 def joint_coefficients(
     products: Single, weighing: Single, squares: Single, inverse: Single
 ) -> None:
