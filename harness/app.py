@@ -14,7 +14,6 @@ too (`harness.library`).
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import re
 import signal
@@ -38,7 +37,6 @@ import harness
 from harness import library, schema
 from harness.errors import InputError, printable
 from harness.mnist import pictures, training
-from harness.reading import read_regular
 from harness.report.collect import update
 from harness.report.markdown import insert_claims
 from harness.report.result import Result, in_one_line
@@ -56,6 +54,7 @@ from harness.sweep.jobs import run_job, unpack
 from harness.sweep.planning import Workers
 from harness.sweep.runner import run_cell
 from hydra_plugins.harness_config import PROFILES, plain
+from hydra_plugins.harness_yaml import read_mapping
 
 BAD_INPUT = (InputError, HydraException, OmegaConfBaseException, yaml.YAMLError)
 BAD_INPUT_CODE = 2
@@ -162,23 +161,12 @@ def _with_claims(arguments: Sequence[str]) -> list[str]:
     if rest[:1] in (["report"], ["pictures"]):
         return rest
     for name in library.own_names():
-        node = _read_mapping(folder / f"{name}.yaml")
+        _, node = read_mapping(folder / f"{name}.yaml", trusted=True)
         ConfigStore.instance().store(name, node, "experiment", "_global_", provider="claims")
     plain = re.fullmatch(r"[\w./-]+", str(folder), re.ASCII)
     overrides = get_args_parser().parse_known_intermixed_args(rest)[0].overrides
     options = [argument for argument in rest if argument not in overrides]
     return [*options, *overrides, f"claims={folder}" if plain else f"claims='{folder}'"]
-
-
-def _read_mapping(path: Path) -> DictConfig:
-    """A YAML file of a claims folder; ConfigError in one line if it holds no mapping."""
-    try:
-        node = OmegaConf.load(io.StringIO(read_regular(path).decode()))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"claims: {path} cannot be read ({schema.shown(error)})") from None
-    if not isinstance(node, DictConfig):
-        raise ConfigError(f"claims: {path} must be a mapping from keys to values")
-    return node
 
 
 def _check_choice(arguments: Sequence[str]) -> None:
