@@ -41,7 +41,7 @@ from harness.report.collect import update
 from harness.report.markdown import insert_claims
 from harness.report.result import Result, in_one_line
 from harness.report.text import verdict_lines
-from harness.report.write import write_report
+from harness.report.write import check_free, write_report
 from harness.schema import ConfigError, Run
 from harness.storage import compare
 from harness.storage.cell import Cell
@@ -254,6 +254,7 @@ def _report(arguments: Sequence[str]) -> int:
     if not store.names():
         raise StoreError(f"results={results}: holds no sweep")
     store.check()
+    check_free(store)
     judged: list[Result] = []
     broken: list[StoreError] = []
     for name in tqdm(store.names(), desc="report", unit="sweep", disable=None):
