@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +27,8 @@ import yaml
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -45,7 +47,7 @@ from harness.report.write import check_free, write_report
 from harness.schema import ConfigError, Run
 from harness.storage import compare
 from harness.storage.cell import Cell
-from harness.storage.files import StoreError
+from harness.storage.files import DiskError, StoreError
 from harness.storage.store import ReadOnlyStore, Store
 from harness.storage.tables import without_images
 from harness.sweep import allowed, failures, interrupts, planning, sweep
@@ -57,7 +59,7 @@ from hydra_plugins.harness_config import PROFILES, plain
 from hydra_plugins.harness_yaml import read_mapping
 
 BAD_INPUT = (InputError, HydraException, OmegaConfBaseException, yaml.YAMLError)
-BAD_INPUT_CODE = 2
+FAILED_CODE, BAD_INPUT_CODE = 1, 2
 HELP = {"--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i"}
 WITHOUT_CLAIMS = ("compare", "train")
 """Commands that do not take claims=FOLDER."""
@@ -109,6 +111,7 @@ def _run(arguments: Sequence[str]) -> int:
         if "--version" in arguments:
             print(f"harness {harness.__version__}")
             return 0
+        _check_text(arguments)
         if not arguments or arguments[0] not in WITHOUT_CLAIMS:
             arguments = _with_claims(arguments)
         if arguments[:1] == ["report"]:
@@ -130,12 +133,22 @@ def _run(arguments: Sequence[str]) -> int:
     except BAD_INPUT as error:
         if interrupts.seen():
             raise
-        return _refuse(error)
+        code = _refuse(error)
+        return FAILED_CODE if isinstance(error, DiskError) else code
     except MemoryError:
         return _out_of_memory()
     except SystemExit as stop:
         return int(stop.code or 0)
     return 0
+
+
+def _check_text(arguments: Sequence[str]) -> None:
+    """Refuse bytes that are not text: they could be neither stored nor printed."""
+    for argument in arguments:
+        if re.search("[\ud800-\udfff]", argument):
+            raise ConfigError(
+                f"{schema.shown(argument)}: must be text in UTF-8: rename what it names"
+            )
 
 
 def _out_of_memory() -> int:
@@ -208,6 +221,9 @@ def _hydra_main(cfg: DictConfig) -> list[tuple[str, Failure]] | Failure:
         return _one_cell(run, cell)
     except MemoryError:
         raise SystemExit(_out_of_memory()) from None
+    except DiskError as error:
+        _refuse(error)
+        raise SystemExit(FAILED_CODE) from None
 
 
 def _one_cell(run: Run, cell: Cell) -> list[tuple[str, Failure]]:
@@ -261,6 +277,8 @@ def _report(arguments: Sequence[str]) -> int:
         try:
             with in_one_line(store, name):
                 judged.append(update(store, name))
+        except DiskError:
+            raise
         except StoreError as error:
             broken.append(error)
     written = write_report(store, judged)
@@ -336,6 +354,8 @@ def _refuse(error: Exception) -> int:
 def _one_line(error: Exception) -> str:
     """The key, the value and what is allowed, on one line where Hydra takes several."""
     text = str(error)
+    if isinstance(error, OverrideParseException) and "=" in error.override:
+        return _unquoted(error.override)
     if isinstance(error, InputError):  # one line already; its cause says the same again
         return printable(text)
     lines = [line.strip() for line in f"{text}\n{error.__cause__ or ''}".splitlines()]
@@ -354,3 +374,14 @@ def _one_line(error: Exception) -> str:
         return f"{(given or [found[1]])[-1]}: unknown key; `--cfg job` shows the keys there are"
     noise = ("object_type=", "reference_type=")
     return "; ".join(dict.fromkeys(line for line in lines if line and not line.startswith(noise)))
+
+
+def _unquoted(override: str) -> str:
+    """How to give a value whose characters mean something else to Hydra."""
+    key, _, value = override.partition("=")
+    text = f"{key}={QuotedString(value, Quote.single).with_quotes()}"
+    word = shlex.quote(text) if re.search(r'["$`\\!]', text) else f'"{text}"'
+    return (
+        f"{schema.shown(override)}: is no value in Hydra's grammar; to give it as text, quote it "
+        f"for Hydra and for the shell: {schema.shown(word)}"
+    )
