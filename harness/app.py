@@ -14,9 +14,9 @@ too (`harness.library`).
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,7 +26,8 @@ import yaml
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -37,16 +38,15 @@ import harness
 from harness import library, schema, streams
 from harness.errors import InputError, printable
 from harness.mnist import pictures, training
-from harness.reading import read_regular
 from harness.report.collect import update
 from harness.report.markdown import insert_claims
 from harness.report.result import Result, in_one_line
 from harness.report.text import verdict_lines
-from harness.report.write import write_report
+from harness.report.write import check_free, write_report
 from harness.schema import ConfigError, Run
 from harness.storage import compare
 from harness.storage.cell import Cell
-from harness.storage.files import StoreError
+from harness.storage.files import DiskError, StoreError
 from harness.storage.store import ReadOnlyStore, Store
 from harness.storage.tables import without_images
 from harness.sweep import allowed, failures, interrupts, planning, sweep
@@ -55,9 +55,10 @@ from harness.sweep.jobs import run_job, unpack
 from harness.sweep.planning import Workers
 from harness.sweep.runner import run_cell
 from hydra_plugins.harness_config import PROFILES, plain
+from hydra_plugins.harness_yaml import read_mapping
 
 BAD_INPUT = (InputError, HydraException, OmegaConfBaseException, yaml.YAMLError)
-BAD_INPUT_CODE = 2
+FAILED_CODE, BAD_INPUT_CODE = 1, 2
 HELP = {"--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i"}
 NUMBA_CACHE = "NUMBA_CACHE_DIR"
 """The one setting of numba that is obeyed: it changes no result."""
@@ -103,6 +104,7 @@ def _run(arguments: Sequence[str]) -> int:
         if "--version" in arguments:
             print(f"harness {harness.__version__}")
             return 0
+        _check_text(arguments)
         if not arguments or arguments[0] not in WITHOUT_CLAIMS:
             arguments = _with_claims(arguments)
         if arguments[:1] == ["report"]:
@@ -126,12 +128,22 @@ def _run(arguments: Sequence[str]) -> int:
     except BAD_INPUT as error:
         if interrupts.seen():
             raise
-        return _refuse(error)
+        code = _refuse(error)
+        return FAILED_CODE if isinstance(error, DiskError) else code
     except MemoryError:
         return _out_of_memory()
     except SystemExit as stop:
         return int(stop.code or 0)
     return 0
+
+
+def _check_text(arguments: Sequence[str]) -> None:
+    """Refuse bytes that are not text: they could be neither stored nor printed."""
+    for argument in arguments:
+        if re.search("[\ud800-\udfff]", argument):
+            raise ConfigError(
+                f"{schema.shown(argument)}: must be text in UTF-8: rename what it names"
+            )
 
 
 def _out_of_memory() -> int:
@@ -157,23 +169,12 @@ def _with_claims(arguments: Sequence[str]) -> list[str]:
     if rest[:1] in (["report"], ["pictures"]):
         return rest
     for name in library.own_names():
-        node = _read_mapping(folder / f"{name}.yaml")
+        _, node = read_mapping(folder / f"{name}.yaml", trusted=True)
         ConfigStore.instance().store(name, node, "experiment", "_global_", provider="claims")
     plain = re.fullmatch(r"[\w./-]+", str(folder), re.ASCII)
     overrides = get_args_parser().parse_known_intermixed_args(rest)[0].overrides
     options = [argument for argument in rest if argument not in overrides]
     return [*options, *overrides, f"claims={folder}" if plain else f"claims='{folder}'"]
-
-
-def _read_mapping(path: Path) -> DictConfig:
-    """A YAML file of a claims folder; ConfigError in one line if it holds no mapping."""
-    try:
-        node = OmegaConf.load(io.StringIO(read_regular(path).decode()))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"claims: {path} cannot be read ({schema.shown(error)})") from None
-    if not isinstance(node, DictConfig):
-        raise ConfigError(f"claims: {path} must be a mapping from keys to values")
-    return node
 
 
 def _check_choice(arguments: Sequence[str]) -> None:
@@ -215,6 +216,9 @@ def _hydra_main(cfg: DictConfig) -> list[tuple[str, Failure]] | Failure:
         return _one_cell(run, cell)
     except MemoryError:
         raise SystemExit(_out_of_memory()) from None
+    except DiskError as error:
+        _refuse(error)
+        raise SystemExit(FAILED_CODE) from None
 
 
 def _one_cell(run: Run, cell: Cell) -> list[tuple[str, Failure]]:
@@ -254,12 +258,15 @@ def _report(arguments: Sequence[str]) -> int:
     if not store.names():
         raise StoreError(f"results={results}: holds no sweep")
     store.check()
+    check_free(store)
     judged: list[Result] = []
     broken: list[StoreError] = []
     for name in tqdm(store.names(), desc="report", unit="sweep", disable=None):
         try:
             with in_one_line(store, name):
                 judged.append(update(store, name))
+        except DiskError:
+            raise
         except StoreError as error:
             broken.append(error)
     written = write_report(store, judged)
@@ -335,6 +342,8 @@ def _refuse(error: Exception) -> int:
 def _one_line(error: Exception) -> str:
     """The key, the value and what is allowed, on one line where Hydra takes several."""
     text = str(error)
+    if isinstance(error, OverrideParseException) and "=" in error.override:
+        return _unquoted(error.override)
     if isinstance(error, InputError):  # one line already; its cause says the same again
         return printable(text)
     lines = [line.strip() for line in f"{text}\n{error.__cause__ or ''}".splitlines()]
@@ -353,3 +362,14 @@ def _one_line(error: Exception) -> str:
         return f"{(given or [found[1]])[-1]}: unknown key; `--cfg job` shows the keys there are"
     noise = ("object_type=", "reference_type=")
     return "; ".join(dict.fromkeys(line for line in lines if line and not line.startswith(noise)))
+
+
+def _unquoted(override: str) -> str:
+    """How to give a value whose characters mean something else to Hydra."""
+    key, _, value = override.partition("=")
+    text = f"{key}={QuotedString(value, Quote.single).with_quotes()}"
+    word = shlex.quote(text) if re.search(r'["$`\\!]', text) else f'"{text}"'
+    return (
+        f"{schema.shown(override)}: is no value in Hydra's grammar; to give it as text, quote it "
+        f"for Hydra and for the shell: {schema.shown(word)}"
+    )

@@ -130,7 +130,8 @@ def load_matrix(path: str, key: str = "network.weights") -> NDArray[np.float64]:
     except MemoryError:
         raise ValueError(f"{key}: does not fit into memory") from None
     except Exception as error:  # of many kinds, from the header, the archive and the decoder
-        reason = shown(str(error).partition("\n")[0]) or type(error).__name__
+        told = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        reason = shown(told) or type(error).__name__
         raise ValueError(
             f"{key}: must be a .npy or .npz file with a real matrix ({reason})"
         ) from None

@@ -21,6 +21,7 @@ from harness.experiment import (
     columns,
     coordinates,
     experiment_class,
+    is_scalar,
 )
 from harness.storage.folder import NAME, RESERVED
 from harness.storage.store import ReadOnlyStore, Store
@@ -91,6 +92,9 @@ def build(name: str, values: Mapping[str, Any]) -> Experiment:
     adapter = _adapter(name, library.claims_folder())
     experiment = validate(adapter, values, f"experiment {name}")
     _check_names(name, experiment)
+    for key, value in coordinates(experiment).items():
+        if isinstance(value, str) and not is_scalar(value):
+            raise ConfigError(f"{key}={shown(value)}: has a character that no table holds: rename")
     return experiment
 
 

@@ -9,19 +9,27 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from harness import library
+from harness.errors import InputError
 from harness.schema import ConfigError, shown
 from harness.sweep import allowed
+from hydra_plugins.harness_yaml import install_reader
+
+T = TypeVar("T")
 
 PROFILES = "profiles"
 """Node of an experiment's YAML that holds the values of each profile."""
+LEFT_OUT = ("hydra", PROFILES)
+"""Nodes of a configuration that are no settings of a run."""
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:
@@ -34,7 +42,7 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
         if OmegaConf.is_config(value)
         else value
         for key, value in cfg.items()
-        if key not in ("hydra", PROFILES)
+        if key not in LEFT_OUT
     }
 
 
@@ -47,6 +55,8 @@ def install_guard() -> None:
     load = ConfigLoaderImpl.load_configuration
     if not hasattr(load, "__wrapped__"):
         ConfigLoaderImpl.load_configuration = _checked(load)  # type: ignore[method-assign]
+        of_help = ConfigLoaderImpl.compute_defaults_list
+        ConfigLoaderImpl.compute_defaults_list = _safely(of_help)  # type: ignore[method-assign]
 
 
 def _checked(load: Callable[..., DictConfig]) -> Callable[..., DictConfig]:
@@ -54,16 +64,39 @@ def _checked(load: Callable[..., DictConfig]) -> Callable[..., DictConfig]:
 
     @functools.wraps(load)
     def checked(*args: Any, **kwargs: Any) -> DictConfig:
-        config = load(*args, **kwargs)
+        overrides = signature.bind(*args, **kwargs).arguments["overrides"]
+        config = _safely(load)(*args, **kwargs)
         _check_overrides(OmegaConf.to_container(config.hydra.overrides.hydra))
-        _use_claims(config.get("claims"), signature.bind(*args, **kwargs).arguments["overrides"])
+        _use_claims(config.get("claims"), overrides)
         known = Plugins.instance().discover(Launcher)
         launchers = [f"{kind.__module__}.{kind.__name__}" for kind in known]
         if config.hydra.job.config_name is not None:  # None: of Hydra alone, for --hydra-help
             allowed.check(config.hydra, OmegaConf.to_container(config.hydra), launchers)
+            allowed.check_extent(config, [str(key) for key in config if key not in LEFT_OUT])
+            experiment = config.hydra.runtime.choices.get("experiment")
+            allowed.check_place(config, experiment, overrides)
         return config
 
     return checked
+
+
+def _safely(read: Callable[..., T]) -> Callable[..., T]:
+    """The method of a loader, with our reader of files and each of its errors told in one line."""
+
+    @functools.wraps(read)
+    def safely(*args: Any, **kwargs: Any) -> T:
+        install_reader()
+        try:
+            return read(*args, **kwargs)
+        except (InputError, HydraException, OmegaConfBaseException, MemoryError):
+            raise
+        except RecursionError:
+            raise ConfigError("defaults: a configuration is among its own defaults") from None
+        except Exception as error:  # of many kinds, over a file that cannot be composed
+            why = shown(error) or type(error).__name__
+            raise ConfigError(f"the configuration cannot be composed: {why}") from None
+
+    return safely
 
 
 def _check_overrides(overrides: Any) -> None:

@@ -425,7 +425,8 @@ INJECTED = {
 @pytest.mark.parametrize("text", INJECTED.values(), ids=INJECTED)
 def test_no_other_way_leads_from_a_configuration_to_claims(harness, capsys, tmp_path, mine, text):
     (tmp_path / "conf" / "experiment").mkdir(parents=True)
-    own = f"# @package _global_\ndefaults: [noise]\nhydra: {{{text.format(mine=mine)}}}\n"
+    own = "# @package _global_\ndefaults: [noise, _self_]\nname: evil\n"
+    own += f"hydra: {{{text.format(mine=mine)}}}\n"
     (tmp_path / "conf" / "experiment" / "evil.yaml").write_text(own)
     library.forget_claims()
     assert main(["-m", "--config-dir", "conf", "experiment=evil", "plan=true"]) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import struct
 import zlib
 
@@ -143,6 +144,43 @@ def test_unusable_folders_are_refused_in_one_line(tmp_path):
         (tmp_path / "x.png").write_bytes(damaged)
         with refused(r"x\.png is not a PNG image", ImageError):
             images.read_folder(tmp_path, 64)
+
+
+def test_folders_and_companions_are_left_out(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    image.new("L", (64, 64)).save(tmp_path / "a.png")
+    (tmp_path / "b.png").mkdir()
+    (tmp_path / "._a.png").write_bytes(b"\0\5\x16\7")  # as macOS writes it on other file systems
+    assert images.read_folder(tmp_path, 64)[1] == ["a.png"]
+    (tmp_path / "a.png").unlink()
+    with refused("a folder with PNG files is needed", ImageError):
+        images.read_folder(tmp_path, 64)
+
+
+def test_what_would_be_ignored_of_an_image_is_refused(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    grey, exif = image.new("L", (64, 64)), image.Exif()
+    for turned in (1, 6):
+        exif[images.ORIENTATION] = turned
+        grey.save(tmp_path / "x.png", exif=exif)
+        if turned == 1:
+            assert images.read_folder(tmp_path, 64)[1] == ["x.png"]
+    with refused(r"x\.png has an orientation \(EXIF\), which would be ignored: save", ImageError):
+        images.read_folder(tmp_path, 64)
+    for mode in ("L", "I;16"):
+        image.new(mode, (64, 64)).save(tmp_path / "x.png", transparency=3)
+        with refused(r"x\.png has a transparent grey", ImageError):
+            images.read_folder(tmp_path, 64)
+    grey.save(tmp_path / "x.png", save_all=True, append_images=[image.new("L", (64, 64), 9)])
+    with refused(r"x\.png has several pictures", ImageError):
+        images.read_folder(tmp_path, 64)
+
+
+@pytest.mark.parametrize("name", [b"a\rb.png", b"a\xffb.png", b"\xed\xa0\x80.png"])
+def test_a_name_that_no_table_holds_is_refused_before_anything_is_read(tmp_path, name):
+    (tmp_path / os.fsdecode(name)).touch()
+    with refused(r"b?\.png is no name for a table: rename it", ImageError):
+        images.read_folder(tmp_path, 64)
 
 
 def test_a_huge_image_of_a_table_is_refused_before_it_is_decoded():

@@ -181,7 +181,37 @@ COMMANDS = [
     Refused(f"{TOY} scale=[1", r"\[1"),
     Refused(f"{TOY} scale=${{nope}}", "nope"),
     Refused("reprot", "'reprot'"),
+    *(
+        Refused(
+            f"{mode}{TOY} results={value}", rf'results=.*: is no value .*"results=\'{quoted}\'"$'
+        )
+        for mode in ("", "-m ")
+        for value, quoted in (
+            ("r=1", "r=1"),
+            ("é", "é"),
+            ("r[1]", r"r\[1\]"),
+            ("~r", "~r"),
+            ("r#1", "r#1"),
+            ("r(1)", r"r\(1\)"),
+        )
+    ),
+    Refused(f"{TOY} results=it's", r"quote it for Hydra and for the shell: '.*it\\'.*'$"),
     Refused("--config-name bogus", "bogus"),
+    # names that no table or terminal takes
+    *(
+        Refused(f"{command}=a\udcffb", "=a b: must be text in UTF-8: rename what it names")
+        for command in (
+            f"{TOY} results",
+            "report results",
+            "pictures to",
+            "train weights",
+            "compare a",
+        )
+    ),
+    Refused(
+        "experiment=wdc network.weights='a\rb.npy'",
+        "network.weights=a b.npy: has a character that no table holds: rename",
+    ),
     # results
     *(
         Refused(f"{mode}{TOY} results={folder}", f"results={folder}: {ONE_FOLDER}")
@@ -248,7 +278,7 @@ def test_a_command_is_refused_in_one_line_and_touches_nothing(harness, tmp_path,
         pytest.importorskip(module)
     case.given(tmp_path)
     before = state(tmp_path)
-    line = harness(*case.command.split()).refusal
+    line = harness(*case.command.split(" ") if case.command else ()).refusal
     assert line.startswith("error: ")
     assert re.search(case.says, line), line
     assert state(tmp_path) == before

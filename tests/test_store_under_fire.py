@@ -339,6 +339,31 @@ def test_a_sweep_on_a_full_disk_exits_with_1_and_completes_when_there_is_space(
         assert (disk / "results" / "toy" / "table.csv.gz").read_bytes() == expected
 
 
+@pytest.mark.parametrize("command", ["experiment=toy", "-m experiment=toy", "report"])
+@pytest.mark.parametrize("writes", [0, 5, 20])
+def test_a_disk_that_fills_up_is_no_bad_input(
+    undisturbed, tmp_path, harness, monkeypatch, command, writes
+):
+    """Wherever it does, the command exits with 1 and no traceback."""
+    shutil.copytree(undisturbed, tmp_path / "results")
+    if command != "report":
+        shutil.rmtree(tmp_path / "results" / "cells" / "toy")
+    fsync, count = os.fsync, itertools.count()
+
+    def refuse(descriptor: int) -> None:
+        if next(count) >= writes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    done = harness(*command.split())
+    assert done.code == (0 if next(count) <= writes else 1), done
+    assert "Traceback" not in done.err
+    if done.code:
+        assert "cannot be written (No space left on device)" in done.err
+        assert done.err.count("No space left") <= 1 or command.startswith("-m"), done.err
+
+
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS])
 def test_a_write_that_the_system_refuses_loses_that_write_alone(
     store, undisturbed_table, monkeypatch, code

@@ -7,6 +7,7 @@ import importlib.util
 import io
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,9 @@ from harness.arrays import Array, Ints
 from harness.errors import InputError, shown
 from harness.experiment import is_scalar
 from harness.reading import read_regular
+
+if TYPE_CHECKING:
+    from PIL.PngImagePlugin import PngImageFile
 
 SIDE = 28
 """Side of an MNIST image, in pixels."""
@@ -28,6 +32,8 @@ GRID = 90
 """Values of c and of sigma in the training set, which has 90 x 90 = 8,100 distortions."""
 CENTRES = (-3.0, 3.0)
 WIDTHS = (20.0, 35.0)
+ORIENTATION = 0x0112
+"""EXIF's tag of how an image is to be turned; 1 is upright."""
 WHITE = {"L": 255.0, "I;16": 65535.0}
 """Pillow's names of the grey image modes, and the largest pixel value of each."""
 KINDS = {
@@ -164,13 +170,16 @@ def from_png(text: str) -> Array:
 def read_folder(folder: Path, side: int) -> tuple[Array, list[str]]:
     """All PNG files of a folder, (N, side, side) in [0, 1], and their names.
 
+    Folders are left out, whatever they are called, and so are the files `._NAME` that macOS adds.
+
     Raises
     ------
     ImageError
         If the folder has none, or if one is not a grey image of 8 or 16 bits and side x side
-        pixels.
+        pixels, or has an orientation or transparent pixels.
     """
-    paths = sorted(path for path in folder.glob("*") if path.suffix.lower() == ".png")
+    named = (path for path in folder.glob("*") if path.suffix.lower() == ".png")
+    paths = sorted(path for path in named if path.name[:2] != "._" and not path.is_dir())
     if not paths:
         raise ImageError(f"images={folder}: a folder with PNG files is needed")
     if odd := [path.name for path in paths if not is_scalar(path.name)]:
@@ -186,11 +195,27 @@ def _read(path: Path, side: int) -> Array:
         data = io.BytesIO(read_regular(path))
         with PngImageFile(data) as image:  # Image.open refuses huge ones in its own way
             kind, size = image.mode, image.size
-            if kind in WHITE and size == (side, side):
+            fits = kind in WHITE and size == (side, side)
+            unread = _unread(image) if fits else ""
+            if fits and not unread:
                 return np.asarray(image) / WHITE[kind]
     except Exception:  # of many kinds, from the file and from the decoder
         raise ImageError(f"images={path.parent}: {path.name} is not a PNG image") from None
+    if unread:
+        raise ImageError(
+            f"images={path.parent}: {path.name} has {unread}, which would be ignored: save the "
+            "image without"
+        )
     raise ImageError(
         f"images={path.parent}: {path.name} is {KINDS.get(kind, 'grey')}, {size[0]} x {size[1]} "
         f"pixels (width x height); must be grey (8 or 16 bits), {side} x {side}"
     )
+
+
+def _unread(image: PngImageFile) -> str:
+    """What changes how an image is shown, beside its grey pixels; empty if nothing does."""
+    if image.getexif().get(ORIENTATION, 1) != 1:
+        return "an orientation (EXIF)"
+    if "transparency" in image.info:
+        return "a transparent grey"
+    return "several pictures" if image.is_animated else ""

@@ -9,8 +9,10 @@ from harness.claims import Verdict
 from harness.report.result import Result
 from harness.stats import LEVEL, Estimate
 
+MARK = "What finite random networks say of the theory of blind demodulation"
+"""How the introduction of every report begins, also of earlier versions."""
 INTRODUCTION = (
-    "What finite random networks say of the theory of blind demodulation with generative "
+    f"{MARK} with generative "
     "priors. A verdict compares an interval with a threshold that the configuration fixed "
     "before the run: SUPPORTED if the whole interval lies on the claimed side, REFUTED if it "
     "lies on the other, INCONCLUSIVE otherwise. Intervals have confidence "

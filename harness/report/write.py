@@ -14,18 +14,52 @@ import pandas as pd
 
 from harness import figures
 from harness.claims import Finding
+from harness.reading import RECORD_BYTES
 from harness.report import markdown, page
 from harness.report.result import Result
-from harness.report.text import interval, number
-from harness.storage.files import write_atomically
+from harness.report.text import MARK, interval, number
+from harness.storage.files import StoreError, write_atomically
 from harness.storage.store import Store
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """How text starts that spreadsheets take for a formula."""
 NUMBERS = re.compile(r"[-+](\d[\d.e+-]*|inf)( \[[-+\d.e, inf]+\])?( \(n = \d+\))?")
 """A number, with an interval or without."""
+MARKS = {
+    "REPORT.md": MARK,
+    "report.html": MARK,
+    "claims.csv": "claim,statistic,value,interval,n,threshold,verdict",
+    "claims.tex": "claim & statistic & value & interval & n & threshold & verdict",
+}
+"""The files of a report, each with a text by which it is known to be ours."""
 DERIVED = {"claims.csv", "claims.tex", "summary.csv", "summary.tex", "figure.png", "figure.pdf"}
 """Files of a sweep that are removed where its table does not give them."""
+
+
+def check_free(store: Store, names: Iterable[str] = ()) -> None:
+    """Raise StoreError rather than write a report, or these sweeps, over files that are not ours.
+
+    A sweep's folder is ours if it has a table or its provenance, which are written first.
+    """
+    for name, mark in MARKS.items():
+        try:
+            ours = mark.encode() in store.read(store.root / name, RECORD_BYTES)
+        except FileNotFoundError:
+            continue
+        if not ours:
+            raise StoreError(
+                f"results={store.root}: {name} there is not of the harness: move it, or choose "
+                "another folder with results=FOLDER"
+            )
+    for name in names:
+        folder = store.sweep_folder(name)
+        if store.has_table(name) or (folder / "provenance.json").exists():
+            continue
+        if found := sorted(file for file in {*DERIVED, "verdict.json"} if (folder / file).exists()):
+            raise StoreError(
+                f"results={store.root}: {name}/{found[0]} there is not of a sweep: move it, or "
+                "choose another name=NAME"
+            )
 
 
 def write_sweep(store: Store, result: Result) -> None:
@@ -34,7 +68,14 @@ def write_sweep(store: Store, result: Result) -> None:
 
 
 def write_report(store: Store, results: Sequence[Result]) -> Path:
-    """Write REPORT.md, report.html and the tables of all claims; return the path of REPORT.md."""
+    """Write REPORT.md, report.html and the tables of all claims; return the path of REPORT.md.
+
+    Raises
+    ------
+    StoreError
+        If one of them is there and is not ours.
+    """
+    check_free(store)
     path = store.root / "REPORT.md"
     write_atomically(path, markdown.report(results).encode())
     drawn = {result.name: store.read_figure(result.name) for result in results}

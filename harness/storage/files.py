@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -23,6 +24,8 @@ LEFTOVER = ".tmp"
 """Suffix of temporary files: of one that is being written, or whose writer was killed."""
 OURS = re.compile(r"\..+\.[0-9a-f]+" + re.escape(LEFTOVER))
 """Names of temporary files that are deleted when they are stale; others are not ours."""
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+"""What the system says of a disk that is full or fails."""
 LOCK_SECONDS = 10.0
 LOCK_PAUSE = 0.01
 """Longest time to wait for a lock, which is held during two writes, and between two tries."""
@@ -39,6 +42,10 @@ class StoreError(InputError):
     """A results folder or a file that cannot be used; the message is one line."""
 
 
+class DiskError(StoreError):
+    """A disk that is full or fails: no fault of the input."""
+
+
 def write_atomically(path: Path, data: bytes | memoryview, *, keep_mode: bool = False) -> None:
     """Write a temporary file, sync it and rename it: a reader sees the old file or the new one.
 
@@ -48,8 +55,10 @@ def write_atomically(path: Path, data: bytes | memoryview, *, keep_mode: bool = 
 
     Raises
     ------
+    DiskError
+        If the disk is full or fails.
     StoreError
-        If the system refuses, because the disk is full or the folder read-only, say.
+        If the system refuses for another reason, because the folder is read-only, say.
     """
     try:
         made = [folder for folder in path.parents if not folder.exists()]
@@ -63,7 +72,8 @@ def write_atomically(path: Path, data: bytes | memoryview, *, keep_mode: bool = 
             _sync(folder)
         sweep_up(path.parent)
     except OSError as error:
-        raise StoreError(f"{path}: cannot be written ({reason(error)})") from error
+        kind = DiskError if error.errno in DISK else StoreError
+        raise kind(f"{path}: cannot be written ({reason(error)})") from error
 
 
 def _write_and_rename(path: Path, data: bytes | memoryview, mode: int | None) -> None:

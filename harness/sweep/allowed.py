@@ -22,11 +22,14 @@ FIXED: Mapping[str, Any] = {
     "sweep.dir": ".",
     "sweep.subdir": ".",
     "output_subdir": None,
+    "launcher.temp_folder": None,
 }
 """Settings of Hydra that must stay as in conf/.
 
 Environment variables can load code, and folders can be anywhere.
 """
+RESULTS = "results"
+"""The results folder of conf/config.yaml."""
 OPTIONS = {"config_name": "config", "config_path": None, "experimental_rerun": None}
 """Options of Hydra that replace our configuration; the last one unpickles a file."""
 LOGGING = ("hydra_logging", "job_logging")
@@ -40,6 +43,9 @@ CLASSES = (
 STREAMS = ("ext://sys.stdout", "ext://sys.stderr")
 UNRESOLVED = object()
 """Stands for a reference that cannot be resolved yet."""
+ENTRIES = 100_000
+DEPTH = 32
+"""Most values of a configuration, with its references written out, and most levels."""
 
 
 def check(hydra: Mapping[str, Any], written: Any, launchers: Collection[str]) -> None:
@@ -76,6 +82,34 @@ def check(hydra: Mapping[str, Any], written: Any, launchers: Collection[str]) ->
                 _allow(path, value, ())
 
 
+def check_extent(config: Mapping[str, Any], keys: Collection[str]) -> None:
+    """Refuse a configuration of which these entries, references followed, have no end in sight."""
+    for key in keys:
+        for _ in _entries(config, key):
+            pass
+
+
+def check_place(config: Mapping[str, Any], choice: str | None, given: Sequence[str]) -> None:
+    """Refuse a file that chooses where results go: only its own name can be theirs.
+
+    Parameters
+    ----------
+    config : the composed configuration.
+    choice : name of the chosen experiment's file, without its suffix; None without one.
+    given : overrides of the command line, which may choose.
+    """
+    keys = {override.partition("=")[0].lstrip("+~") for override in given}
+    if "results" not in keys and config["results"] != RESULTS:
+        raise ConfigError(
+            f"results={shown(config['results'])}: must be given as results=FOLDER in the command"
+        )
+    if choice is not None and "name" not in keys and config["name"] != choice:
+        raise ConfigError(
+            f"name={shown(config['name'])}: must be {shown(choice)}, as the experiment's file is "
+            "called, or be given as name=NAME in the command"
+        )
+
+
 def check_command(given: Namespace) -> None:
     """Refuse options and overrides that make Hydra run code while it composes."""
     for option, own in OPTIONS.items():
@@ -110,9 +144,27 @@ def _allow(path: Sequence[str], value: Any, allowed: Collection[str]) -> None:
         raise ConfigError(f"hydra.{'.'.join(path)}={given}: {reason}")
 
 
-def _entries(node: Any, key: Any, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """The entry `key` of a mapping or list and all entries below it, with their paths."""
-    path = (*path, str(key))
+def _entries(node: Any, key: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The entry `key` of a mapping or list and all entries below it, with their paths.
+
+    Raises
+    ------
+    ConfigError
+        If they are more, or nested deeper, than any configuration needs.
+    """
+    for count, (path, value) in enumerate(_below_entry(node, key, ()), start=1):
+        if count > ENTRIES or len(path) > DEPTH:
+            raise ConfigError(
+                f"{shown(path[0])}: holds more than {ENTRIES} values or {DEPTH} levels with its "
+                "references written out, or refers to itself"
+            )
+        yield path, value
+
+
+def _below_entry(
+    node: Any, key: Any, above: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    path = (*above, str(key))
     try:
         value = node[key]  # follows references
     except Exception:  # its type depends on the kind of reference
@@ -120,7 +172,7 @@ def _entries(node: Any, key: Any, *path: str) -> Iterator[tuple[tuple[str, ...],
     yield path, value
     if isinstance(value, Mapping):
         for inner in value:
-            yield from _entries(value, inner, *path)
+            yield from _below_entry(value, inner, path)
     elif isinstance(value, Sequence) and not isinstance(value, str):
         for index in range(len(value)):
-            yield from _entries(value, index, *path)
+            yield from _below_entry(value, index, path)

@@ -17,7 +17,7 @@ from harness import schema
 from harness.errors import InputError
 from harness.report.collect import update, with_others
 from harness.report.text import verdict_lines
-from harness.report.write import write_report
+from harness.report.write import check_free, write_report
 from harness.schema import RUN_KEYS, ConfigError, Run
 from harness.storage.cell import Cell
 from harness.storage.files import StoreError
@@ -67,6 +67,7 @@ def run_sweep(
     runs, every = zip(*points, strict=True)
     cells = distinct(run, runs, template, every)
     run.check_results()
+    check_free(run.store, [run.name])
     if run.plan:
         return Conclusion(planning.plan(run, cells, workers))
     store = run.store
