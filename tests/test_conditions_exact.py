@@ -296,6 +296,14 @@ def test_net_of_an_embedded_matrix_is_no_less() -> None:
     assert wdc_net(embedded, budget=20_000).upper >= wdc_certified_2(W).lower
 
 
+@pytest.mark.slow
+def test_net_certifies_two_hundred_rows_of_three_columns() -> None:
+    for seed in range(2):
+        bracket = wdc_net(gaussian(seed, 200, 3), rtol=0.05, budget=1_000_000)
+        assert bracket.gap <= 0.05
+        assert bracket.evaluations < 600_000
+
+
 def test_net_with_a_small_budget_reports_the_gap() -> None:
     W = gaussian(3, 40, 3)
     brackets = [wdc_net(W, budget=budget) for budget in (21, 1000, 20_000)]
@@ -408,7 +416,7 @@ def test_a_pair_of_arcs_is_bounded_as_a_whole(alpha: float) -> None:
 @pytest.mark.parametrize("alpha", [0.1, 1.0, 10.0])
 @pytest.mark.parametrize("n", [2, 3, 4])
 def test_a_pair_of_cells_is_bounded_as_a_whole(n: int, alpha: float) -> None:
-    from harness.conditions.net_kernels import Rows, bound_pair
+    from harness.conditions.net_kernels import Rows, bound_pair, narrow
 
     rng, ell = np.random.default_rng(12), 8
     for trial in range(40):
@@ -425,8 +433,14 @@ def test_a_pair_of_cells_is_bounded_as_a_whole(n: int, alpha: float) -> None:
             steps = rng.uniform(-1, 1, (300, n))
             points[k] = centre + radii * np.where(rng.random((300, 1)) < 0.3, np.sign(steps), steps)
         none = np.zeros(ell, dtype=bool)
-        rows = Rows(W, np.zeros(ell), none, alpha, np.empty((3, n, n)))
-        value, bound = bound_pair(rows, centres.ravel(), spreads.ravel())
+        rows, pair = Rows(W, np.zeros(ell), none, alpha), (centres.ravel(), spreads.ravel())
+        sums, work = np.zeros((3, n, n)), np.empty((2, n, n))
+        every, left = np.arange(ell, dtype=np.int32), np.empty(ell, np.int32)
+        kept = narrow(rows, every, *pair, left, sums)
+        value, bound = bound_pair(rows, *pair, sums, work)
+        again = np.copy(sums)
+        assert narrow(rows, left[:kept].copy(), *pair, left, again) == kept
+        np.testing.assert_array_equal(again, sums)
         expected = wdc_values(W, centres[None, :, 0], centres[None, :, 1], alpha)[0]
         assert value == pytest.approx(expected, rel=1e-10)
         assert wdc_values(W, points[0], points[1], alpha).max() <= bound + 1e-12

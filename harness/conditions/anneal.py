@@ -20,7 +20,6 @@ from itertools import pairwise
 import numpy as np
 
 from harness.arrays import Array, Bools, Single
-from harness.conditions.anneal_kernels import joint_coefficients, wdc_coefficients
 from harness.conditions.mean import (
     dots,
     mean_parts_batch,
@@ -63,11 +62,11 @@ class Rows:
 
     @classmethod
     def of(cls, W: Array, C: Array | None, alpha: float) -> Rows:
-        units, squares = _unit_rows(W)
+        units, squares = unit_rows(W).astype(np.float32), dots(W, W)
         others = None
         if C is not None:
-            others, more = _unit_rows(C)
-            squares = len(W) * squares * more
+            others = unit_rows(C).astype(np.float32)
+            squares = len(W) * squares * dots(C, C)
         size = max(alpha, float(squares.sum()) / W.shape[1])
         return cls(units, others, (squares / size).astype(np.float32), alpha / size)
 
@@ -107,6 +106,8 @@ def anneal(rows: Rows, chains: Chains, steps: int) -> Chains:
 
 def climb(rows: Rows, chains: Chains, width: Array, buffers: tuple[Single, Single]) -> Array:
     """One step of all chains, in place; their smoothed values before it (K,)."""
+    from harness.conditions.anneal_kernels import joint_coefficients, wdc_coefficients
+
     x, y = chains.gates
     v, sign = chains.v, chains.sign[:, None]
     inverse = (1 / (SPREAD * width)).astype(np.float32)
@@ -139,8 +140,10 @@ def unit(x: Array) -> Array:
     return np.asarray(x / np.where(length > 0, length, 1.0))
 
 
-def _unit_rows(W: Array) -> tuple[Single, Array]:
-    return unit(W).astype(np.float32), np.sum(W * W, axis=1)
+def unit_rows(W: Array) -> Array:
+    """The rows of W (ell, n) over their lengths, whatever their scale; zero rows stay zero."""
+    largest = np.max(np.abs(W), axis=1, keepdims=True)
+    return unit(W / np.where(largest > 0, largest, 1.0))
 
 
 def _products(vectors: Array, units: Single, buffer: Single) -> Single:

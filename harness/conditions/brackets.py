@@ -13,7 +13,7 @@ from harness.conditions.bracket import Bracket
 from harness.conditions.definition import Array, check_matrix
 from harness.conditions.exact import wdc_certified_2, wdc_exact_1
 from harness.conditions.exact_joint import joint_certified_2, joint_exact_1
-from harness.conditions.net import wdc_net
+from harness.conditions.net import BOXES, wdc_net
 from harness.conditions.search import joint_wdc_search, wdc_search
 
 
@@ -24,7 +24,7 @@ def wdc_bracket(
     rng: np.random.Generator | None = None,
     rtol: float = 0.01,
     budget: int = 30_000,
-    boxes: int = 400_000,
+    boxes: int = BOXES,
 ) -> Bracket:
     """Bracket of the WDC constant of W: sup over x, y of `wdc_residual` (eq. 5).
 
@@ -68,13 +68,7 @@ def wdc_bracket(
     if n == 2:
         return wdc_certified_2(W, alpha, rtol)
     found = wdc_search(W, alpha, rng=rng or np.random.default_rng(0), budget=budget)
-    if n > 4:
-        return found
-    certified = wdc_net(W, alpha, rtol, boxes)
-    if certified.lower >= found.lower:
-        return certified
-    method = f"upper: {certified.method}; lower: {found.method}"
-    return replace(found, upper=certified.upper, method=method)
+    return found if n > 4 else wdc_net(W, alpha, rtol, boxes, found)
 
 
 def joint_wdc_bracket(

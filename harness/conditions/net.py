@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,13 +12,31 @@ from numpy.typing import ArrayLike, NDArray
 from harness.conditions.bracket import Bracket
 from harness.conditions.definition import Array, WdcWitness, check_matrix, wdc_residual
 from harness.conditions.exact import UNIT, check_scale, signs_certain
+from harness.conditions.search import wdc_search
+
+if TYPE_CHECKING:
+    from harness.conditions.net_kernels import Rows
 
 
-def wdc_net(W: ArrayLike, alpha: float = 1.0, rtol: float = 0.01, budget: int = 400_000) -> Bracket:
+BOXES = 1_000_000
+"""Pairs of cells that a certificate may bound by default: some 5 s of a core for ell = 200."""
+SEARCH = 10_000
+"""Budget of the search from which a certificate starts if nothing is known."""
+EASIER = 3.0
+"""A certificate is first tried at a tolerance, then at one smaller by this factor, to rtol."""
+
+
+def wdc_net(
+    W: ArrayLike,
+    alpha: float = 1.0,
+    rtol: float = 0.01,
+    budget: int = BOXES,
+    found: Bracket | None = None,
+) -> Bracket:
     """The WDC constant of W between certified ends, by a net that is refined where it matters.
 
-    Pairs of cells of the sphere are bounded as a whole, and the pair with the greatest bound is
-    halved until all are within rtol of the best value found or the budget is spent.
+    Pairs of cells of the sphere are bounded as a whole, and halved until their bounds are within a
+    tolerance of the best value known.  The tolerance falls to rtol, as far as the budget goes.
 
     Parameters
     ----------
@@ -27,12 +47,17 @@ def wdc_net(W: ArrayLike, alpha: float = 1.0, rtol: float = 0.01, budget: int = 
     rtol : float
         Stop once upper <= (1 + rtol) lower.
     budget : int
-        Pairs of cells to bound, each in order ell n^2 time.  Memory is 16 n + 16 bytes a pair.
+        Pairs of cells to bound, each in order m n^2 time, where m rows were undecided on the pair
+        that was halved into it.
+    found : Bracket, optional
+        What a search has found: the better its lower end, the fewer pairs.  By default a short
+        search of its own.
 
     Returns
     -------
     Bracket
-        The lower end is the best centre tried; `gap` says what the budget left open.
+        The lower end is the best centre tried, or that of `found`; `gap` says what the budget left
+        open.
 
     Raises
     ------
@@ -58,7 +83,7 @@ def wdc_net(W: ArrayLike, alpha: float = 1.0, rtol: float = 0.01, budget: int = 
 
     Slack 2^-53 (8 ell + 32 n^2) ||W||_F^2 + 1e-13 alpha is added to the upper end.
     """
-    from harness.conditions.net_kernels import Rows, search_pairs
+    from harness.conditions.net_kernels import Rows
 
     W = check_matrix("W", W)
     check_scale("wdc_net", W, alpha, rtol)
@@ -69,15 +94,43 @@ def wdc_net(W: ArrayLike, alpha: float = 1.0, rtol: float = 0.01, budget: int = 
     rows = W / unit
     rows, opposed = merge_parallel(rows[np.sum(rows * rows, axis=1) > 0])
     doubt = 4 * n * UNIT * np.abs(rows).sum(axis=1) + np.finfo(float).tiny
-    problem = Rows(rows, doubt, opposed, alpha / unit**2, np.empty((3, n, n)))
-    _, upper, centre, evaluations = search_pairs(problem, *_face_pairs(n), rtol, budget)
-    witness, lower = _witness(W, alpha, centre[0::2], centre[1::2])
-    square = float(np.sum(W * W))
-    slack = UNIT * (8 * ell + 32 * n * n) * square + 1e-13 * alpha
-    return Bracket(
-        lower, max(upper * unit**2, lower) + slack, witness,
-        f"branch and bound on cells, n = {n}", evaluations,
-    )  # fmt: skip
+    problem = Rows(rows, doubt, opposed, alpha / unit**2)
+    if found is None:
+        found = wdc_search(W, alpha, rng=np.random.default_rng(0), budget=SEARCH)
+    upper, centre, pairs = _fall(problem, found.lower / unit**2, rtol, budget)
+    slack = UNIT * (8 * ell + 32 * n * n) * float(np.sum(W * W)) + 1e-13 * alpha
+    method = f"branch and bound on cells, n = {n}"
+    if centre.any():
+        witness, lower = _witness(W, alpha, centre[0::2], centre[1::2])
+        if lower > found.lower:
+            return Bracket(lower, max(upper * unit**2, lower) + slack, witness, method, pairs)
+    upper = max(upper * unit**2, found.lower) + slack
+    method = f"upper: {method}; lower: {found.method}"
+    return replace(found, upper=upper, method=method, evaluations=pairs)
+
+
+def _fall(problem: Rows, lower: float, rtol: float, budget: int) -> tuple[float, Array, int]:
+    """Certificates at falling tolerances, until one is at rtol or does not fit into the budget.
+
+    Returns
+    -------
+    upper, centre, pairs : the least bound certified, the centre of the best value found (2n,),
+        zeros where that is `lower`, and how many pairs were bounded
+    """
+    from harness.conditions.net_kernels import certify
+
+    faces = _face_pairs(problem.W.shape[1])
+    centre = np.zeros(faces[0].shape[1])
+    tolerance, upper, spent = np.inf, np.inf, 0
+    while True:
+        lower, bound, better, pairs = certify(problem, *faces, lower, tolerance, budget - spent)
+        spent += pairs
+        if better.any():
+            centre = better
+        upper = min(upper, bound)
+        if bound == np.inf or min(tolerance, upper / lower - 1) <= rtol:
+            return upper, centre, spent
+        tolerance = max(rtol, min(tolerance, upper / lower - 1) / EASIER)
 
 
 def merge_parallel(rows: Array) -> tuple[Array, NDArray[np.bool_]]:

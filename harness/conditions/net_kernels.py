@@ -1,5 +1,9 @@
 """Compiled branch and bound over pairs of cells of the sphere, for `harness.conditions.net`.
 
+The search goes into depth, so that a pair of cells looks only at the rows that its parent left
+undecided.  With a ceiling fixed in advance that costs no more pairs than the best first: each
+pair whose bound is above the ceiling has to be halved, in whatever order.
+
 A cell is the radial projection of a box on the surface of the cube [-1, 1]^n: its centre has one
 coordinate +-1, where the half-width is 0.  The centres of a pair of cells, and likewise their
 half-widths, stand in one row with the coordinates in turn: x_1, y_1, x_2, y_2, ...
@@ -11,9 +15,10 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from harness.arrays import Array, Bools
+import numpy as np
+
+from harness.arrays import Array, Bools, Indices
 from harness.compiled import njit
-from harness.conditions.branch_kernels import best_first
 from harness.conditions.mean_kernels import mean_norm, subtract_mean
 
 
@@ -25,14 +30,16 @@ class Rows(NamedTuple):
     opposed : (ell,) whether the row before is antiparallel and no shorter: of the two at most one
     is active.
     alpha : factor of Q.
-    work : (3, n, n) working space.
     """
 
     W: Array
     doubt: Array
     opposed: Bools
     alpha: float
-    work: Array
+
+
+DEEPEST = 200
+"""Halvings after which a pair of cells is left as it is."""
 
 
 @njit()
@@ -98,17 +105,21 @@ def cell_radius(centre: Array, radii: Array) -> float:
 
 
 @njit()
-def add_rows(rows: Rows, centre: Array, radius: Array) -> None:
-    """Sums of w w^T over the rows active on a whole pair of cells, somewhere on it, at its centres.
+def narrow(
+    rows: Rows, given: Indices, centre: Array, radius: Array, left: Indices, sums: Array
+) -> int:
+    """Decides which of the rows `given` are active on a pair of cells; how many stay undecided.
 
-    Writes them to rows.work[0], [1] and [2]; centre and radius are (2n,).
+    Those stand in `left` afterwards.  In the lower triangles of sums, (3, n, n), the first sum of
+    w w^T over active rows grows by that of the rows decided here; the second becomes that of the
+    rows left, as far as they can be active together; the third of those active at the centres.
     """
-    W, doubt, opposed, _, work = rows
-    ell, n = W.shape
-    sure, possible, middle = work[0], work[1], work[2]
-    work[:] = 0.0
-    last = -1
-    for r in range(ell):
+    W, doubt, opposed, _ = rows
+    n = W.shape[1]
+    sure, possible, middle = sums[0], sums[1], sums[2]
+    possible[:], middle[:] = 0.0, 0.0
+    kept, last = 0, -1
+    for r in given:
         at_x, spread_x, at_y, spread_y = 0.0, doubt[r], 0.0, doubt[r]
         for k in range(n):
             at_x += W[r, k] * centre[2 * k]
@@ -123,7 +134,9 @@ def add_rows(rows: Rows, centre: Array, radius: Array) -> None:
         certain = at_x > spread_x and at_y > spread_y
         at_middle = at_x > 0 and at_y > 0
         counted = opposed[r] and last == r - 1
-        last = r
+        if not certain:
+            left[kept] = r
+            kept, last = kept + 1, r
         for i in range(n):
             for j in range(i + 1):
                 square = W[r, i] * W[r, j]
@@ -134,44 +147,96 @@ def add_rows(rows: Rows, centre: Array, radius: Array) -> None:
                     middle[i, j] += square
                 if not counted:
                     possible[i, j] += square
-    for i in range(n):
-        for j in range(i + 1):  # so far without the rows that are certain
-            middle[i, j] += sure[i, j]
-            possible[i, j] += sure[i, j]
-            sure[j, i], middle[j, i], possible[j, i] = sure[i, j], middle[i, j], possible[i, j]
+    return kept
 
 
 @njit()
-def bound_pair(rows: Rows, centre: Array, radius: Array) -> tuple[float, float]:
-    """The residual at the centres and an upper bound on a pair of cells (eq. 5).
+def extremes(
+    sure: Array, more: Array, x: Array, y: Array, alpha: float, work: Array
+) -> tuple[float, float]:
+    """Least and greatest eigenvalue of sure + more - alpha Q_{x,y}, from lower triangles."""
+    n = len(sure)
+    for i in range(n):
+        for j in range(i + 1):
+            work[i, j] = sure[i, j] + more[i, j]
+            work[j, i] = work[i, j]
+    subtract_mean(work, x, y, alpha)
+    return extreme_eigenvalues(work)
 
-    With `sure` and `possible` the sums over the rows active everywhere and somewhere on the pair,
-    sure <= S <= possible in the order of symmetric matrices.  So || S - alpha Q || is at most the
-    greater of the top eigenvalue of possible - alpha Q and minus the bottom one of
-    sure - alpha Q, plus (alpha/pi) (radius of x + radius of y) for Q taken at the centres.  The
-    second is also at most alpha || Q ||, since S >= 0.
+
+@njit()
+def bound_pair(
+    rows: Rows, centre: Array, radius: Array, sums: Array, work: Array
+) -> tuple[float, float]:
+    """The residual at the centres and an upper bound on a pair of cells (eq. 5), after `narrow`.
+
+    With S1 and S2 the sums over the rows active everywhere and somewhere on the pair,
+    S1 <= S <= S2 in the order of symmetric matrices.  So || S - alpha Q || is at most the
+    greater of the top eigenvalue of S2 - alpha Q and minus the bottom one of S1 - alpha Q,
+    plus (alpha/pi) (radius of x + radius of y) for Q taken at the centres.  The second is also
+    at most alpha || Q ||, since S >= 0.
     """
-    add_rows(rows, centre, radius)
-    alpha, work = rows.alpha, rows.work
-    x, y = centre[0::2], centre[1::2]
-    theta = 0.0
-    for which in range(3):
-        theta = subtract_mean(work[which], x, y, alpha)
+    alpha, x, y = rows.alpha, centre[0::2], centre[1::2]
+    work[:] = 0.0
+    theta = subtract_mean(work[0], x, y, alpha)
     spread = cell_radius(x, radius[0::2]) + cell_radius(y, radius[1::2])
     slack = alpha / math.pi * spread
-    bottom, _ = extreme_eigenvalues(work[0])
-    _, top = extreme_eigenvalues(work[1])
-    least, greatest = extreme_eigenvalues(work[2])
+    _, top = extremes(sums[0], sums[1], x, y, alpha, work[0])
+    bottom, _ = extremes(sums[0], work[1], x, y, alpha, work[0])
+    least, greatest = extremes(sums[0], sums[2], x, y, alpha, work[0])
     below = min(slack - bottom, alpha * mean_norm(theta - spread))
     return max(-least, greatest), max(below, top + slack)
 
 
-branch_and_bound = best_first(bound_pair)
-
-
 @njit()
-def search_pairs(
-    rows: Rows, centres: Array, radii: Array, rtol: float, budget: int
+def certify(
+    rows: Rows, centres: Array, radii: Array, lower: float, rtol: float, budget: int
 ) -> tuple[float, float, Array, int]:
-    """`branch_and_bound` over pairs of cells, from those given, (k, 2n) each."""
-    return branch_and_bound(rows, centres, radii, rtol, budget)
+    """Bounds pairs of cells, from those given (k, 2n), by (1 + rtol) times the best value found.
+
+    Returns
+    -------
+    lower, upper : the best value found, `lower` or one at `centre`, and the bound on all pairs;
+        inf where the budget did not suffice
+    centre : (2n,), of the best value; zeros where that is `lower`
+    pairs : how many pairs were bounded
+    """
+    ell, n = rows.W.shape
+    undecided = np.arange(4 * ell).astype(np.int32)  # rows, from depth to depth
+    ends = np.zeros(DEEPEST + 2, np.int64)  # of those of depth d at ends[d + 1]
+    stack = np.empty((2 * DEEPEST + 2, 2, 2 * n))  # centres and radii of the pairs to come
+    depths = np.empty(len(stack), np.int64)
+    decided = np.empty((len(stack), n, n))  # the parent's sum over rows that are active everywhere
+    sums, work = np.empty((3, n, n)), np.empty((2, n, n))
+    best, upper, pairs = np.zeros(2 * n), 0.0, 0
+    ends[1] = ell
+    for face in range(len(centres)):
+        stack[0, 0], stack[0, 1], depths[0], decided[0] = centres[face], radii[face], 0, 0.0
+        height = 1
+        while height > 0:
+            if pairs == budget:
+                return lower, np.inf, best, pairs
+            height, pairs = height - 1, pairs + 1
+            centre, radius = stack[height, 0], stack[height, 1]
+            depth, sums[0] = depths[height], decided[height]
+            begin, end = ends[depth], ends[depth + 1]
+            if 2 * end > len(undecided):
+                undecided = np.append(undecided, undecided)
+            given, left = undecided[begin:end], undecided[end:]
+            kept = narrow(rows, given, centre, radius, left, sums)
+            value, bound = bound_pair(rows, centre, radius, sums, work)
+            if value > lower:
+                lower, best = value, centre.copy()
+            if bound <= (1 + rtol) * lower or depth + 1 == DEEPEST:
+                upper = max(upper, bound)
+                continue
+            ends[depth + 2] = end + kept
+            side = np.argmax(radius)
+            radius[side] /= 2
+            stack[height + 1] = stack[height]
+            centre[side] -= radius[side]
+            stack[height + 1, 0, side] += radius[side]
+            for half in (height, height + 1):
+                depths[half], decided[half] = depth + 1, sums[0]
+            height += 2
+    return lower, upper, best, pairs

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from harness.arrays import Array
-from harness.conditions.anneal import LEFT, Chains, Rows, anneal, unit
+from harness.conditions.anneal import LEFT, Chains, Rows, anneal, unit, unit_rows
 from harness.conditions.bracket import Bracket
 from harness.conditions.definition import (
     JointWitness,
@@ -311,14 +311,14 @@ def _gain(values: Array) -> float:
 
 def _twice(rows: Array) -> Array:
     """Unit rows (k, n), the first unit vector in place of a zero row, twice: (2, k, n)."""
-    rows = unit(rows)
+    rows = unit_rows(rows)
     rows[~rows.any(axis=1), 0] = 1.0
     return np.stack([rows, rows])
 
 
 def _off_kinks(W: Array, pair: Array, rng: np.random.Generator) -> Array:
     """x, y (2, n), moved away from the hyperplanes of rows on which they lie."""
-    rows = unit(W[W.any(axis=1)])
+    rows = unit_rows(W[W.any(axis=1)])
     for _ in range(8):
         on = np.min(np.abs(pair @ rows.T), axis=1, initial=1.0) <= ON_KINK
         if not on.any():
