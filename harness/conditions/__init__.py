@@ -15,8 +15,8 @@ more              lower end by search                        lower end by search
 Each column costs the certificate a factor of some 100: with 5% as the tolerance, three columns and
 1,000 rows take 4 to 11 million pairs of cells, about a minute of a core; four columns and 50 rows 5
 million; four and 200 rows a million pairs for a bracket of .35 to .82.  Beyond four nothing better
-is known here than max(alpha/2, ||W||^2), since 0 <= sum <= W^T W and ||Q|| <= 1/2; for 1,600 rows and
-57 columns that is 1.4 where the search finds .65, too much to be called an upper end.
+is known here than max(alpha/2, ||W||^2), since 0 <= sum <= W^T W and ||Q|| <= 1/2; for 1,600 rows
+and 57 columns that is 1.4 where the search finds .65, too much to be called an upper end.
 
 Where to look: `definition` has both residuals as the paper writes them, `mean` every formula of Q.
 `search` (with `anneal`, `fast_residual`) finds lower ends; `exact`, `exact_joint` and
