@@ -71,7 +71,8 @@ def _git(*arguments: str) -> str | None:
             ["git", *arguments],
             cwd=library.CHECKOUT,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             check=True,
             timeout=20,
         )

@@ -136,7 +136,12 @@ def queue(*options: str) -> dict[str, Task]:
     command = ["squeue", "--noheader", "--array", "--states=all", "--format=%i %T %r", *options]
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, check=True, timeout=ASK_SECONDS
+            command,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=True,
+            timeout=ASK_SECONDS,
         )
     except (OSError, subprocess.SubprocessError) as error:
         if "Invalid job id" in reason(error):  # the queue has forgotten the ended jobs
