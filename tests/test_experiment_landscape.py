@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from harness.claims import Verdict
-from tests.configured import configured, noise, verdicts
+from tests.configured import configured, noise, settings, verdicts
 
 YES, NO, UNSURE = Verdict.SUPPORTED, Verdict.REFUTED, Verdict.INCONCLUSIVE
 
@@ -49,7 +49,7 @@ def census_table(
         "growth": "geometric",
         "c": 2.0,
         "last_layer": "truncated",
-        "budget": 500,
+        "budget": settings("stationary_points")["budget"],
         "max_steps": 500,
         "kappa": 0.5,
         "status": "ok",

@@ -21,7 +21,7 @@ from harness.storage.cell import Cell
 from harness.storage.store import Store
 from harness.sweep.runner import measure, run_cell
 from harness.theory import rho
-from tests.configured import NAMES, configured, noise, shrunk, verdicts
+from tests.configured import NAMES, configured, noise, settings, shrunk, verdicts
 from tests.conftest import store_weights
 
 TRIALS = 6
@@ -263,6 +263,7 @@ def test_convergence_verdicts() -> None:
 
 def wdc_table(exponent: float, shape: float, sampled: float, trials: int = 60) -> pd.DataFrame:
     rng = np.random.default_rng(7)
+    effort = {key: settings("wdc")[key] for key in ("samples", "budget", "boxes")}
     rows = []
     for n in (2, 5, 10, 20):
         for ell in (40 * n, 160 * n, 640 * n):
@@ -273,8 +274,8 @@ def wdc_table(exponent: float, shape: float, sampled: float, trials: int = 60) -
                 rows.append(
                     pd.DataFrame(
                         {
-                            **{"n": n, "ell": ell, "law": law, "samples": 1000},
-                            **{"budget": 3000, "boxes": 20000, "rows_per_column": ell / n},
+                            **{"n": n, "ell": ell, "law": law, "rows_per_column": ell / n},
+                            **effort,
                             **{"lower": constant, "upper": constant, "search": constant},
                             **{"expected_gain": 0.01, "sampled": sampled * constant},
                             "status": "ok",
@@ -294,11 +295,13 @@ def test_wdc_verdicts() -> None:
 
 def joint_table(power: float, sampled: float, trials: int = 8) -> pd.DataFrame:
     rng = np.random.default_rng(8)
+    effort = {key: settings("joint_wdc")[key] for key in ("samples", "budget")}
     return pd.concat(
         pd.DataFrame(
             {
                 **{"n": n, "p": n, "ell": ell, "last_layer": "gaussian"},
-                **{"samples": 100, "budget": 2000, "upper": np.inf},
+                **effort,
+                "upper": np.inf,
                 "search": (value := n**power / ell * np.exp(0.02 * rng.standard_normal(trials))),
                 "aligned": value,
                 "sampled": sampled * value,
