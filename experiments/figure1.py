@@ -71,6 +71,11 @@ class Figure1(Experiment):
     last_layer: LastLayer
     thresholds: Thresholds
 
+    @property
+    def bytes(self) -> int:
+        """Memory of the weights."""
+        return 16 * (self.expansivity + self.expansivity**3)
+
     def problem(self, rng: np.random.Generator) -> Demodulation:
         """Two networks of widths 1-e-e^2 and the truth h0 = m0 = 1."""
         widths = (1, self.expansivity, self.expansivity**2)

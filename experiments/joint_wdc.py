@@ -121,6 +121,11 @@ class JointWdc(Experiment):
         (ell, n), p = B.shape, C.shape[1]
         return replace(self, n=n, p=p, ell=ell, sha256=matrix_digest(B, C))
 
+    @property
+    def bytes(self) -> int:
+        """Memory of B and C."""
+        return 8 * self.ell * (self.n + self.p)
+
     def matrices(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, float]:
         """B, C and the product of their scalings alpha, which is 1 for files."""
         if self.weights1 is not None and self.weights2 is not None:

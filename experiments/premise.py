@@ -70,6 +70,11 @@ class Premise(Experiment):
     budget: Size
     thresholds: Thresholds
 
+    @property
+    def bytes(self) -> int:
+        """Memory of the matrix."""
+        return 8 * self.ell * self.n
+
     def trial(self, rng: np.random.Generator) -> list[Row]:
         W = gaussian_network(rng, (self.n, self.ell), self.last_layer).weights[0]
         alpha = truncation_alpha(self.n) if self.last_layer == "truncated" else 1.0

@@ -52,7 +52,7 @@ from harness.storage.tables import without_images
 from harness.sweep import allowed, failures, interrupts, planning, sweep
 from harness.sweep.failures import CellsFailedError, Failure
 from harness.sweep.jobs import run_job, unpack
-from harness.sweep.planning import Workers
+from harness.sweep.memory import available, check
 from harness.sweep.runner import run_cell
 from hydra_plugins.harness_config import PROFILES, plain
 from hydra_plugins.harness_yaml import read_mapping
@@ -64,6 +64,8 @@ NUMBA_CACHE = "NUMBA_CACHE_DIR"
 """The one setting of numba that is obeyed: it changes no result."""
 NUMBA_FILE = Path(".numba_config.yaml")
 """Settings that numba reads in the current folder; one of them loads code from any other."""
+MOST_DIGITS = 300
+DIGITS = re.compile(rf"\d{{{MOST_DIGITS + 1},}}")
 WITHOUT_CLAIMS = ("compare", "train")
 """Commands that do not take claims=FOLDER."""
 
@@ -138,8 +140,15 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _check_text(arguments: Sequence[str]) -> None:
-    """Refuse bytes that are not text: they could be neither stored nor printed."""
+    """Refuse bytes that are not text, which could be neither stored nor printed, and numbers of
+    more digits than Python reads.
+    """
     for argument in arguments:
+        if found := DIGITS.search(argument):
+            raise ConfigError(
+                f"{schema.shown(argument)[:60]}...: has a number of {len(found[0])} digits; "
+                f"at most {MOST_DIGITS} are read"
+            )
         if re.search("[\ud800-\udfff]", argument):
             raise ConfigError(
                 f"{schema.shown(argument)}: must be text in UTF-8: rename what it names"
@@ -202,6 +211,8 @@ def _hydra_main(cfg: DictConfig) -> list[tuple[str, Failure]] | Failure:
     try:
         run, cell = sweep.read(plain(cfg))
         cells = [cell] if run.packed is None else unpack(run.packed, run.experiment, run.seed)
+        if not in_sweep:  # whose cells have been checked
+            check(cell, 1e9 * run.memory_gb if run.memory_gb else available())
         run.check_results()
     except BAD_INPUT as error:  # Hydra prints lines of its own for anything but SystemExit
         if interrupts.seen():
@@ -223,11 +234,11 @@ def _hydra_main(cfg: DictConfig) -> list[tuple[str, Failure]] | Failure:
 
 def _one_cell(run: Run, cell: Cell) -> list[tuple[str, Failure]]:
     """Measure one cell and print its rows, or its plan."""
-    threads = sweep.cores()
+    workers = sweep.workers("basic", {}, cell.experiment.alone, run.memory_gb)
     if run.plan:
-        print(planning.plan(run, [cell], Workers(1, 1 if cell.experiment.alone else threads)))
+        print(planning.plan(run, [cell], workers))
         return []
-    measured = run_cell(run.store, cell, run.trials, threads)
+    measured = run_cell(run.store, cell, run.trials, workers.threads)
     table, _ = run.store.collect([cell], run.trials)
     print(
         without_images(table).to_string(index=False, max_colwidth=40),

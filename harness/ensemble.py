@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from math import ceil, log
 from typing import Annotated, Literal
 
 import numpy as np
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 
 from harness.experiment import Settings, UnmeasurableError
 from harness.network import LastLayer, ReluNetwork, gaussian_network
@@ -15,7 +16,9 @@ from harness.problem import Demodulation
 from harness.status import Status
 from harness.theory import truncation_alpha
 
-Size = Annotated[int, Ge(1)]
+WIDEST = 10**9
+Size = Annotated[int, Ge(1), Le(WIDEST)]
+Depth = Annotated[int, Ge(1), Le(1000)]
 Growth = Literal["log", "factor", "geometric", "proportional"]
 
 
@@ -37,8 +40,8 @@ class Ensemble(Settings):
 
     n: Size
     p: Size
-    d: Size
-    s: Size
+    d: Depth
+    s: Depth
     ell: Size
     growth: Growth
     c: Annotated[float, Gt(0)]
@@ -58,13 +61,19 @@ class Ensemble(Settings):
                     f" entries, begin with network.{size[0]} = {size[1]}"
                     f" and end in network.ell = {self.ell}"
                 )
+        self.widths()
 
     def widths(self) -> tuple[list[int], list[int]]:
-        """(n, ..., ell) of G1 and (p, ..., ell) of G2."""
+        """(n, ..., ell) of G1 and (p, ..., ell) of G2; ValueError if a layer is too wide."""
         return (
-            list(self.widths1) if self.widths1 else self._grow(self.n, self.d),
-            list(self.widths2) if self.widths2 else self._grow(self.p, self.s),
+            list(self.widths1) if self.widths1 else self._grow(self.n, self.d, "network.d"),
+            list(self.widths2) if self.widths2 else self._grow(self.p, self.s, "network.s"),
         )
+
+    @property
+    def bytes(self) -> int:
+        """Memory of the weights."""
+        return 8 * sum(a * b for widths in self.widths() for a, b in pairwise(widths))
 
     def networks(self, rng: np.random.Generator) -> tuple[ReluNetwork, ReluNetwork]:
         """Independent G1 and G2."""
@@ -96,7 +105,7 @@ class Ensemble(Settings):
         widths1, widths2 = self.widths()
         return truncation_alpha(widths1[-2]) * truncation_alpha(widths2[-2])
 
-    def _grow(self, first: int, depth: int) -> list[int]:
+    def _grow(self, first: int, depth: int, key: str) -> list[int]:
         widths = [first]
         for i in range(1, depth):
             match self.growth:
@@ -108,6 +117,11 @@ class Ensemble(Settings):
                     width = first ** (1 - i / depth) * self.ell ** (i / depth)
                 case "proportional":
                     width = self.c * self.ell
+            if width > WIDEST:
+                raise ValueError(
+                    f"{key}={depth}: with network.growth={self.growth} and network.c={self.c:g}, "
+                    f"layer {i} has more than {WIDEST} units"
+                )
             widths.append(ceil(round(width, 9)))
         return [*widths, self.ell]
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 Scalar = float | int | bool | str
 Row = dict[str, Scalar]
+PLAIN = (int, float, str, bool, type(None))
 
 ROW_COLUMNS = ("trial", "seed", "status", "seconds")
 """Columns that the runner adds to every row."""
@@ -50,6 +52,11 @@ class Settings:
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "allow_inf_nan": False}
+
+    @property
+    def bytes(self) -> int:
+        """Memory that what they describe takes, as far as it is known beforehand."""
+        return 0
 
 
 class UnmeasurableError(Exception):
@@ -114,9 +121,17 @@ class Experiment(Settings, ABC):
         return None
 
 
+def needed_bytes(experiment: Experiment) -> int:
+    """Memory that a trial needs at least: `bytes` of the experiment and of the settings in it."""
+    parts = [experiment, *(getattr(experiment, name) for name in _field_names(type(experiment)))]
+    return sum(part.bytes for part in parts if isinstance(part, Settings))
+
+
 def coordinates(experiment: Experiment) -> dict[str, Scalar | None]:
     """Fields by dotted name, without thresholds: nested dataclasses flattened, lists as text."""
-    return dict(_flatten(_without_thresholds(experiment)))
+    found: dict[str, Scalar | None] = {}
+    _flatten(experiment, "", found)
+    return found
 
 
 def identity(experiment: Experiment) -> dict[str, Scalar]:
@@ -140,19 +155,26 @@ def canonical(values: Mapping[str, Any]) -> str:
     return _CANONICAL.encode(values)
 
 
-def _without_thresholds(experiment: Experiment) -> dict[str, Any]:
-    return {key: value for key, value in asdict(experiment).items() if key != "thresholds"}
-
-
-def _flatten(mapping: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Scalar | None]]:
-    for key, value in mapping.items():
-        if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{key}.")
+def _flatten(values: Any, prefix: str, found: dict[str, Scalar | None]) -> None:
+    """Add the fields of a dataclass, or the entries of a mapping, to `found`."""
+    mapping = isinstance(values, Mapping)
+    for name in values if mapping else _field_names(type(values)):  # type: ignore[arg-type]
+        value = values[name] if mapping else getattr(values, name)
+        if type(value) in PLAIN:
+            found[prefix + name] = value
+        elif is_dataclass(value) or isinstance(value, Mapping):
+            if prefix + name != "thresholds":
+                _flatten(value, f"{prefix}{name}.", found)
         elif isinstance(value, Sequence) and not isinstance(value, str):
             numbers = all(isinstance(item, int) for item in value)
-            yield prefix + key, "-".join(map(str, value)) if numbers else json.dumps(value)
+            found[prefix + name] = "-".join(map(str, value)) if numbers else json.dumps(value)
         else:
-            yield prefix + key, value
+            found[prefix + name] = value
+
+
+@cache
+def _field_names(settings: Hashable) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(settings))  # type: ignore[arg-type]
 
 
 def experiment_class(module: Any) -> type[Experiment]:

@@ -6,24 +6,25 @@ import hashlib
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
-from annotated_types import Ge
 from numpy.typing import NDArray
 
 from harness.conditions import check_matrix
+from harness.ensemble import Size
 from harness.errors import shown
 from harness.experiment import Settings
 from harness.network import gaussian_network
 from harness.reading import open_regular
 from harness.theory import truncation_alpha
 
-Size = Annotated[int, Ge(1)]
 Law = Literal["gaussian", "truncated", "orthogonal", "sparse", "heavy", "file"]
 
 MATRIX_BYTES = 2**33
 """Largest matrix that is read, in bytes: of its file, unpacked, and as float64."""
+LARGEST_ENTRY = 1e70
+"""Largest entry of a matrix from a file: the joint condition sums products of four of them."""
 SPARSITY = 0.1
 """Share of nonzero entries of the sparse law."""
 STUDENT_T = 3.0
@@ -61,6 +62,11 @@ class Matrix(Settings):
         matrix = load_matrix(self.weights)
         ell, n = matrix.shape
         return replace(self, n=n, ell=ell, law="file", sha256=matrix_digest(matrix))
+
+    @property
+    def bytes(self) -> int:
+        """Memory of the matrix."""
+        return 8 * self.ell * self.n
 
     @property
     def alpha(self) -> float:
@@ -138,9 +144,16 @@ def load_matrix(path: str, key: str = "network.weights") -> NDArray[np.float64]:
     if loaded.size > MATRIX_BYTES // 8:
         raise ValueError(f"{key}: has {loaded.size} entries; at most {MATRIX_BYTES // 8} are read")
     try:
-        return check_matrix(key, loaded)
+        matrix = check_matrix(key, loaded)
     except MemoryError:
         raise ValueError(f"{key}: as float64 it does not fit into memory") from None
+    largest = max(float(matrix.max()), -float(matrix.min()))
+    if largest > LARGEST_ENTRY:
+        raise ValueError(
+            f"{key}: has an entry of size {largest:.3g}; at most {LARGEST_ENTRY:g} is allowed, so "
+            "that no product overflows"
+        )
+    return matrix
 
 
 def _load(path: Path) -> NDArray[Any]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from annotated_types import Ge
+from annotated_types import Ge, Gt
 from pydantic import StringConstraints, TypeAdapter, ValidationError
 
 from harness import library
@@ -18,7 +18,6 @@ from harness.experiment import (
     ROW_COLUMNS,
     Experiment,
     Settings,
-    columns,
     coordinates,
     experiment_class,
     is_scalar,
@@ -42,6 +41,8 @@ class Run(Settings):
     results : the results folder.
     claims : folder with experiments of the user's own.
     cells_per_job : cells that one job of a sweep measures in turn.
+    most_cells, most_trials : limits of a sweep and of a cell, against mistyped numbers.
+    memory_gb : memory that a trial may need; None means what the machine or the job has.
     plan : only print what there is to do.
     packed : the cells of one job of a sweep, encoded as text.
     """
@@ -54,12 +55,17 @@ class Run(Settings):
     results: Annotated[str, StringConstraints(min_length=1)]
     claims: str | None
     cells_per_job: Annotated[int, Ge(1)]
+    most_cells: Annotated[int, Ge(1)]
+    most_trials: Annotated[int, Ge(1)]
+    memory_gb: Annotated[float, Gt(0)] | None
     plan: bool
     packed: str | None
 
     def __post_init__(self) -> None:
         if self.name.lower() in {name.lower() for name in RESERVED}:  # as some file systems see it
             raise ValueError(f"name={self.name}: must not be one of {', '.join(RESERVED)}")
+        if self.trials > self.most_trials:
+            raise ValueError(f"trials={self.trials}: at most most_trials={self.most_trials}")
 
     @property
     def store(self) -> Store:
@@ -74,6 +80,7 @@ class Run(Settings):
 RUN = TypeAdapter(Run)
 RUN_KEYS = tuple(field.name for field in fields(Run))
 """Settings of a run; an experiment cannot have a field of such a name."""
+_TAKEN = frozenset({*ROW_COLUMNS, *RUN_KEYS})
 
 
 def experiment_names() -> list[str]:
@@ -91,8 +98,9 @@ def build(name: str, values: Mapping[str, Any]) -> Experiment:
     """
     adapter = _adapter(name, library.claims_folder())
     experiment = validate(adapter, values, f"experiment {name}")
-    _check_names(name, experiment)
-    for key, value in coordinates(experiment).items():
+    found = coordinates(experiment)
+    _check_names(name, experiment, tuple(found))
+    for key, value in found.items():
         if isinstance(value, str) and not is_scalar(value):
             raise ConfigError(f"{key}={shown(value)}: has a character that no table holds: rename")
     return experiment
@@ -106,13 +114,14 @@ def prepare(experiment: Experiment) -> Experiment:
         raise ConfigError(str(error)) from None
 
 
-def _check_names(name: str, experiment: Experiment) -> None:
+def _check_names(name: str, experiment: Experiment, keys: Sequence[str]) -> None:
     """Raise TypeError if the file names a field as another field or a column is named."""
-    if len(columns(experiment)) != len(coordinates(experiment)):
+    short = {key.rpartition(".")[2] for key in keys}
+    if len(short) != len(keys):
         raise TypeError(f"{name}: two fields end in the same name and would share a column")
-    if clash := sorted({*ROW_COLUMNS, *RUN_KEYS} & columns(experiment).keys()):
+    if clash := sorted(short.intersection(_TAKEN)):
         raise TypeError(f"{name}: a field cannot be called {clash[0]}, which every run has")
-    if unknown := sorted(set(experiment.paired) - coordinates(experiment).keys()):
+    if unknown := sorted(set(experiment.paired).difference(keys)):
         raise TypeError(f"{name}: {unknown[0]} is paired but is no field")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness import schema
-from harness.storage.cell import Cell, label
+from harness.storage.cell import Cell, Differing
 from harness.storage.store import Store
 from harness.sweep import sweep
 from harness.sweep.failures import KINDS, LINES, UNKNOWN, Failure, describe, failure
@@ -124,9 +124,9 @@ def test_many_kinds_are_counted_not_told(cells):
 
 
 def test_a_cell_is_told_by_what_varies(cells):
-    assert label(cells[0], cells) == "size=1"
-    assert label(cells[0], [*cells, toy_cell(1, "fancy")]) == "size=1, method=plain"
-    assert label(cells[0], cells[:1]) == "the only cell"
+    assert Differing(cells).label(cells[0]) == "size=1"
+    assert Differing([*cells, toy_cell(1, "fancy")]).label(cells[0]) == "size=1, method=plain"
+    assert Differing(cells[:1]).label(cells[0]) == "the only cell"
 
 
 def test_the_command_is_quoted_for_a_shell(harness, monkeypatch):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -73,6 +75,28 @@ def test_a_plan_of_many_cells_lists_the_first(harness):
     assert said(plan, "cells").endswith("200 to do in 7 jobs of the launcher")
     assert len(plan.splitlines()) < 20
     assert plan.splitlines()[-1] == f"  and {3 * 188} trials of 188 more cells"
+
+
+@pytest.mark.slow
+def test_a_plan_of_many_cells_takes_little_memory_and_a_fraction_of_a_millisecond_each(tmp_path):
+    """Hydra alone would take 5 ms a cell, and some kilobytes."""
+    code = (
+        "import resource, sys; from harness.app import main; main(sys.argv[1:]);"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    axes = ("network.n=range(1,31)", "network.p=range(1,31)", "network.ell=range(10000,10050)")
+    command = ("-m", "experiment=convergence", "hydra.sweeper.grids=[{}]", "plan=true", *axes)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    *_, kilobytes = done.stdout.split()
+    assert done.stdout.startswith("cells   45000 with")
+    assert int(kilobytes) < 400_000
 
 
 def test_a_plan_of_one_cell(harness):

@@ -131,7 +131,7 @@ COMMANDS = [
     Refused(f"{TOY} cells_per_job=0", "cells_per_job=0: .*greater than or equal to 1"),
     Refused(f"-m {TOY} cells_per_job=0", "cells_per_job=0: .*greater than or equal to 1"),
     Refused(f"-m {TOY} cells_per_job=many", "cells_per_job=many: .*integer"),
-    Refused(f"-m {TOY} cells_per_job=1,2", "cells_per_job=1,2: must be the same in all cells"),
+    Refused(f"-m {TOY} cells_per_job=1,2", "cells_per_job=2: is of the whole sweep"),
     Refused(f"{TOY} plan=maybe", "plan=maybe: .*boolean"),
     Refused(f"-m {TOY} plan=maybe", "plan=maybe: .*boolean"),
     Refused(f"{TOY} packed=bogus", "packed=bogus: is set by a sweep itself"),
@@ -156,13 +156,46 @@ COMMANDS = [
     Refused(f"-m {TOY} scale=1,2,-3,4", "scale=-3: .*greater than 0"),
     Refused(f"-m {TOY} inner.size=1,two,3", "inner.size=two: .*integer"),
     Refused(f"-m {TOY} scale=interval(0,1)", "(?i)interval"),
-    Refused(f"-m {TOY} profile=quick,paper", "profile=quick,paper: must be the same in all cells"),
-    Refused(f"-m {TOY} trials=1,2", "trials=1,2: must be the same in all cells"),
-    Refused(f"-m {TOY} seed=1,2", "seed=1,2: must be the same in all cells"),
+    Refused(f"-m {TOY} profile=quick,paper", "profile=paper: is of the whole sweep"),
+    Refused(f"-m {TOY} trials=1,2", "trials=1: is of the whole sweep"),
+    Refused(f"-m {TOY} seed=1,2", "seed=1: is of the whole sweep"),
     Refused(f"-m {TOY} hydra.sweeper.grids=[{{seed:[5]}}]", "seed=5: is of the whole sweep"),
     Refused(f"-m {TOY} hydra.sweeper.grids=5", r"grids=5: "),
     Refused(f"-m {TOY} hydra.sweeper.grids=[5]", r"grids=.*5"),
     Refused(f"{TOY} scale=1,2", "scale=1,2.*--multirun"),
+    # numbers so large that listing or storing what they ask for would fill memory
+    Refused(f"{TOY} trials={10**18}", f"trials={10**18}: at most most_trials=1000000"),
+    Refused(f"{TOY} trials={'9' * 5000}", "trials=99+[.]{3}: has a number of 5000 digits"),
+    Refused(f"-m {TOY} scale=range(1,1000000001)", "5000000000 cells in all; at most most_cells"),
+    *(
+        Refused(f"-m {TOY} scale=range({given})", r"scale=range\(.*\): needs finite numbers")
+        for given in ("1,inf", "1,nan", "1,5,0", "-inf,1", "1,2,inf")
+    ),
+    Refused(f"-m {TOY} scale=range(5,1)", "holds no value"),
+    Refused(f"-m {TOY} scale.z=1,2", "scale.z=1: scale has no settings of its own"),
+    Refused(
+        f"-m {NETS} " + " ".join(f"network.{key}=range(1,1001)" for key in "npds"),
+        "network.n=range.1,1001.: 48000000000000 cells in all; at most most_cells=1000000",
+    ),
+    *(
+        Refused(f"{mode}{NETS} network.{key}={value}", f"network.{key}=.*less than or equal to")
+        for mode in ("", "-m ")
+        for key, value in (("n", 10**10), ("d", 1001), ("s", 10**9), ("ell", "9" * 31))
+    ),
+    Refused(f"{NETS} network.c=1e300", "network.d=2: .*c=1e.300, layer 1 has more than 10+ units"),
+    *(
+        Refused(f"{mode}{command}", "the weights of a trial take .* GB; there are .*memory_gb")
+        for mode in ("", "-m ")
+        for command in (
+            f"{NETS} network.ell={10**9}",
+            f"experiment=joint_wdc n={10**9}",
+            f"experiment=premise n={10**9} ell={10**9}",
+            f"experiment=figure1 expansivity={10**22}",
+            f"{NETS} memory_gb=1e-6",
+        )
+    ),
+    Refused(f"{NETS} memory_gb=0", "memory_gb=0: .*greater than 0"),
+    Refused(f"{TOY} most_cells=0", "most_cells=0: .*greater than or equal to 1"),
     # launchers
     Refused(f"-m {TOY} hydra/launcher=bogus", "hydra/launcher=bogus: must be one of basic, joblib"),
     Refused(f"{SLURM} hydra.launcher.poll_s=soon", "poll_s=soon: .*number"),

@@ -14,10 +14,14 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
+from harness.sweep import sweep
+from hydra_plugins.harness_sweeper import HarnessSweeper
+from tests.configured import NAMES, skip_without_extra
 from tests.conftest import TIMEOUT, TOY_CELLS, Private, tree
 
 pytestmark = pytest.mark.slow
@@ -271,3 +275,20 @@ def test_nothing_of_the_current_folder_is_imported(private, tmp_path, launcher):
     done = private.run(tmp_path, *SWEEP, *launcher, PYTHONSAFEPATH="")
     assert done.code == 0, done.err
     assert not (tmp_path / "RAN").exists()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_cells_are_those_that_hydra_would_compose(harness, monkeypatch, name):
+    """Plain axes are set without Hydra, unless the file's other values refer to them."""
+    skip_without_extra(name)
+    listed: list[list[str]] = []
+
+    def listing(base, points, *_):
+        listed.append([cell.key for _, cell in islice(points, 120)])
+        return sweep.Conclusion("")
+
+    monkeypatch.setattr(sweep, "run_sweep", listing)
+    harness("-m", f"experiment={name}")
+    monkeypatch.setattr(HarnessSweeper, "_must_compose", lambda self, axis, written: True)
+    harness("-m", f"experiment={name}")
+    assert listed[0] == listed[1] != []

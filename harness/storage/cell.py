@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from harness.experiment import Experiment, Scalar, canonical, columns, coordinates
+from harness.experiment import Experiment, Scalar, canonical, coordinates, needed_bytes
 
 
 @dataclass(frozen=True)
@@ -39,16 +39,22 @@ class Cell:
     @property
     def columns(self) -> Set[str]:
         """Names of the coordinate columns of the table."""
-        return {name.rpartition(".")[2] for name in self._coordinates}
+        return {name.rpartition(".")[2] for name in self.coordinates}
 
     @property
     def identity(self) -> dict[str, Scalar]:
         """`harness.experiment.identity` of the experiment."""
-        return {name: value for name, value in self._coordinates.items() if value is not None}
+        return {name: value for name, value in self.coordinates.items() if value is not None}
 
     @cached_property
-    def _coordinates(self) -> dict[str, Scalar | None]:
+    def coordinates(self) -> dict[str, Scalar | None]:
+        """`harness.experiment.coordinates` of the experiment."""
         return coordinates(self.experiment)
+
+    @cached_property
+    def bytes(self) -> int:
+        """Memory that a trial needs at least."""
+        return needed_bytes(self.experiment)
 
     @cached_property
     def key(self) -> str:
@@ -78,14 +84,29 @@ def digest(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical(values).encode()).hexdigest()
 
 
-def label(cell: Cell, cells: Sequence[Cell]) -> str:
-    """The coordinates that vary within a sweep, as "n=5, ell=200"."""
-    values: dict[str, set[Scalar | None]] = {}
-    for other in cells:
-        for name, value in columns(other.experiment).items():
-            values.setdefault(name, set()).add(value)
-    own = columns(cell.experiment)
-    differing = {
-        name: own[name] for name, found in values.items() if len(found) > 1 and name in own
-    }
-    return ", ".join(f"{name}={value}" for name, value in differing.items()) or "the only cell"
+class Differing:
+    """The coordinates that vary among the cells seen."""
+
+    def __init__(self, cells: Iterable[Cell] = ()) -> None:
+        self._first: dict[str, Scalar | None] | None = None
+        self._names: set[str] = set()
+        for cell in cells:
+            self.see(cell)
+
+    def see(self, cell: Cell) -> None:
+        """Take a further cell into account."""
+        own = cell.coordinates
+        if self._first is None:
+            self._first = own
+        elif own != self._first:
+            both = own.keys() | self._first.keys()
+            self._names |= {n for n in both if own.get(n) != self._first.get(n)}
+
+    def label(self, cell: Cell) -> str:
+        """What sets a cell apart from the others, as "n=5, ell=200"."""
+        own = [
+            f"{name.rpartition('.')[2]}={value}"
+            for name, value in cell.coordinates.items()
+            if name in self._names
+        ]
+        return ", ".join(own) or "the only cell"

@@ -23,7 +23,7 @@ import logging
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,13 @@ class ReadOnlyStore(Folder):
         """The trials among 0..trials-1 that no sound segment holds."""
         stored: set[int] = set().union(*(segment.trials() for segment in self._segments(cell)))
         return [trial for trial in range(trials) if trial not in stored]
+
+    def keys(self, name: str) -> Set[str]:
+        """Keys of the cells of an experiment that have a folder, in which something may be."""
+        try:
+            return {entry.name for entry in entries(self.inside(self.root / "cells" / name))}
+        except OSError as error:
+            raise StoreError(f"{self.root}: cannot be read ({reason(error)})") from error
 
     def size(self, cell: Cell) -> int:
         """Size of a cell's segments in bytes."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.storage.cell import Cell, label
+from harness.storage.cell import Cell, Differing
 from harness.storage.files import StoreError
 
 KINDS = 10
@@ -69,12 +69,13 @@ def describe(
     for cell in failed:
         kinds.setdefault(NUMBER.sub("#", why.get(cell.key, UNKNOWN).kind), []).append(cell)
     told = [alike for _, alike in sorted(kinds.items(), key=lambda item: (-len(item[1]), item[0]))]
+    differing = Differing(cells)
     lines = [f"{len(failed)} of {len(cells)} cells failed:"]
     for alike in told[:KINDS]:
         reasons = [why.get(cell.key, UNKNOWN) for cell in alike]
         varied = " (the others with other numbers)" if len({r.kind for r in reasons}) > 1 else ""
         lines.append(f"  {len(alike)} x {reasons[0].kind}{varied}")
-        lines.append(f"      such as {label(alike[0], cells)}")
+        lines.append(f"      such as {differing.label(alike[0])}")
         lines += [f"      | {line}" for line in reasons[0].trace.splitlines()]
     if more := told[KINDS:]:
         lines.append(f"  {sum(map(len, more))} x {len(more)} other kinds")

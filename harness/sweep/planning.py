@@ -2,38 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from harness import library
 from harness.errors import shown
 from harness.report.result import ORIGIN, typed
 from harness.schema import Run
-from harness.storage.cell import Cell, label
+from harness.storage.cell import Cell, Differing
 from harness.storage.files import StoreError
 from harness.storage.store import ReadOnlyStore
 from harness.sweep.jobs import batched
 
 LISTED = 12
 """Number of cells that a plan lists one by one."""
+WORTH_TELLING = 10**8
+"""Bytes of a trial from which a plan tells its memory."""
 TIMES = {"days": 86400.0, "h": 3600.0, "min": 60.0, "s": 1.0}
 SIZES = {"GB": 1e9, "MB": 1e6, "kB": 1e3}
 
 
-@dataclass(frozen=True)
-class Measured:
+class Measured(NamedTuple):
     """What the store holds of one cell.
 
     missing : number of missing trials.
     trials, seconds, bytes : number, total time and size of the stored trials.
     """
 
-    cell: Cell
     missing: int
-    trials: int
-    seconds: float
-    bytes: int
+    trials: int = 0
+    seconds: float = 0.0
+    bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,13 @@ class Workers:
     jobs : number of jobs that run at the same time; None if the launcher is unknown.
     threads : number of trials that a job runs in parallel.
     timeout_min : time limit of a job in minutes; None if there is none.
+    memory : bytes that a trial may need; None if that is not known.
     """
 
     jobs: int | None
     threads: int = 1
     timeout_min: int | None = None
+    memory: float | None = None
 
     def in_parallel(self, jobs: int) -> int | None:
         """Number of trials that `jobs` jobs run in parallel; None if unknown."""
@@ -63,15 +66,28 @@ class Costs:
     source: str
 
 
-def plan(run: Run, cells: Sequence[Cell], workers: Workers) -> str:
-    """What the command would do, in lines of text; measures and writes nothing."""
+def plan(run: Run, cells: Iterable[Cell], workers: Workers) -> str:
+    """What the command would do, in lines of text; measures and writes nothing.
+
+    Of each cell only some numbers are kept: there may be a million.
+    """
     store = ReadOnlyStore(Path(run.results))
-    looks = [look(store, cell, run.trials) for cell in cells]
+    looks: list[Measured] = []
+    listed: list[tuple[Cell, int]] = []
+    needed, differing = 0, Differing()
+    stored = store.keys(run.experiment)
+    for cell in cells:
+        found = look(store, cell, run.trials) if cell.key in stored else Measured(run.trials)
+        looks.append(found)
+        differing.see(cell)
+        needed = max(needed, cell.bytes)
+        if found.missing and len(listed) < LISTED:
+            listed.append((cell, found.missing))
     todo = [found for found in looks if found.missing]
     trials = sum(found.missing for found in todo)
     jobs = batched(todo, run.cells_per_job)
     lines = [
-        f"cells   {len(cells)} with {run.trials} trials each: {len(cells) - len(todo)} done, "
+        f"cells   {len(looks)} with {run.trials} trials each: {len(looks) - len(todo)} done, "
         f"{len(todo)} to do"
         + (f" in {len(jobs)} jobs of the launcher" if len(jobs) < len(todo) else ""),
         f"trials  {trials} to do",
@@ -82,7 +98,8 @@ def plan(run: Run, cells: Sequence[Cell], workers: Workers) -> str:
         if workers.timeout_min and known.seconds is not None:
             lines.append(_longest_job(jobs, known.seconds, workers.threads, workers.timeout_min))
         lines.append(_disk(todo, known))
-        lines += [f"  {f.missing} trials of {label(f.cell, cells)}" for f in todo[:LISTED]]
+        lines += _memory(needed, workers.in_parallel(len(jobs)), workers.memory)
+        lines += [f"  {n} trials of {differing.label(cell)}" for cell, n in listed]
         if more := todo[LISTED:]:
             lines.append(f"  and {sum(f.missing for f in more)} trials of {len(more)} more cells")
     return "\n".join(lines)
@@ -91,8 +108,8 @@ def plan(run: Run, cells: Sequence[Cell], workers: Workers) -> str:
 def look(store: ReadOnlyStore, cell: Cell, trials: int) -> Measured:
     """What the store holds of a cell, and how many trials it lacks."""
     times = {int(row["trial"]): float(row["seconds"]) for row in store.rows(cell)}
-    lacks = sum(trial not in times for trial in range(trials))
-    return Measured(cell, lacks, len(times), sum(times.values()), store.size(cell))
+    lacks = trials - sum(trial < trials for trial in times)
+    return Measured(lacks, len(times), sum(times.values()), store.size(cell))
 
 
 def costs(run: Run, looks: Sequence[Measured]) -> Costs:
@@ -164,6 +181,15 @@ def _disk(todo: Sequence[Measured], known: Costs) -> str:
         return "disk    unknown: no cell of this sweep is measured yet"
     size = sum(f.missing * (f.bytes / f.trials if f.trials else known.bytes) for f in todo)
     return f"disk    {in_unit(size, SIZES)} ({known.source})"
+
+
+def _memory(needed: int, workers: int | None, limit: float | None) -> list[str]:
+    """What the weights of the largest trials take, if that is known and worth a line."""
+    if needed < WORTH_TELLING:
+        return []
+    beside = f", {in_unit(needed * workers, SIZES)} with {workers} side by side" if workers else ""
+    have = f" (there are {in_unit(limit, SIZES)})" if limit else ""
+    return [f"memory  at least {in_unit(needed, SIZES)} a trial{beside}{have}"]
 
 
 def in_unit(value: float, units: Mapping[str, float]) -> str:

@@ -8,7 +8,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from harness.storage.files import StoreError
 from harness.sweep import failures, interrupts, planning
 from harness.sweep.failures import Failure
 from harness.sweep.jobs import batched
+from harness.sweep.memory import available, check
 from harness.sweep.planning import Workers
 from harness.sweep.progress import progress
 
@@ -45,9 +46,14 @@ def read(values: Mapping[str, Any]) -> tuple[Run, Cell]:
     """The run and the cell of a composed configuration; ConfigError if a value cannot be used."""
     settings = {key: values.get(key) for key in RUN_KEYS}
     own = {key: value for key, value in values.items() if key not in RUN_KEYS}
-    experiment = schema.prepare(schema.build(str(settings["experiment"]), own))
+    schema.build(str(settings["experiment"]), own)  # whose errors come first
     run = schema.validate(schema.RUN, settings, "run")
-    return run, Cell(run.experiment, experiment, run.seed)
+    return run, read_cell(run, own)
+
+
+def read_cell(run: Run, values: Mapping[str, Any]) -> Cell:
+    """The cell of a run with these settings of the experiment alone."""
+    return Cell(run.experiment, schema.prepare(schema.build(run.experiment, values)), run.seed)
 
 
 def run_sweep(
@@ -64,12 +70,14 @@ def run_sweep(
     """
     start = time.monotonic()
     run, template = base
-    runs, every = zip(*points, strict=True)
-    cells = distinct(run, runs, template, every)
+    found = distinct(base, points, workers.memory)
+    if run.plan:
+        plan = planning.plan(run, found, workers)
+        run.check_results()
+        return Conclusion(plan)
+    cells = list(found)
     run.check_results()
     check_free(run.store, [run.name])
-    if run.plan:
-        return Conclusion(planning.plan(run, cells, workers))
     store = run.store
     store.write_sweep(run.name, record(run, template, cells))
     todo = [cell for cell in cells if store.missing(cell, run.trials)]
@@ -108,30 +116,32 @@ def _conclude(run: Run, wall_seconds: float, failed: bool) -> str:
     return "\n".join(lines)
 
 
-def distinct(run: Run, runs: Sequence[Run], template: Cell, cells: Sequence[Cell]) -> list[Cell]:
-    """The cells of a sweep without repetitions; its grids may overlap.
+def distinct(
+    base: tuple[Run, Cell], points: Iterable[tuple[Run, Cell]], memory: float | None
+) -> Iterator[Cell]:
+    """The cells of a sweep without repetitions, one by one; its grids may overlap.
 
     Raises
     ------
     ConfigError
-        If a swept key is not a coordinate.
+        If a swept key is not a coordinate, or a cell needs more bytes than `memory`.
     """
-    for key in RUN_KEYS:
-        values = dict.fromkeys(getattr(other, key) for other in runs)
-        if len(values) > 1:
-            given = ",".join(str(value) for value in values)
-            raise ConfigError(f"{key}={given}: must be the same in all cells of a sweep")
-        if (value := next(iter(values))) != getattr(run, key):
-            raise ConfigError(f"{key}={value}: is of the whole sweep and cannot be an axis")
+    run, template = base
     if run.packed is not None:
         raise ConfigError(f"packed={run.packed[:20]}: is set by a sweep itself")
-    thresholds = [getattr(cell.experiment, "thresholds", None) for cell in (template, *cells)]
-    if any(other != thresholds[0] for other in thresholds):
-        raise ConfigError("thresholds: must be the same in all cells of a sweep")
-    first: dict[str, Cell] = {}
-    for cell in cells:
-        first.setdefault(cell.key, cell)
-    return list(first.values())
+    thresholds = getattr(template.experiment, "thresholds", None)
+    seen: set[str] = set()
+    for other, cell in points:
+        if other is not run and other != run:
+            key = next(key for key in RUN_KEYS if getattr(other, key) != getattr(run, key))
+            value = getattr(other, key)
+            raise ConfigError(f"{key}={value}: is of the whole sweep and cannot be an axis")
+        if getattr(cell.experiment, "thresholds", None) != thresholds:
+            raise ConfigError("thresholds: must be the same in all cells of a sweep")
+        if cell.key not in seen:
+            seen.add(cell.key)
+            check(cell, memory)
+            yield cell
 
 
 def record(run: Run, template: Cell, cells: Sequence[Cell]) -> dict[str, Any]:
@@ -165,29 +175,35 @@ def threads(launcher: str) -> int:
             return 1
 
 
-def workers(launcher: str, settings: Mapping[str, Any], alone: bool) -> Workers:
+def workers(
+    launcher: str, settings: Mapping[str, Any], alone: bool, memory_gb: float | None = None
+) -> Workers:
     """The parallelism of a launcher with these settings.
 
     alone : whether the experiment runs the trials of a cell one after the other.
+    memory_gb : what a trial may need, if it is not what this machine or the job has.
 
     Raises
     ------
     ConfigError
         If the launcher has no worker.
     """
+    here = 1e9 * memory_gb if memory_gb else available()
     match launcher:
         case "basic":
-            return Workers(1, 1 if alone else cores())
+            return Workers(1, 1 if alone else cores(), memory=here)
         case "joblib":
             jobs = settings["n_jobs"]
             if jobs == 0:
                 raise ConfigError(
                     "hydra.launcher.n_jobs=0: must be a number of workers, or -1 for all cores"
                 )
-            return Workers(jobs if jobs > 0 else max(1, cores() + 1 + jobs))
+            return Workers(jobs if jobs > 0 else max(1, cores() + 1 + jobs), memory=here)
         case "slurm":
             threads = 1 if alone else settings["cpus_per_task"]
-            return Workers(settings["array_parallelism"], threads, settings["timeout_min"])
+            gigabytes = memory_gb or settings["mem_gb"]
+            memory = 1e9 * gigabytes if gigabytes else None
+            return Workers(settings["array_parallelism"], threads, settings["timeout_min"], memory)
         case _:
             return Workers(None)
 
