@@ -140,7 +140,7 @@ class Ablation(Experiment):
         table = self._with_success(selection.at_baseline(self, table, ("n", "p", "arm", "ell")))
         table = table[table["n"] == table["p"]]
 
-        def change(arm: str) -> list[stats.Estimate]:
+        def change(arm: str) -> dict[str, stats.Estimate]:
             return selection.jointly(partial(_change, arm=arm), table, "n")
 
         def tested(arm: str) -> dict[str, Any]:

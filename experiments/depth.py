@@ -102,7 +102,7 @@ class Depth(Experiment):
         shapes = {name: self._with_success(rows) for name, rows in drawn.items()}
         failed = shapes["narrow"][~shapes["narrow"]["success"]]
 
-        def rates(rows: pd.DataFrame, column: str, holds: bool) -> list[stats.Estimate]:
+        def rates(rows: pd.DataFrame, column: str, holds: bool) -> dict[str, stats.Estimate]:
             answers = rows.assign(answer=rows[column] == holds)
             return selection.jointly(stats.proportion, answers, ["n", "c", "d"], "answer")
 

@@ -290,7 +290,7 @@ class DescentMap(Experiment):
         figures.legend(ax, loc="upper right")
 
 
-def _networks_with(table: pd.DataFrame, column: str) -> list[stats.Estimate]:
+def _networks_with(table: pd.DataFrame, column: str) -> dict[str, stats.Estimate]:
     """For each n and depth, the share of networks with a row in which the column is positive."""
     worst = table.groupby(["n", "d", "ell", "trial"])[column].max().reset_index()
     worst[column] = worst[column] > 0

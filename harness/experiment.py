@@ -112,6 +112,16 @@ class Experiment(Settings, ABC):
     def judge(self, table: pd.DataFrame) -> list[Finding]:
         """Decide the claims from the table of all cells, a row per measurement."""
 
+    def trials_needed(self, cells: pd.DataFrame) -> Mapping[str, int]:
+        """Trials that a cell needs before a claim can be decided either way, by the claim's id.
+
+        cells : the coordinates of a sweep's cells, in the columns of the table.
+
+        A claim that is left out can be decided with any number of trials.  See
+        `stats.trials_for_proportion` and `stats.trials_for_quantile`.
+        """
+        return {}
+
     @abstractmethod
     def figure(self, table: pd.DataFrame) -> Figure:
         """Draw the table."""

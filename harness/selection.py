@@ -99,7 +99,7 @@ def jointly(
     table: pd.DataFrame,
     by: str | Sequence[str],
     *columns: str,
-) -> list[Estimate]:
+) -> dict[str, Estimate]:
     """An estimate for each group, all of which hold jointly at the usual level (Bonferroni).
 
     Parameters
@@ -109,11 +109,21 @@ def jointly(
         `stats.simultaneous(k)` for k groups: `jointly(power_law, table, "d", "ell", "epsilon")`.
     by : str or sequence of str
         The columns that define the groups.
+
+    Returns
+    -------
+    dict of str to Estimate
+        By the group in words: "n = 5, d = 2".
     """
-    groups = [group for _, group in table.groupby(by if isinstance(by, str) else list(by))]
+    names = [by] if isinstance(by, str) else list(by)
+    groups = list(table.groupby(names))
     level = simultaneous(len(groups))
-    parts = [[group[name] for name in columns] or [group] for group in groups]
-    return [statistic(*part, level=level) for part in parts]
+    found = {}
+    for place, group in groups:
+        label = ", ".join(f"{k} = {_whole(v)}" for k, v in zip(names, place, strict=True))
+        parts = [group[name] for name in columns] or [group]
+        found[label] = statistic(*parts, level=level)
+    return found
 
 
 def summarise(

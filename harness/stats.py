@@ -100,6 +100,18 @@ def paired_change(one: ArrayLike, other: ArrayLike, *, level: float = LEVEL) -> 
     )
 
 
+def trials_for_proportion(threshold: float, *, level: float = LEVEL) -> int:
+    """Trials with which a `proportion` can lie wholly above a threshold in (0, 1), or below it."""
+    tail = np.log((1 - level) / 2)
+    return int(np.ceil(max(tail / np.log(threshold), tail / np.log1p(-threshold)) - 1e-9))
+
+
+def trials_for_quantile(q: float = 0.5, *, level: float = LEVEL) -> int:
+    """Trials from which the interval of a `quantile` is bounded on both sides."""
+    tail = np.log((1 - level) / 2)
+    return int(np.floor(max(tail / np.log(q), tail / np.log1p(-q)))) + 1
+
+
 def quantile(values: ArrayLike, q: float = 0.5, *, level: float = LEVEL) -> Estimate:
     """Sample quantile with its distribution-free order-statistic interval.
 

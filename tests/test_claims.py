@@ -13,7 +13,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.claims import Claim, Finding, Verdict, above, below, within
+from harness.claims import (
+    Bearing,
+    Claim,
+    Evidence,
+    Finding,
+    Outcome,
+    Threshold,
+    Verdict,
+    above,
+    below,
+    within,
+)
 from harness.experiment import (
     Experiment,
     Row,
@@ -72,7 +83,7 @@ def test_above_and_its_mirror_image_below(low, value, high, verdict):
     finding = above(CLAIM, estimate(low, value, high), 1.0, **WORDS)
     mirrored = below(CLAIM, estimate(-high, -value, -low), -1.0, **WORDS)
     assert (finding.verdict, mirrored.verdict) == (verdict, verdict)
-    assert (finding.threshold, mirrored.threshold) == (">= 1", "<= -1")
+    assert (str(finding.threshold), str(mirrored.threshold)) == (">= 1", "<= -1")
 
 
 @pytest.mark.parametrize(
@@ -93,13 +104,13 @@ def test_above_and_its_mirror_image_below(low, value, high, verdict):
 def test_within(low, value, high, verdict):
     finding = within(CLAIM, estimate(low, value, high), -1.0, 1.0, **WORDS)
     assert finding.verdict == verdict
-    assert finding.threshold == "in [-1, 1]"
+    assert str(finding.threshold) == "in [-1, 1]"
 
 
 def test_a_finding_carries_what_was_asked():
     shown = estimate(0.0, 1.0, 2.0)
     assert above(CLAIM, shown, 0.0, **WORDS) == Finding(
-        CLAIM, "a grid", "a number", shown, ">= 0", Verdict.SUPPORTED
+        CLAIM, "a grid", "a number", shown, Threshold(low=0.0), Verdict.SUPPORTED
     )
 
 
@@ -167,6 +178,61 @@ def test_the_member_shown_does_not_depend_on_the_order_where_an_end_is_unbounded
     mirrored = [estimate(-e.high, -e.value, -e.low) for e in (near, far)]
     for family in (mirrored, mirrored[::-1]):
         assert above(CLAIM, family, -1.0, **WORDS).estimate == mirrored[1]
+
+
+def test_the_members_of_a_family_are_kept_with_their_labels():
+    finding = below(CLAIM, {"n = 2": GOOD, "n = 5": BAD, "n = 9": UNSURE}, 1.0, **WORDS)
+    assert [(m.label, m.estimate, m.verdict) for m in finding.members] == [
+        ("n = 2", GOOD, Verdict.SUPPORTED),
+        ("n = 5", BAD, Verdict.REFUTED),
+        ("n = 9", UNSURE, Verdict.INCONCLUSIVE),
+    ]
+    assert below(CLAIM, GOOD, 1.0, **WORDS).members == ()
+
+
+# --- Evidence from one side -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("evidence", "inside", "beyond", "short"),
+    [
+        # of the claim "at most 1": an interval below 1, and one above; of "at least 1": one below
+        (Evidence.VALUE, "SUPPORTED", "REFUTED", "REFUTED"),
+        (Evidence.SEARCH, "NOT FOUND", "REFUTED", "NOT FOUND"),
+        (Evidence.LOWER, "INCONCLUSIVE", "REFUTED", "INCONCLUSIVE"),
+        (Evidence.UPPER, "SUPPORTED", "INCONCLUSIVE", "REFUTED"),
+    ],
+)
+def test_evidence_from_one_side_decides_one_side(evidence, inside, beyond, short):
+    claim = Claim("test.claim", "A statement", "a source", evidence=evidence)
+    assert below(claim, GOOD, 1.0, **WORDS).verdict == inside
+    assert below(claim, BAD, 1.0, **WORDS).verdict == beyond
+    assert above(claim, GOOD, 1.0, **WORDS).verdict == short
+    found = "INCONCLUSIVE" if evidence == Evidence.UPPER else "SUPPORTED"
+    assert above(claim, BAD, 1.0, **WORDS).verdict == found
+    assert below(claim, UNSURE, 1.0, **WORDS).verdict == "INCONCLUSIVE"
+
+
+def test_a_family_with_misses_is_not_found():
+    claim = Claim("test.claim", "A statement", "a source", evidence=Evidence.SEARCH)
+    assert above(claim, [BAD, GOOD], 1.0, **WORDS).verdict == Verdict.NOT_FOUND
+    assert above(claim, [BAD, GOOD, UNSURE], 1.0, **WORDS).verdict == Verdict.INCONCLUSIVE
+    assert below(claim, [GOOD, BAD], 1.0, **WORDS).verdict == Verdict.REFUTED
+
+
+def test_a_verdict_has_a_bearing_on_the_paper():
+    yes, no = Outcome("so", Bearing.CONSISTENT), Outcome("not so", Bearing.CONTRADICTS)
+    claim = Claim("test.claim", "A statement", "Theorem 1", supported=yes, refuted=no)
+    assert below(claim, GOOD, 1.0, **WORDS).bearing == Bearing.CONSISTENT
+    assert below(claim, BAD, 1.0, **WORDS).bearing == Bearing.CONTRADICTS
+    assert below(claim, UNSURE, 1.0, **WORDS).bearing is None
+
+
+@pytest.mark.parametrize(("named", "noted"), [(0.2, False), (0.5, True), (None, False)])
+def test_a_note_says_that_an_interval_excludes_the_value_that_theory_names(named, noted):
+    finding = below(CLAIM, GOOD, 1.0, **WORDS, named=named)
+    assert bool(finding.note) == noted
+    assert below(CLAIM, BAD, 1.0, **WORDS, named=named).note == ""
 
 
 # --- Coordinates ----------------------------------------------------------------------------
@@ -331,9 +397,13 @@ def test_largest_keeps_the_largest_values_of_a_column():
 def test_jointly_estimates_each_group_at_the_level_of_its_family(by, groups):
     estimates = jointly(quantile, grid(), by, "value")
     assert len(estimates) == groups
-    assert {estimate.level for estimate in estimates} == {simultaneous(groups)}
+    assert {estimate.level for estimate in estimates.values()} == {simultaneous(groups)}
     medians = grid().groupby(by if isinstance(by, str) else list(by))["value"].median()
-    assert [estimate.value for estimate in estimates] == list(medians)
+    assert [estimate.value for estimate in estimates.values()] == list(medians)
+
+
+def test_jointly_names_the_groups():
+    assert next(iter(jointly(quantile, grid(), ["n", "kappa"], "value"))) == "n = 3, kappa = 0.25"
 
 
 def test_jointly_without_columns_hands_over_the_rows_of_a_group():
@@ -342,7 +412,7 @@ def test_jointly_without_columns_hands_over_the_rows_of_a_group():
 
 
 def test_jointly_of_no_rows_is_an_empty_family():
-    assert jointly(quantile, grid().iloc[:0], "n", "value") == []
+    assert jointly(quantile, grid().iloc[:0], "n", "value") == {}
 
 
 def test_summarise_has_a_row_for_each_group_with_its_coordinates_first():

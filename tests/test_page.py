@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import pandas as pd
 import pytest
 
-from harness.claims import Claim, Finding, Verdict
+from harness.claims import Claim, Finding, Threshold, Verdict
 from harness.experiment import Experiment
 from harness.report import page
 from harness.report.result import Origin, Result, load
@@ -49,7 +49,9 @@ class Fixed(Experiment):
 
 def finding(claim: str = "fixed.claim", verdict: Verdict = Verdict.SUPPORTED) -> Finding:
     estimate = Estimate(0.5, 0.25, 0.75, 12, "none")
-    return Finding(Claim(claim, "It holds", "eq. (1)"), "a grid", "rate", estimate, ">= 0", verdict)
+    return Finding(
+        Claim(claim, "It holds", "eq. (1)"), "a grid", "rate", estimate, Threshold(0), verdict
+    )
 
 
 def result(
@@ -117,7 +119,7 @@ def test_the_page_says_of_each_claim_what_the_other_report_says(swept):
         judged.claim.source,
         judged.tested,
         judged.statistic,
-        judged.threshold,
+        str(judged.threshold),
         f"{judged.estimate.value:.4g}",
         f"[{judged.estimate.low:.4g}, {judged.estimate.high:.4g}]",
         f"n = {judged.estimate.n}",
@@ -222,7 +224,12 @@ def test_numbers_are_sorted_as_numbers(value, number):
 def test_nothing_from_a_results_folder_becomes_markup():
     table = pd.DataFrame({EVIL: [EVIL, "b"], "status": [EVIL, "ok"]})
     judged = Finding(
-        Claim(EVIL, EVIL, EVIL), EVIL, EVIL, Estimate(0.5, 0, 1, 3, EVIL), EVIL, Verdict.REFUTED
+        Claim(EVIL, EVIL, EVIL),
+        EVIL,
+        EVIL,
+        Estimate(0.5, 0, 1, 3, EVIL),
+        Threshold(0),
+        Verdict.REFUTED,
     )
     evil = result(EVIL, table, table, judged, profile=EVIL, commit=EVIL, config={EVIL: EVIL})
     object.__setattr__(evil.experiment, "caption", EVIL)

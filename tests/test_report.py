@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 
 from harness import figures, library
-from harness.claims import Claim, Finding, Verdict
+from harness.claims import Claim, Finding, Threshold, Verdict
 from harness.experiment import experiment_class
 from harness.report import markdown, memory, write
 from harness.report.result import Judgement, Result, load
@@ -83,7 +83,8 @@ def test_the_report_has_a_row_for_each_claim_with_what_was_tested_and_found(swep
     assert row[2] == "size = 1..3 (3 values), scale = 1"
     shown = f"{estimate['value']:.4g} [{estimate['low']:.4g}, {estimate['high']:.4g}]"
     assert f"{shown} (n = {estimate['n']})" in row[3]
-    assert row[4] == finding["threshold"] == "<= 2"
+    assert row[4] == "<= 2"
+    assert finding["threshold"] == {"low": None, "high": 2.0}
     assert row[5] == f"**{finding['verdict']}**" == "**SUPPORTED**"
 
 
@@ -99,7 +100,7 @@ def test_under_the_table_stands_each_figure_with_its_caption_and_where_it_came_f
 
 def test_the_report_counts_verdicts_and_statuses(swept):
     text = (swept / "REPORT.md").read_text()
-    assert "1 SUPPORTED; 0 REFUTED; 0 INCONCLUSIVE." in text
+    assert "1 SUPPORTED; 0 REFUTED; 0 INCONCLUSIVE; 0 NOT FOUND." in text
     table = pd.read_csv(swept / "toy" / "table.csv.gz")
     for status, count in table["status"].value_counts().items():
         assert f"{count} {status}" in text
@@ -139,7 +140,7 @@ def test_a_claim_in_words_with_pipes_and_newlines_stays_one_row():
         "grid | of | x",
         "sup |x|",
         Estimate(math.nan, -math.inf, math.inf, 0, "none"),
-        "<= 1",
+        Threshold(high=1),
         Verdict.INCONCLUSIVE,
     )
     result = Result("a", None, pd.DataFrame(), None, judged=Judgement([finding], None))

@@ -25,6 +25,8 @@ from harness.stats import (
     threshold,
     threshold_exponent,
     threshold_ratio,
+    trials_for_proportion,
+    trials_for_quantile,
     undetermined,
 )
 
@@ -424,3 +426,23 @@ def test_a_threshold_outside_the_data_is_undetermined():
     assert np.isnan(threshold_exponent(x, x, x > 70).value)
     with pytest.raises(TypeError, match="boolean"):
         threshold(x, x)
+
+
+@pytest.mark.parametrize("level", [0.95, 0.975, 0.99])
+@pytest.mark.parametrize("limit", [0.05, 0.5, 0.9, 0.95])
+def test_fewest_trials_that_decide_a_proportion_or_bound_a_quantile(limit, level):
+    def decides(n: int) -> bool:
+        best = proportion(np.ones(n, dtype=bool), level=level)
+        worst = proportion(np.zeros(n, dtype=bool), level=level)
+        return best.low >= limit and worst.high <= limit
+
+    def bounded(n: int) -> bool:
+        found = quantile(np.arange(n), limit, level=level)
+        return bool(np.isfinite([found.low, found.high]).all())
+
+    for fewest, enough in (
+        (trials_for_proportion(limit, level=level), decides),
+        (trials_for_quantile(limit, level=level), bounded),
+    ):
+        assert enough(fewest)
+        assert not enough(fewest - 1)

@@ -67,7 +67,7 @@ def insert_claims(results: Sequence[Result], root: Path, page: Path) -> None:
             "statement": f.claim.statement,
             "verdict": Ready(f"**{f.verdict}**"),
             "measured": str(f.estimate),
-            "threshold": f.threshold,
+            "threshold": str(f.threshold),
         }
         for result in results
         for f in result.findings
@@ -86,7 +86,7 @@ def _overview(results: Sequence[Result]) -> pd.DataFrame:
                 "statement": f"{f.claim.statement} ({f.claim.source})",
                 "tested": f.tested,
                 "statistic": f"{f.statistic}: {f.estimate}",
-                "threshold": f.threshold,
+                "threshold": str(f.threshold),
                 "verdict": Ready(f"**{f.verdict}**"),
             }
             for result in results

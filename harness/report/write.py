@@ -98,7 +98,7 @@ def _replace(folder: Path, names: Iterable[str], files: Iterable[tuple[str, byte
 
 def _files(result: Result) -> Iterator[tuple[str, bytes]]:
     """Names and contents of the files made from a table."""
-    verdicts = [_plain(asdict(finding)) for finding in result.findings]
+    verdicts = [_plain(_record(finding)) for finding in result.findings]
     yield "verdict.json", (json.dumps(verdicts, indent=1) + "\n").encode()
     if result.findings:
         yield from _texts("claims", _claims_table(result.findings))
@@ -106,6 +106,16 @@ def _files(result: Result) -> Iterator[tuple[str, bytes]]:
             yield from _texts("summary", result.summary)
         for suffix, data in figures.render(result.experiment, result.table).items():
             yield f"figure.{suffix}", data
+
+
+def _record(finding: Finding) -> dict[str, Any]:
+    """A finding as verdict.json has it."""
+    limits = finding.threshold
+    threshold = {
+        "low": limits.low if math.isfinite(limits.low) else None,
+        "high": limits.high if math.isfinite(limits.high) else None,
+    }
+    return asdict(finding) | {"threshold": threshold, "bearing": finding.bearing}
 
 
 def _claims_table(findings: Sequence[Finding]) -> pd.DataFrame:
@@ -117,7 +127,7 @@ def _claims_table(findings: Sequence[Finding]) -> pd.DataFrame:
                 "value": number(f.estimate.value),
                 "interval": interval(f.estimate),
                 "n": f.estimate.n,
-                "threshold": f.threshold,
+                "threshold": str(f.threshold),
                 "verdict": str(f.verdict),
             }
             for f in findings
@@ -147,6 +157,8 @@ def _plain(value: Any) -> Any:
     """The value with NaN and infinities, which JSON lacks, as the strings nan, inf, -inf."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value
