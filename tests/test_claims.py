@@ -403,7 +403,7 @@ def test_jointly_estimates_each_group_at_the_level_of_its_family(by, groups):
 
 
 def test_jointly_names_the_groups():
-    assert next(iter(jointly(quantile, grid(), ["n", "kappa"], "value"))) == "n = 3, kappa = 0.25"
+    assert next(iter(jointly(quantile, grid(), ["n", "kappa"], "value"))) == "n = 2, kappa = 0.25"
 
 
 def test_jointly_without_columns_hands_over_the_rows_of_a_group():
