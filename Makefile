@@ -3,6 +3,8 @@
 # make software    the experiments that measure the harness itself, alone on the machine
 # make extra       installs the packages of the MNIST part (PyTorch, digits)
 # make mnist       the experiments of the MNIST part
+# make confirm    the same sweeps on the fresh seeds of their designs, into results/confirmation,
+#                  then the report with both
 # make report      verdicts, figures and report again from stored results; measures nothing
 # make readme      the same, and the table of claims in README.md
 # make test        all tests, on all cores;  make test-fast  those that are not marked slow;
@@ -20,7 +22,7 @@ ALL := $(basename $(notdir $(wildcard conf/experiment/*.yaml)))
 EXPERIMENTS ?= $(filter-out $(SOFTWARE),$(ALL))
 NEED_EXTRA := generators mnist trained_prior
 
-.PHONY: reproduce software mnist report readme test test-fast test-extra lint venv extra
+.PHONY: reproduce confirm software mnist report readme test test-fast test-extra lint venv extra
 venv: .venv/installed
 extra: .venv/extra
 
@@ -39,9 +41,13 @@ reproduce: venv
 			{ echo "$$experiment: skipped, it needs \`make extra\`"; continue; };; \
 		esac; \
 		$(BIN)/harness -m experiment=$$experiment profile=$(PROFILE) results=$(RESULTS) \
-			hydra/launcher=$(LAUNCHER) || { code=$$?; [ $$code -eq 130 ] && exit $$code; failed=1; }; \
+			hydra/launcher=$(LAUNCHER) $(if $(FRESH),'seed=$${design.fresh_seed}') || { code=$$?; [ $$code -eq 130 ] && exit $$code; failed=1; }; \
 	done; \
 	echo "the report is in $(RESULTS)/REPORT.md"; exit $$failed
+
+confirm: venv
+	$(MAKE) reproduce RESULTS=$(RESULTS)/confirmation FRESH=1
+	$(MAKE) report
 
 software: venv
 	$(MAKE) reproduce EXPERIMENTS="$(SOFTWARE)" LAUNCHER=basic

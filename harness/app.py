@@ -236,7 +236,7 @@ def _one_cell(run: Run, cell: Cell) -> list[tuple[str, Failure]]:
     """Measure one cell and print its rows, or its plan."""
     workers = sweep.workers("basic", {}, cell.experiment.alone, run.memory_gb)
     if run.plan:
-        print(planning.plan(run, [cell], workers))
+        print(planning.plan(run, cell.experiment, [cell], workers))
         return []
     measured = run_cell(run.store, cell, run.trials, workers.threads)
     table, _ = run.store.collect([cell], run.trials)

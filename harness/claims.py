@@ -21,6 +21,17 @@ class Verdict(StrEnum):
     """A search has not found what would contradict the claim; it may have missed it."""
 
 
+class State(StrEnum):
+    """Whether a verdict was confirmed."""
+
+    EXPLORATORY = "exploratory"
+    """It is of a seed that was known when the claim's design was made."""
+    CONFIRMED = "confirmed"
+    """The same design gives the same verdict on a fresh seed."""
+    NOT_CONFIRMED = "not confirmed"
+    """It does not, or neither seed decides."""
+
+
 class Role(StrEnum):
     """Why a claim is tested."""
 

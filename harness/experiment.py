@@ -122,6 +122,11 @@ class Experiment(Settings, ABC):
         """
         return {}
 
+    def undecidable(self, cells: pd.DataFrame, trials: int) -> dict[str, int]:
+        """The claims that so many trials cannot decide, with the trials that they need."""
+        needed = self.trials_needed(cells)
+        return {claim: count for claim, count in needed.items() if count > trials}
+
     @abstractmethod
     def figure(self, table: pd.DataFrame) -> Figure:
         """Draw the table."""

@@ -33,6 +33,18 @@ class ConfigError(InputError):
 
 
 @dataclass(frozen=True)
+class Design(Settings):
+    """The design of an experiment's claims: their statistics, thresholds, grids and cells.
+
+    version : raised when the design changes; findings on seeds seen before are exploratory.
+    fresh_seed : the seed that confirms them, which nobody has used before the design was fixed.
+    """
+
+    version: Annotated[int, Ge(1)]
+    fresh_seed: Annotated[int, Ge(0)]
+
+
+@dataclass(frozen=True)
 class Run(Settings):
     """Settings that every run has, whatever its experiment.
 
@@ -45,6 +57,7 @@ class Run(Settings):
     memory_gb : memory that a trial may need; None means what the machine or the job has.
     plan : only print what there is to do.
     packed : the cells of one job of a sweep, encoded as text.
+    design : version and fresh seed of the design of the claims.
     """
 
     experiment: str
@@ -60,12 +73,18 @@ class Run(Settings):
     memory_gb: Annotated[float, Gt(0)] | None
     plan: bool
     packed: str | None
+    design: Design
 
     def __post_init__(self) -> None:
         if self.name.lower() in {name.lower() for name in RESERVED}:  # as some file systems see it
             raise ValueError(f"name={self.name}: must not be one of {', '.join(RESERVED)}")
         if self.trials > self.most_trials:
             raise ValueError(f"trials={self.trials}: at most most_trials={self.most_trials}")
+
+    @property
+    def confirms(self) -> bool:
+        """Whether the sweep is the one that confirms findings of the design."""
+        return self.seed == self.design.fresh_seed
 
     @property
     def store(self) -> Store:

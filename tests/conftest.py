@@ -91,6 +91,10 @@ class Toy(Experiment):
             )
         ]
 
+    def trials_needed(self, cells):
+        """TOY_NEEDS: trials that the claim needs."""
+        return {self.claims[0].id: int(os.environ.get("TOY_NEEDS", "0"))}
+
     def summary(self, table):
         return table.groupby("size", as_index=False)["draw"].median()
 

@@ -21,7 +21,15 @@ from harness.storage.cell import Cell
 from harness.storage.store import Store
 from harness.sweep.runner import measure, run_cell
 from harness.theory import rho
-from tests.configured import NAMES, configured, noise, settings, shrunk, verdicts
+from tests.configured import (
+    NAMES,
+    configured,
+    noise,
+    settings,
+    shrunk,
+    skip_without_extra,
+    verdicts,
+)
 from tests.conftest import store_weights
 
 TRIALS = 6
@@ -46,6 +54,15 @@ def experiment_cells(name: str) -> list[Cell]:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+@pytest.mark.parametrize("profile", ["paper", "full"])
+@pytest.mark.parametrize("name", NAMES)
+def test_the_trials_of_a_profile_can_decide_every_claim(harness, name, profile):
+    skip_without_extra(name)
+    plan = harness("-m", f"experiment={name}", f"profile={profile}", "plan=true").out
+    assert "too few to decide" not in plan
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_shrunk_experiment_runs_judges_and_draws(name: str, tmp_path: Path) -> None:
     store, cells = Store(tmp_path), experiment_cells(name)

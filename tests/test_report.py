@@ -59,9 +59,10 @@ def table_text(results: Path) -> str:
     return gzip.decompress((results / "toy" / "table.csv.gz").read_bytes()).decode()
 
 
-def table_rows(text: str) -> list[list[str]]:
-    """The cells of the first Markdown table."""
+def table_rows(text: str, first: str = "") -> list[list[str]]:
+    """The cells of the Markdown tables, from the line on that begins with a text."""
     lines = [line for line in text.splitlines() if line.startswith("|")]
+    lines = lines[next(i for i, line in enumerate(lines) if line.startswith(f"| {first}")) :]
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
 
 
@@ -73,19 +74,26 @@ def test_a_sweep_leaves_exactly_the_files_that_are_promised(swept):
 
 
 def test_the_report_has_a_row_for_each_claim_with_what_was_tested_and_found(swept):
-    rows = table_rows((swept / "REPORT.md").read_text())
+    rows = table_rows((swept / "REPORT.md").read_text(), "claim")
     header, _, row = rows[:3]
-    assert header == ["claim", "statement", "tested", "statistic", "threshold", "verdict"]
+    assert header == [
+        *("claim", "role", "statement", "tested", "statistic", "threshold", "verdict"),
+        *("fresh seed", "bearing"),
+    ]
     [finding] = json.loads((swept / "toy" / "verdict.json").read_text())
     estimate = finding["estimate"]
     assert row[0] == "[toy.small](#toy)"
-    assert row[1] == "The median of |draw| is small (no source)".replace("|", r"\|")
-    assert row[2] == "size = 1..3 (3 values), scale = 1"
+    assert row[1] == "sharper"
+    assert row[2] == "The median of |draw| is small (no source)".replace("|", r"\|")
+    assert row[3] == "size = 1..3 (3 values), scale = 1"
     shown = f"{estimate['value']:.4g} [{estimate['low']:.4g}, {estimate['high']:.4g}]"
-    assert f"{shown} (n = {estimate['n']})" in row[3]
-    assert row[4] == "<= 2"
+    assert f"{shown} (n = {estimate['n']})" in row[4]
+    assert row[5] == "<= 2"
     assert finding["threshold"] == {"low": None, "high": 2.0}
-    assert row[5] == f"**{finding['verdict']}**" == "**SUPPORTED**"
+    assert row[6] == f"**{finding['verdict']}**" == "**SUPPORTED**"
+    assert row[7] == finding["state"] == "exploratory"
+    assert row[8] == finding["bearing"] == "not in the paper"
+    assert (finding["seed"], finding["confirmation"]) == (0, None)
 
 
 def test_under_the_table_stands_each_figure_with_its_caption_and_where_it_came_from(swept):
@@ -100,7 +108,12 @@ def test_under_the_table_stands_each_figure_with_its_caption_and_where_it_came_f
 
 def test_the_report_counts_verdicts_and_statuses(swept):
     text = (swept / "REPORT.md").read_text()
-    assert "1 SUPPORTED; 0 REFUTED; 0 INCONCLUSIVE; 0 NOT FOUND." in text
+    header, _, row = table_rows(text, "role")[:3]
+    assert dict(zip(header, row, strict=True)) == {
+        **{"role": "sharper", "SUPPORTED": "1", "REFUTED": "0", "INCONCLUSIVE": "0"},
+        **{"NOT FOUND": "0", "exploratory": "1", "confirmed": "0", "not confirmed": "0"},
+        "wrong by chance": "0.1",
+    }
     table = pd.read_csv(swept / "toy" / "table.csv.gz")
     for status, count in table["status"].value_counts().items():
         assert f"{count} {status}" in text
@@ -146,8 +159,85 @@ def test_a_claim_in_words_with_pipes_and_newlines_stays_one_row():
     result = Result("a", None, pd.DataFrame(), None, judged=Judgement([finding], None))
     lines = markdown.table_lines(markdown._overview([result]))
     assert len(lines) == 3
-    assert [len(row) for row in table_rows("\n".join(lines))] == [6, 6, 6]
+    assert [len(row) for row in table_rows("\n".join(lines))] == [9, 9, 9]
     assert "undetermined (n = 0)" in lines[2]
+
+
+# --- Confirmation ---------------------------------------------------------------------------
+
+TOY = "experiment=toy"
+FRESH = ("seed=${design.fresh_seed}", "results=results/confirmation")
+
+
+def finding_of(folder: Path) -> dict[str, Any]:
+    [finding] = json.loads((folder / "toy" / "verdict.json").read_text())
+    return finding
+
+
+def test_the_same_design_on_its_fresh_seed_confirms_a_finding(harness, swept):
+    harness("-m", TOY, *FRESH)
+    done = harness("report")
+    finding = finding_of(swept)
+    assert finding["state"] == "confirmed"
+    other = finding_of(swept / "confirmation")
+    assert finding["confirmation"]["estimate"] == other["estimate"] != finding["estimate"]
+    assert finding["confirmation"]["seed"] == other["seed"] == 20261127
+    assert "confirmed: SUPPORTED" in (swept / "REPORT.md").read_text()
+    assert "(confirmed)" in done.out
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        (("trials=4",), "its design is another one"),
+        (("scale=0.5",), "its design is another one"),
+        (("design.version=2",), "its design is another one"),
+        (("thresholds.median=2.5",), "its design is another one"),
+        (("inner.size=1,2",), "its design is another one"),
+        (("seed=5",), "seed=5 is not the fresh seed 20261127"),
+    ],
+)
+def test_another_design_or_seed_confirms_nothing(harness, swept, changes, why):
+    harness("-m", TOY, *FRESH, *changes)
+    done = harness("report")
+    assert finding_of(swept)["state"] == "exploratory"
+    assert f"results=results/confirmation: toy confirms nothing: {why}" in done.err
+
+
+def test_a_verdict_that_the_fresh_seed_does_not_give_is_not_confirmed(harness, swept, monkeypatch):
+    harness("-m", TOY, "thresholds.median=0.01", "name=toy")
+    assert finding_of(swept)["verdict"] == "REFUTED"
+    harness("-m", TOY, *FRESH, "thresholds.median=0.01")
+    table = pd.read_csv(swept / "confirmation/toy/table.csv.gz")
+    Store(swept / "confirmation").write_table(
+        "toy",
+        table.assign(draw=0.0),
+        json.loads((swept / "confirmation/toy/provenance.json").read_text()),
+    )
+    harness("report")
+    finding = finding_of(swept)
+    assert (finding["state"], finding["confirmation"]["verdict"]) == ("not confirmed", "SUPPORTED")
+
+
+# --- Too few trials -------------------------------------------------------------------------
+
+
+def test_a_sweep_names_the_claims_that_it_cannot_decide(harness, monkeypatch, tmp_path):
+    monkeypatch.setenv("TOY_NEEDS", "40")
+    line = "trials=3: too few to decide toy.small, which needs 40 in a cell"
+    assert f"claims  {line}" in harness("-m", TOY, "plan=true").out
+    assert line in harness("-m", TOY).err
+    assert "too few" not in harness("-m", TOY, "trials=40", "plan=true").out
+    assert finding_of(tmp_path / "results")["note"] == ""  # what is decided is decided
+    harness("-m", TOY, "thresholds.median=0.7", "name=close")
+    [finding] = json.loads((tmp_path / "results/close/verdict.json").read_text())
+    assert finding["verdict"] == "INCONCLUSIVE"
+    assert finding["note"] == "too few trials: 40 a cell can decide"
+
+
+def test_a_confirmation_that_cannot_decide_is_refused(harness, monkeypatch):
+    monkeypatch.setenv("TOY_NEEDS", "40")
+    assert "which needs 40 in a cell" in harness("-m", TOY, *FRESH).refusal
 
 
 # --- Again ----------------------------------------------------------------------------------

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any
 
 import pandas as pd
@@ -12,15 +12,20 @@ from annotated_types import MinLen
 from pydantic import TypeAdapter
 from threadpoolctl import threadpool_limits
 
+from harness.experiment import canonical
 from harness.report.memory import recall, remember
 from harness.report.result import Origin, Result, identify, in_one_line, load, rebuilt, typed
 from harness.report.write import write_sweep
+from harness.schema import Design
 from harness.storage.cell import Cell, digest
 from harness.storage.files import StoreError
 from harness.storage.provenance import provenance
 from harness.storage.store import Store
 
 log = logging.getLogger(__name__)
+
+CONFIRMATION = "confirmation"
+"""Folder in the results with the same sweeps on the fresh seed of their designs."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,7 @@ class Sweep:
     trials: int
     config: dict[str, Any]
     cells: Annotated[list[dict[str, Any]], MinLen(1)]
+    design: Design | None = None
 
 
 SWEEP = TypeAdapter(Sweep)
@@ -55,7 +61,7 @@ def update(store: Store, name: str, wall_seconds: float | None = None) -> Result
     if record is not None:
         sweep = typed(SWEEP, record, f"results={store.root}: the sweep {name}")
         own = collect(store, name, sweep, wall_seconds)
-    result = replace(load(store, name), own=own)
+    result = with_confirmation(store, replace(load(store, name), own=own))
     with threadpool_limits(limits=1, user_api="blas"):
         write_sweep(store, result)
     remember(store, result)
@@ -74,15 +80,52 @@ def with_others(store: Store, result: Result) -> list[Result]:
             continue
         try:
             with in_one_line(store, name), threadpool_limits(limits=1, user_api="blas"):
-                other = recall(store, load(store, name))
-                _ = other.findings, other.summary
-                if other.judged is None:
-                    remember(store, other)
+                other = with_confirmation(store, load(store, name))
+                other = judged(store, other)
         except StoreError as error:
             log.warning("left out of the report: %s", error)
         else:
             results.append(other)
     return sorted(results, key=lambda one: one.name)
+
+
+def judged(store: Store, result: Result) -> Result:
+    """The result with its judgement: the one that is remembered, or a new one."""
+    result = recall(store, result)
+    _ = result.findings, result.summary
+    if result.judged is None:
+        remember(store, result)
+    return result
+
+
+def with_confirmation(store: Store, result: Result) -> Result:
+    """The result with the one of the same design on the fresh seed, if there is a usable one."""
+    other = Store(store.root / CONFIRMATION)
+    if not other.has_table(result.name):
+        return result
+    try:
+        with in_one_line(other, result.name), threadpool_limits(limits=1, user_api="blas"):
+            fresh = judged(other, load(other, result.name))
+    except StoreError as error:
+        log.warning("confirms nothing: %s", error)
+        return result
+    if why := _unfit(result.origin, fresh.origin):
+        log.warning("results=%s: %s confirms nothing: %s", other.root, result.name, why)
+        return result
+    return replace(result, confirmation=fresh)
+
+
+def _unfit(first: Origin, fresh: Origin) -> str | None:
+    """Why a table cannot confirm the findings of another, or None."""
+    if fresh.design is None or fresh.design_sha256 != first.design_sha256:
+        return "its design is another one"
+    if fresh.seed != fresh.design.fresh_seed:
+        return f"seed={fresh.seed} is not the fresh seed {fresh.design.fresh_seed}"
+    if fresh.seed == first.seed:
+        return f"both have seed={fresh.seed}"
+    if fresh.cells_complete < fresh.cells:
+        return f"{fresh.cells_complete} of {fresh.cells} cells are complete"
+    return None
 
 
 def collect(store: Store, name: str, sweep: Sweep, wall_seconds: float | None) -> bool:
@@ -95,10 +138,12 @@ def collect(store: Store, name: str, sweep: Sweep, wall_seconds: float | None) -
         for config in sweep.cells
     ]
     table, gathered = store.collect(cells, sweep.trials)
-    asked = {key: value for key, value in vars(sweep).items() if key != "cells"}
+    asked = {key: value for key, value in vars(sweep).items() if key not in ("cells", "design")}
     asked["cells_sha256"] = digest({"keys": [cell.key for cell in cells]})
     facts = {
         **asked,
+        "design": asdict(sweep.design) if sweep.design else None,
+        "design_sha256": _design_digest(sweep, cells),
         "version": cells[0].experiment.version,
         "cells": len(cells),
         "cells_complete": gathered.complete,
@@ -119,6 +164,20 @@ def collect(store: Store, name: str, sweep: Sweep, wall_seconds: float | None) -
     stored = old.table_sha256 if old is not None and same_sweep else None
     store.write_table(name, table, {**facts, **provenance()}, stored_sha256=stored)
     return True
+
+
+def _design_digest(sweep: Sweep, cells: Sequence[Cell]) -> str:
+    """Digest of all that a sweep decides beforehand, but for its seed."""
+    return digest(
+        {
+            "experiment": sweep.experiment,
+            "version": cells[0].experiment.version,
+            "design": sweep.design.version if sweep.design else None,
+            "config": sweep.config,
+            "trials": sweep.trials,
+            "cells": sorted(canonical(cell.coordinates) for cell in cells),
+        }
+    )
 
 
 def _stored(store: Store, name: str) -> Origin | None:

@@ -11,7 +11,14 @@ import pandas as pd
 
 from harness.reading import read_regular
 from harness.report.result import Result
-from harness.report.text import INTRODUCTION, count_verdicts, number
+from harness.report.text import (
+    EXPECTED_ERRORS,
+    INTRODUCTION,
+    fresh_seed,
+    members,
+    number,
+    verdicts_by_role,
+)
 from harness.storage.files import StoreError, reason, write_atomically
 
 CLAIMS = ("<!-- claims: written by `make readme` -->", "<!-- end of claims -->")
@@ -26,13 +33,14 @@ class Ready(str):
 
 def report(results: Sequence[Result]) -> str:
     """The text of REPORT.md."""
-    counts = count_verdicts(results)
     lines = [
         "# Report",
         "",
         INTRODUCTION,
         "",
-        "; ".join(f"{count} {verdict}" for verdict, count in counts.items()) + ".",
+        *table_lines(pd.DataFrame(verdicts_by_role(results))),
+        "",
+        EXPECTED_ERRORS,
         "",
         *table_lines(_overview(results)),
     ]
@@ -65,7 +73,7 @@ def insert_claims(results: Sequence[Result], root: Path, page: Path) -> None:
         {
             "claim": Ready(f"[{f.claim.id}]({root}/REPORT.md#{_heading_id(result.name)})"),
             "statement": f.claim.statement,
-            "verdict": Ready(f"**{f.verdict}**"),
+            "verdict": Ready(f"**{f.verdict}**, {result.state(f)}"),
             "measured": str(f.estimate),
             "threshold": str(f.threshold),
         }
@@ -83,11 +91,14 @@ def _overview(results: Sequence[Result]) -> pd.DataFrame:
         [
             {
                 "claim": Ready(f"[{f.claim.id}](#{_heading_id(result.name)})"),
+                "role": str(f.claim.role),
                 "statement": f"{f.claim.statement} ({f.claim.source})",
                 "tested": f.tested,
                 "statistic": f"{f.statistic}: {f.estimate}",
                 "threshold": str(f.threshold),
-                "verdict": Ready(f"**{f.verdict}**"),
+                "verdict": Ready(f"**{f.verdict}**" + (f" ({escaped(f.note)})" if f.note else "")),
+                "fresh seed": fresh_seed(result, f),
+                "bearing": f.bearing or "",
             }
             for result in results
             for f in result.findings
@@ -106,6 +117,10 @@ def _section(result: Result) -> list[str]:
     if not result.findings:
         return [*lines, "No rows yet."]
     lines += [f"![{result.name}]({result.name}/figure.png)", "", result.experiment.caption, ""]
+    for finding in result.findings:
+        if finding.members:
+            lines += [f"Members of {finding.claim.id}, {escaped(finding.statistic)}:", ""]
+            lines += [*table_lines(members(finding)), ""]
     if result.summary is not None:
         lines += [*table_lines(result.summary), ""]
     lines.append(

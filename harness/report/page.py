@@ -21,7 +21,14 @@ import pandas as pd
 from markupsafe import Markup
 
 from harness.report.result import Result
-from harness.report.text import INTRODUCTION, count_verdicts, interval, number
+from harness.report.text import (
+    EXPECTED_ERRORS,
+    INTRODUCTION,
+    fresh_seed,
+    interval,
+    number,
+    verdicts_by_role,
+)
 from harness.storage.tables import without_images
 
 SUMMARY_ROWS = 200
@@ -52,7 +59,9 @@ def render(results: Sequence[Result], figures: Mapping[str, bytes | None]) -> st
     """The page; `figures` maps the name of a sweep to its PNG file, or to None."""
     return _template("report.html").render(
         introduction=INTRODUCTION,
-        counts=count_verdicts(results),
+        roles=verdicts_by_role(results),
+        expected_errors=EXPECTED_ERRORS,
+        fresh_seed=fresh_seed,
         results=results,
         images={name: _data_uri(data) for name, data in figures.items()},
         style=_inline("report.css"),

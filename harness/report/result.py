@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Annotated, Any, TypeVar
 
@@ -14,8 +14,9 @@ from annotated_types import Ge, Lt
 from pydantic import TypeAdapter
 
 from harness import schema
-from harness.claims import Finding
-from harness.experiment import Experiment
+from harness.claims import Finding, State, Verdict
+from harness.experiment import Experiment, columns
+from harness.schema import Design
 from harness.storage.files import StoreError
 from harness.storage.store import TABLE, ReadOnlyStore
 
@@ -40,6 +41,8 @@ class Origin:
     trial_seconds: Seconds
     table_sha256: str
     cells_sha256: str | None = None
+    design: Design | None = None
+    design_sha256: str | None = None
     commit: str | None = None
     dirty: bool | None = None
     python: str | None = None
@@ -70,6 +73,7 @@ class Result:
     table_file : name of the table's file.
     own : whether the table is the last sweep's of that name, not one that an earlier sweep left.
     judged : the judgement, if it is known already.
+    confirmation : the result of the same design on its fresh seed, if there is one.
     """
 
     name: str
@@ -79,13 +83,37 @@ class Result:
     table_file: str = TABLE
     own: bool = True
     judged: Judgement | None = None
+    confirmation: Result | None = None
 
     @cached_property
     def findings(self) -> list[Finding]:
         """What the table says of each claim; nothing if it has no rows."""
         if self.judged is not None:
             return self.judged.findings
-        return self.experiment.judge(self.table) if len(self.table) else []
+        if not len(self.table):
+            return []
+        findings, few = self.experiment.judge(self.table), self._too_few
+        return [_noted(finding, few.get(finding.claim.id)) for finding in findings]
+
+    def confirmed(self, finding: Finding) -> Finding | None:
+        """What the fresh seed says of the same claim."""
+        found = self.confirmation.findings if self.confirmation else []
+        return next((other for other in found if other.claim.id == finding.claim.id), None)
+
+    def state(self, finding: Finding) -> State:
+        """Whether a finding is exploratory, or what its confirmation came to."""
+        fresh = self.confirmed(finding)
+        if fresh is None:
+            return State.EXPLORATORY
+        agree = fresh.verdict == finding.verdict != Verdict.INCONCLUSIVE
+        return State.CONFIRMED if agree else State.NOT_CONFIRMED
+
+    @cached_property
+    def _too_few(self) -> dict[str, int]:
+        """Trials that claims would need which those of the table cannot decide."""
+        names = [name for name in columns(self.experiment) if name in self.table]
+        cells = self.table[names].drop_duplicates()
+        return self.experiment.undecidable(cells, self.origin.trials)
 
     @cached_property
     def summary(self) -> pd.DataFrame | None:
@@ -98,6 +126,13 @@ class Result:
     def statuses(self) -> dict[str, int]:
         """Number of rows by status."""
         return dict(sorted(Counter(map(str, self.table.get("status", ()))).items()))
+
+
+def _noted(finding: Finding, needed: int | None) -> Finding:
+    """The finding; one that is inconclusive for want of trials says so."""
+    if needed is None or finding.verdict != Verdict.INCONCLUSIVE:
+        return finding
+    return replace(finding, note=f"too few trials: {needed} a cell can decide")
 
 
 def load(store: ReadOnlyStore, name: str) -> Result:

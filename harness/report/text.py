@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from harness.claims import Verdict
+import pandas as pd
+
+from harness.claims import Finding, Role, State, Verdict
 from harness.report.result import Result
 from harness.stats import LEVEL, Estimate
 
@@ -15,7 +17,8 @@ INTRODUCTION = (
     f"{MARK} with generative "
     "priors. A verdict compares an interval with a threshold that the configuration fixed "
     "before the run: SUPPORTED if the whole interval lies on the claimed side, REFUTED if it "
-    "lies on the other, INCONCLUSIVE otherwise. Intervals have confidence "
+    "lies on the other, INCONCLUSIVE otherwise; NOT FOUND if a search has not found what would "
+    "refute the claim, which is no proof that there is none. Intervals have confidence "
     f"{LEVEL:.0%}, jointly (Bonferroni) where a claim is about the worst of several cells, not "
     "over the claims; n counts what the interval is taken over. The premise of the theorems holds "
     "for no network that a computer holds (see premise): what is tested is their conclusions, at "
@@ -23,16 +26,53 @@ INTRODUCTION = (
 )
 
 
-def count_verdicts(results: Iterable[Result]) -> dict[Verdict, int]:
-    """Number of findings by verdict, in the order of the verdicts."""
-    counts = Counter(finding.verdict for result in results for finding in result.findings)
-    return {verdict: counts[verdict] for verdict in Verdict}
+EXPECTED_ERRORS = (
+    "The last column is the number of decided claims that chance alone would decide wrongly, at "
+    "most, if every interval missed as often as its level allows."
+)
+
+
+def verdicts_by_role(results: Iterable[Result]) -> list[dict[str, str | int]]:
+    """A row for each role that has claims: its findings by verdict and by state."""
+    rows = []
+    found = [(result, finding) for result in results for finding in result.findings]
+    for role in Role:
+        own = [(result, f) for result, f in found if f.claim.role == role]
+        counts = Counter(f.verdict for _, f in own)
+        states = Counter(result.state(f) for result, f in own)
+        decided = len(own) - counts[Verdict.INCONCLUSIVE]
+        row: dict[str, str | int] = {"role": str(role)}
+        row |= {str(verdict): counts[verdict] for verdict in Verdict}
+        row |= {str(state): states[state] for state in State}
+        row["wrong by chance"] = f"{(1 - LEVEL) * decided:.1f}"
+        if own:
+            rows.append(row)
+    return rows
+
+
+def fresh_seed(result: Result, finding: Finding) -> str:
+    """What the confirmation of a finding came to, in words."""
+    fresh = result.confirmed(finding)
+    if fresh is None:
+        return str(State.EXPLORATORY)
+    return f"{result.state(finding)}: {fresh.verdict}, {fresh.estimate}"
+
+
+def members(finding: Finding) -> pd.DataFrame:
+    """A row for each member of a family."""
+    return pd.DataFrame(
+        [
+            {"member": m.label, "measured": str(m.estimate), "verdict": str(m.verdict)}
+            for m in finding.members
+        ]
+    )
 
 
 def verdict_lines(result: Result) -> str:
     """The verdicts of a sweep for the terminal, one line each."""
     lines = [
         f"{f.verdict:>12}  {f.claim.id}: {f.statistic} = {f.estimate}, threshold {f.threshold}"
+        f"{'; ' * bool(f.note)}{f.note} ({result.state(f)})"
         for f in result.findings
     ]
     return "\n".join(lines) or f"{result.name}: no rows yet"

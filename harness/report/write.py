@@ -80,8 +80,8 @@ def write_report(store: Store, results: Sequence[Result]) -> Path:
     write_atomically(path, markdown.report(results).encode())
     drawn = {result.name: store.read_figure(result.name) for result in results}
     write_atomically(store.root / "report.html", page.render(results, drawn).encode())
-    every = [finding for result in results for finding in result.findings]
-    texts = _texts("claims", _claims_table(every)) if every else ()
+    claimed = [result for result in results if result.findings]
+    texts = _texts("claims", _claims_table(claimed)) if claimed else ()
     _replace(store.root, ("claims.csv", "claims.tex"), texts)
     return path
 
@@ -98,27 +98,37 @@ def _replace(folder: Path, names: Iterable[str], files: Iterable[tuple[str, byte
 
 def _files(result: Result) -> Iterator[tuple[str, bytes]]:
     """Names and contents of the files made from a table."""
-    verdicts = [_plain(_record(finding)) for finding in result.findings]
+    verdicts = [_plain(_record(result, finding)) for finding in result.findings]
     yield "verdict.json", (json.dumps(verdicts, indent=1) + "\n").encode()
     if result.findings:
-        yield from _texts("claims", _claims_table(result.findings))
+        yield from _texts("claims", _claims_table([result]))
         if result.summary is not None:
             yield from _texts("summary", result.summary)
         for suffix, data in figures.render(result.experiment, result.table).items():
             yield f"figure.{suffix}", data
 
 
-def _record(finding: Finding) -> dict[str, Any]:
-    """A finding as verdict.json has it."""
-    limits = finding.threshold
+def _record(result: Result, finding: Finding) -> dict[str, Any]:
+    """A finding as verdict.json has it, with its confirmation."""
+    fresh, seed = result.confirmed(finding), result.confirmation
+    confirmation = _fields(fresh) | {"seed": seed.origin.seed} if fresh and seed else None
+    return _fields(finding) | {
+        "state": result.state(finding),
+        "seed": result.origin.seed,
+        "confirmation": confirmation,
+    }
+
+
+def _fields(finding: Finding) -> dict[str, Any]:
+    low, high = finding.threshold.low, finding.threshold.high
     threshold = {
-        "low": limits.low if math.isfinite(limits.low) else None,
-        "high": limits.high if math.isfinite(limits.high) else None,
+        "low": low if math.isfinite(low) else None,
+        "high": high if math.isfinite(high) else None,
     }
     return asdict(finding) | {"threshold": threshold, "bearing": finding.bearing}
 
 
-def _claims_table(findings: Sequence[Finding]) -> pd.DataFrame:
+def _claims_table(results: Sequence[Result]) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
@@ -129,8 +139,12 @@ def _claims_table(findings: Sequence[Finding]) -> pd.DataFrame:
                 "n": f.estimate.n,
                 "threshold": str(f.threshold),
                 "verdict": str(f.verdict),
+                "state": str(result.state(f)),
+                "role": str(f.claim.role),
+                "bearing": str(f.bearing or ""),
             }
-            for f in findings
+            for result in results
+            for f in result.findings
         ]
     )
 

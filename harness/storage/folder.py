@@ -15,7 +15,7 @@ from harness.storage.files import StoreError, reason
 
 NAME = r"^[A-Za-z0-9][\w.-]*$"
 """Pattern of the names of sweeps, which are the names of their folders."""
-RESERVED = ("cells", "REPORT.md", "report.html", "claims.csv", "claims.tex")
+RESERVED = ("cells", "confirmation", "REPORT.md", "report.html", "claims.csv", "claims.tex")
 """Names in a results folder that are not sweeps."""
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from harness import library
 from harness.errors import shown
+from harness.experiment import Experiment, columns
 from harness.report.result import ORIGIN, typed
 from harness.schema import Run
 from harness.storage.cell import Cell, Differing
@@ -18,6 +19,8 @@ from harness.sweep.jobs import batched
 
 LISTED = 12
 """Number of cells that a plan lists one by one."""
+JUDGED = 10_000
+"""Number of cells up to which a plan says which claims it cannot decide."""
 WORTH_TELLING = 10**8
 """Bytes of a trial from which a plan tells its memory."""
 TIMES = {"days": 86400.0, "h": 3600.0, "min": 60.0, "s": 1.0}
@@ -66,14 +69,17 @@ class Costs:
     source: str
 
 
-def plan(run: Run, cells: Iterable[Cell], workers: Workers) -> str:
+def plan(run: Run, experiment: Experiment, cells: Iterable[Cell], workers: Workers) -> str:
     """What the command would do, in lines of text; measures and writes nothing.
+
+    experiment : the one that will judge.
 
     Of each cell only some numbers are kept: there may be a million.
     """
     store = ReadOnlyStore(Path(run.results))
     looks: list[Measured] = []
     listed: list[tuple[Cell, int]] = []
+    judged: list[Cell] = []
     needed, differing = 0, Differing()
     stored = store.keys(run.experiment)
     for cell in cells:
@@ -81,6 +87,8 @@ def plan(run: Run, cells: Iterable[Cell], workers: Workers) -> str:
         looks.append(found)
         differing.see(cell)
         needed = max(needed, cell.bytes)
+        if len(looks) <= JUDGED:
+            judged.append(cell)
         if found.missing and len(listed) < LISTED:
             listed.append((cell, found.missing))
     todo = [found for found in looks if found.missing]
@@ -102,7 +110,20 @@ def plan(run: Run, cells: Iterable[Cell], workers: Workers) -> str:
         lines += [f"  {n} trials of {differing.label(cell)}" for cell, n in listed]
         if more := todo[LISTED:]:
             lines.append(f"  and {sum(f.missing for f in more)} trials of {len(more)} more cells")
+    if len(looks) <= JUDGED:
+        lines += [f"claims  {line}" for line in undecidable(run, experiment, judged)]
     return "\n".join(lines)
+
+
+def undecidable(run: Run, experiment: Experiment, cells: Sequence[Cell]) -> list[str]:
+    """A line for each claim that the trials of a run cannot decide."""
+    from pandas import DataFrame
+
+    table = DataFrame([columns(cell.experiment) for cell in cells])
+    return [
+        f"trials={run.trials}: too few to decide {claim}, which needs {count} in a cell"
+        for claim, count in experiment.undecidable(table, run.trials).items()
+    ]
 
 
 def look(store: ReadOnlyStore, cell: Cell, trials: int) -> Measured:

@@ -9,7 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +72,11 @@ def run_sweep(
     run, template = base
     found = distinct(base, points, workers.memory)
     if run.plan:
-        plan = planning.plan(run, found, workers)
+        plan = planning.plan(run, template.experiment, found, workers)
         run.check_results()
         return Conclusion(plan)
     cells = list(found)
+    _check_power(run, template, cells)
     run.check_results()
     check_free(run.store, [run.name])
     store = run.store
@@ -95,6 +96,14 @@ def run_sweep(
     failed = [cell for cell in todo if store.missing(cell, run.trials)]
     told = failures.describe(failed, cells, why, _command()) if failed else None
     return Conclusion(_conclude(run, time.monotonic() - start, bool(failed)), told)
+
+
+def _check_power(run: Run, template: Cell, cells: Sequence[Cell]) -> None:
+    """Name the claims that the trials cannot decide; of a confirmation that is an error."""
+    for line in planning.undecidable(run, template.experiment, cells):
+        if run.confirms:
+            raise ConfigError(line)
+        log.warning("%s", line)
 
 
 def _conclude(run: Run, wall_seconds: float, failed: bool) -> str:
@@ -151,6 +160,7 @@ def record(run: Run, template: Cell, cells: Sequence[Cell]) -> dict[str, Any]:
         "profile": run.profile,
         "seed": run.seed,
         "trials": run.trials,
+        "design": asdict(run.design),
         "config": schema.dump(run.experiment, template.experiment),
         "cells": [schema.dump(run.experiment, cell.experiment) for cell in cells],
     }
