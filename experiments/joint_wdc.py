@@ -1,15 +1,15 @@
-"""Whether the joint-WDC needs ell of the order n p, and which vectors show it."""
+"""How large the joint-WDC constant is: one aligned row, and the fluctuation of all others."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from harness import claims, figures, selection, stats
-from harness.claims import Claim, Finding
+from harness.arrays import Array
+from harness.claims import Bearing, Claim, Finding, Outcome, Role
 from harness.conditions import (
     joint_wdc_bracket,
     joint_wdc_row_aligned,
@@ -26,49 +26,63 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-QUADRATIC = Claim(
-    "joint_wdc.quadratic",
-    "The ell at which a search finds a given joint-WDC constant grows like n p along n = p",
-    "A3: ell >= c (n^2 + p^2) up to logarithms",
+LAW = Claim(
+    "joint_wdc.law",
+    "For Gaussian matrices with n = p, what a search finds of the joint-WDC constant is the sum of "
+    "two terms, a M n p / ell of one row and b sqrt((n + p) / ell) of all rows: fitted to smaller "
+    "n, the law holds at the largest",
+    "docs/aligned-row.md; A3 has ell of the order of n^2 + p^2, up to logarithms",
+    Role.SHARPER,
+    supported=Outcome(
+        "One long row and the fluctuation of the others explain the constant at sizes that the fit "
+        "has not seen.",
+        Bearing.SHARPER,
+    ),
+    refuted=Outcome("Something else adds to the constant, or takes from it, as matrices grow."),
 )
-LOCAL = Claim(
-    "joint_wdc.local",
-    "It does so between the two largest n",
-    "one aligned row gives n p / ell, so that in the limit it grows no slower",
+ROW = Claim(
+    "joint_wdc.row",
+    "For Gaussian matrices with n = p >= 20 and ell <= n p, one row aligned with all four vectors "
+    "makes at least three quarters of what a search finds of the joint-WDC constant",
+    "docs/aligned-row.md",
+    Role.SHARPER,
+    supported=Outcome(
+        "Where ell is no larger than n p, the condition fails because of single rows.",
+        Bearing.SHARPER,
+    ),
+    refuted=Outcome("There the fluctuation of all rows matters too."),
 )
 SAMPLED = Claim(
     "joint_wdc.sampled",
-    "Random vectors show the size of the constant to within a factor 2",
-    "the usual empirical check",
+    "For Gaussian matrices with n = p, the largest residual of random vectors is at least half of "
+    "what a search finds of the joint-WDC constant",
+    "the usual empirical check of such a condition",
+    Role.PRACTICE,
+    supported=Outcome("Random vectors tell the size of the constant."),
+    refuted=Outcome("Random vectors understate the constant: they are no check of the condition."),
 )
-MAX_LOG_ELL = 30.0
-"""Larger extrapolated values of log ell are discarded."""
-PREDICTORS: dict[str, Callable[[int, int], int]] = {
-    "n p": lambda n, p: n * p,
-    "n + p": lambda n, p: n + p,
-    "n^2 + p^2": lambda n, p: n * n + p * p,
-}
-"""Quantities of which the ell needed may be a power."""
 ADVERSARIES = {"sampled": "random", "aligned": "row-aligned", "search": "search"}
 
 
 @dataclass(frozen=True)
 class Thresholds(Settings):
-    """epsilon : the constant whose ell is looked up.
+    """law_error : relative error of the two-term law at the largest n.
 
-    exponent_error : tolerance of the exponent 1 in n p.
-    sampled_share : least share of the constant that sampling must reach.
+    row_share, sampled_share : least shares of what the search finds.
+    epsilon : the constant whose ell the summary reads off the law.
     """
 
-    epsilon: float
-    exponent_error: float
+    law_error: float
+    row_share: float
     sampled_share: float
+    epsilon: float
 
 
 @dataclass(frozen=True)
 class JointWdc(Experiment):
     """One trial: B (ell, n) and C (ell, p), Gaussian or from two files; three adversaries' bounds.
 
+    row_ratio : M = ell^2 max_i ||b_i||^2 ||c_i||^2 / (n p).
     sampled : largest residual of `samples` random points.
     aligned : largest at h = x = b_i, m = y = c_i over all rows i.
     search : lower end by a search that starts near the best aligned rows and at random.
@@ -76,17 +90,14 @@ class JointWdc(Experiment):
     upper : certified for n = p <= 2, inf otherwise.
     """
 
-    version: ClassVar[int] = 2
-    claims: ClassVar[tuple[Claim, ...]] = (QUADRATIC, LOCAL, SAMPLED)
+    version: ClassVar[int] = 3
+    claims: ClassVar[tuple[Claim, ...]] = (LAW, ROW, SAMPLED)
     caption: ClassVar[str] = (
-        "The joint-WDC constant of Gaussian B (ell x n) and C (ell x p), n = p. (a) What three "
-        "adversaries find against the number of rows ell, at the largest n: medians over matrices "
-        "with 95% order-statistic intervals; the dashed line is n p / ell, which one row aligned "
-        "with all four vectors gives alone. (b) The ell at which each adversary's median falls to "
-        "the epsilon of the configuration, by a power law through the medians of each n, against "
-        "n, hollow where that ell is beyond those measured; dotted and dashed grey lines have "
-        "slopes 1 and 2. (c) The largest of the random residuals, as a share of what the search "
-        "finds, over all ell; pale bands the central 90%."
+        "The joint-WDC constant of Gaussian B (ell x n) and C (ell x p), n = p, as far as a search "
+        "finds it (lower ends): medians over pairs of matrices with 95% order-statistic intervals. "
+        "(a) Against ell / (n p); lines: the two-term law fitted to all but the largest n, whose "
+        "line is a prediction. (b) Measured over predicted at the largest n. (c) The share of one "
+        "aligned row and of random vectors in what the search finds at ell = n p."
     )
     paired: ClassVar[tuple[str, ...]] = ("samples", "budget")
 
@@ -144,8 +155,10 @@ class JointWdc(Experiment):
         upper = np.inf
         if max(self.n, self.p) <= 2 and self.n == self.p:
             upper = joint_wdc_bracket(B, C, alpha, rng=rng, budget=self.budget).upper
+        longest = np.max(np.sum(B * B, axis=1) * np.sum(C * C, axis=1))
         return [
             {
+                "row_ratio": self.ell**2 * longest / (self.n * self.p),
                 "sampled": joint_wdc_sampled(B, C, alpha, rng=rng, count=self.samples).lower,
                 "aligned": joint_wdc_row_aligned(B, C, alpha).lower,
                 "search": search.lower,
@@ -156,126 +169,166 @@ class JointWdc(Experiment):
             }
         ]
 
+    def trials_needed(self, cells: pd.DataFrame) -> dict[str, int]:
+        sizes = int((cells["n"] == cells["p"]).sum())
+        needed = stats.trials_for_quantile(level=stats.simultaneous(sizes))
+        return {claim.id: needed for claim in self.claims}
+
     def judge(self, table: pd.DataFrame) -> list[Finding]:
         limits = self.thresholds
         square = self._square(table)
-        largest = selection.largest(square, "n", count=2)
-        tested = f"{selection.spread(square, ('n', 'ell'))}, n = p, {len(square)} pairs of matrices"
+        short = square[(square["ell"] <= square["n"] * square["p"]) & (square["n"] >= 20)]
+        fitted, held_out = _split(square)
+
+        def tested(rows: pd.DataFrame) -> str:
+            return f"{selection.spread(rows, ('n', 'ell'))}, n = p, {len(rows)} pairs of matrices"
+
         return [
-            *(
-                claims.within(
-                    claim,
-                    self._exponent(rows, "search", "n p"),
-                    *(1 - limits.exponent_error, 1 + limits.exponent_error),
-                    statistic="exponent in n p of the ell at which search finds "
-                    f"{limits.epsilon:g}",
-                    tested=f"{selection.spread(rows, ('n', 'ell'))}, n = p, "
-                    f"{len(rows)} pairs of matrices",
-                )
-                for claim, rows in ((QUADRATIC, square), (LOCAL, largest))
+            claims.within(
+                LAW,
+                _predicted(fitted, held_out),
+                *(1 - limits.law_error, 1 + limits.law_error),
+                statistic="median of measured / predicted constant at the largest n, by ell",
+                tested=f"fitted: {tested(fitted)}; held out: {tested(held_out)}",
+            ),
+            claims.above(
+                ROW,
+                _shares(short, "aligned"),
+                limits.row_share,
+                statistic="median of row-aligned / search, by size",
+                tested=tested(short),
             ),
             claims.above(
                 SAMPLED,
-                stats.quantile(square["sampled"] / square["search"]),
+                _shares(square, "sampled"),
                 limits.sampled_share,
-                statistic=f"median of random ({self.samples} points) / search",
-                tested=tested,
+                statistic=f"median of random ({self.samples} points) / search, by size",
+                tested=tested(square),
             ),
         ]
 
     def summary(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Exponents of the ell needed in each predictor, and the misfits of log ell."""
-        own = self._own(table)
-        rows = []
-        for name, words in ADVERSARIES.items():
-            needed = self._needed(own, name)
-            for predictor, size in PREDICTORS.items():
-                entry = {"adversary": words, "ell needed as a power of": predictor}
-                if len(needed) >= 3:
-                    at = np.log([size(n, p) for n, p in needed])
-                    ell = np.log(list(needed.values()))
-                    misfit = ell - np.polyval(np.polyfit(at, ell, 1), at)
-                    entry["exponent"] = str(self._exponent(own, name, predictor))
-                    entry["misfit (rms of log ell)"] = f"{np.sqrt(np.mean(misfit**2)):.3f}"
-                rows.append(entry)
-        return type(table)(rows)
+        """Medians by size; of the law, the epsilon where its terms are equal and the ell needed."""
+        square = self._square(table)
+        (one_row, all_rows), *_ = _fits(_split(square)[0], 0)
+        target = self.thresholds.epsilon
+
+        def crossover(g: pd.DataFrame) -> str:
+            row, root = _terms(g.assign(ell=1))
+            return f"{2 * (all_rows * np.median(root)) ** 2 / (one_row * np.median(row)):.3g}"
+
+        def needed(g: pd.DataFrame) -> str:  # row x^2 + root x = target has x = ell^(-1/2)
+            row, root = (np.median(term) for term in _terms(g.assign(ell=1)))
+            row, root = one_row * row, all_rows * root
+            return f"{((root + np.sqrt(root**2 + 4 * row * target)) / (2 * target)) ** 2:.4g}"
+
+        values: dict[str, Any] = {
+            "pairs": len,
+            "M": lambda g: f"{g['row_ratio'].median():.3g}",
+            **{
+                words: lambda g, name=name: f"{g[name].median():.3g}"
+                for name, words in ADVERSARIES.items()
+            },
+            "expected gain": lambda g: f"{g['expected_gain'].mean():.3f}",
+            "terms equal at epsilon": crossover,
+            f"ell for epsilon = {target:g}": needed,
+        }
+        return selection.summarise(square, ["n", "ell"], values)
 
     def figure(self, table: pd.DataFrame) -> Figure:
         figure, axes = figures.canvas(1, 3, width=9.5, height=3.3)
-        against_ell, against_n, share = axes[0]
+        law, ratio, share = axes[0]
         square = self._square(table)
-        largest = selection.largest(square, "n")
-        for index, (name, words) in enumerate(ADVERSARIES.items()):
-            style: Any = {"label": words, "index": index}
-            figures.curve(against_ell, largest, "ell", name, stats.quantile, **style)
-            needed = self._needed(square, name)
-            look: Any = {"color": figures.COLOURS[index], "marker": figures.MARKERS[index]}
-            against_n.plot([n for n, _ in needed], list(needed.values()), label=words, **look)
-            ends = square.groupby("n")["ell"].agg(["min", "max"])
-            beyond = {
-                n: ell
-                for (n, _), ell in needed.items()
-                if not ends.loc[n, "min"] <= ell <= ends.loc[n, "max"]
-            }
-            against_n.plot(
-                list(beyond),
-                list(beyond.values()),
-                linestyle="none",
-                markerfacecolor="white",
-                **look,
-            )
-        ells = np.array(sorted(largest["ell"].unique()), dtype=float)
-        n = float(largest["n"].max()) if len(largest) else 1.0
-        against_ell.plot(ells, n * n / ells, "--", color="black", label="n p / ell")
-        against_ell.set(title=f"(a) n = p = {n:g}", ylabel="lower end of the constant")
-        ns = square["n"].unique()
-        for slope, line in ((1, ":"), (2, "--")):
-            look = {"linestyle": line, "color": "0.5", "zorder": 0, "label": f"slope {slope}"}
-            figures.reference(against_n, ns, 12 * square["n"].min(), slope, **look)
-        against_n.set(title=f"(b) for epsilon = {self.thresholds.epsilon:g}", ylabel="ell needed")
-        rows = square.assign(share=square["sampled"] / square["search"])
-        figures.curve(share, rows, "n", "share", stats.quantile, band=True)
-        share.set(title="(c) what random vectors find", ylabel="random / search", ylim=(0, 1.05))
-        for ax, column in ((against_ell, "ell"), (against_n, "n"), (share, "n")):
-            if ax is not share:
-                figures.plain_log(ax)
-            figures.log_ticks(ax, (largest if ax is against_ell else square)[column].unique())
-            ax.set_xlabel("n = p" if column == "n" else column)
-            figures.legend(ax, loc="lower left" if ax is against_ell else "best")
-        against_ell.set_ylim(bottom=0.2 * largest["sampled"].min())  # room for the legend
+        square = square.assign(length=square["ell"] / (square["n"] * square["p"]))
+        fitted, held_out = _split(square)
+        fit = _fits(fitted, 0)[0]
+        for group, style in figures.styled(square, "n", label="n = {:g}"):
+            figures.curve(law, group, "length", "search", stats.quantile, line=False, **style)
+            predicted = group.assign(law=np.stack(_terms(group), axis=1) @ fit)
+            line = predicted.groupby("length")["law"].median()
+            law.plot(line.index, line, color=figures.COLOURS[style["index"]])
+        law.set(title="(a) measured, and the law", ylabel="lower end of the constant")
+        errors = list(_predicted(fitted, held_out).values())
+        figures.estimates(ratio, sorted(held_out["length"].unique()), errors)
+        for side in (-1, 1):
+            ratio.axhline(1 + side * self.thresholds.law_error, color="0.5", linestyle="--")
+        largest = square["n"].max() if len(square) else 0
+        ratio.set(title=f"(b) n = p = {largest:g}", ylabel="measured / predicted")
+        level = square[square["length"] == 1]
+        for index, (name, limit) in enumerate(
+            (("aligned", self.thresholds.row_share), ("sampled", self.thresholds.sampled_share))
+        ):
+            rows = level.assign(share=level[name] / level["search"])
+            look: Any = {"label": ADVERSARIES[name], "index": index}
+            figures.curve(share, rows, "n", "share", stats.quantile, **look)
+            share.axhline(limit, color=figures.COLOURS[index], linestyle="--")
+        share.set(title="(c) ell = n p", ylabel="share of what the search finds", ylim=(0, 1.05))
+        figures.plain_log(law)
+        for ax, rows, column in (
+            (law, square, "length"),
+            (ratio, held_out, "length"),
+            (share, level, "n"),
+        ):
+            figures.log_ticks(ax, rows[column].unique())
+            ax.set_xlabel("n = p" if column == "n" else "ell / (n p)")
+            figures.legend(ax)
         return figure
 
-    def _own(self, table: pd.DataFrame) -> pd.DataFrame:
-        rows = table[table["last_layer"] == self.last_layer]
+    def _square(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Rows with n = p of the experiment's own effort and last layer."""
+        rows = table[(table["last_layer"] == self.last_layer) & (table["n"] == table["p"])]
         return rows[(rows["samples"] == self.samples) & (rows["budget"] == self.budget)]
 
-    def _square(self, table: pd.DataFrame) -> pd.DataFrame:
-        rows = self._own(table)
-        return rows[rows["n"] == rows["p"]]
 
-    def _needed(self, table: pd.DataFrame, name: str) -> dict[tuple[int, int], float]:
-        """The ell at which a power law through the medians gives epsilon, for each (n, p)."""
-        medians: dict[tuple[int, int], dict[int, float]] = {}
-        for (n, p, ell), median in table.groupby(["n", "p", "ell"])[name].median().items():
-            medians.setdefault((n, p), {})[ell] = median
-        needed = {}
-        for size, by_ell in medians.items():
-            if len(by_ell) >= 2 and min(by_ell.values()) > 0:
-                log_ell, log_value = np.log(list(by_ell)), np.log(list(by_ell.values()))
-                slope, level = np.polyfit(log_ell, log_value, 1)
-                log_needed = (np.log(self.thresholds.epsilon) - level) / slope if slope < 0 else 0.0
-                if 0 < log_needed < MAX_LOG_ELL:
-                    needed[size] = float(np.exp(log_needed))
-        return needed
+def _split(square: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows to which the law is fitted, n >= 5, and those of the largest n, which it predicts."""
+    last = square["n"] == square["n"].max()
+    return square[~last & (square["n"] >= 5)], square[last]
 
-    def _exponent(self, table: pd.DataFrame, name: str, predictor: str) -> stats.Estimate:
-        """Exponent of the ell needed in a predictor, by a bootstrap over the matrices of a cell."""
 
-        def statistic(rows: pd.DataFrame) -> float:
-            needed = self._needed(rows, name)
-            if len(needed) < 2:
-                return np.nan
-            at = np.log([PREDICTORS[predictor](n, p) for n, p in needed])
-            return float(np.polyfit(at, np.log(list(needed.values())), 1)[0])
+def _terms(rows: pd.DataFrame) -> tuple[Array, Array]:
+    """M n p / ell and sqrt((n + p) / ell) of each pair of matrices."""
+    n, p, ell = (rows[name].to_numpy(dtype=np.float64) for name in ("n", "p", "ell"))
+    return rows["row_ratio"].to_numpy() * n * p / ell, np.sqrt((n + p) / ell)
 
-        return stats.bootstrap(table, ["n", "p", "ell"], statistic)
+
+def _fits(rows: pd.DataFrame, resamples: int, seed: int = 0) -> Array:
+    """Coefficients of the two terms, (1 + resamples, 2): least squares of the relative error.
+
+    The first row is of the data, the others of redraws within the cells.
+    """
+    if rows.empty:
+        return np.full((1 + resamples, 2), np.nan)
+    rng = np.random.default_rng(seed)
+    gram, right = np.zeros((1 + resamples, 2, 2)), np.zeros((1 + resamples, 2))
+    for _, cell in rows.groupby(["n", "ell"]):
+        u = np.stack(_terms(cell), axis=1) / cell["search"].to_numpy()[:, None]
+        drawn = rng.integers(len(u), size=(resamples, len(u)))
+        picked = u[np.vstack([np.arange(len(u)), drawn])]
+        gram += picked.swapaxes(1, 2) @ picked
+        right += picked.sum(axis=1)
+    return np.asarray(np.linalg.solve(gram, right[..., None])[..., 0], dtype=np.float64)
+
+
+def _predicted(fitted: pd.DataFrame, held_out: pd.DataFrame) -> dict[str, stats.Estimate]:
+    """Median of measured / predicted constant for each ell; both samples are redrawn."""
+    method, found = "bootstrap of fit and cell", {}
+    fits = _fits(fitted, stats.RESAMPLES)
+    cells = list(held_out.groupby("ell"))
+    level = stats.simultaneous(len(cells))
+    for ell, cell in cells:
+        if len(cell) < stats.trials_for_quantile(level=level):
+            found[f"ell = {ell}"] = stats.undetermined(len(cell), method)
+            continue
+        ratios = cell["search"].to_numpy() / (fits @ np.stack(_terms(cell)))  # (1 + R, T)
+        drawn = np.random.default_rng(1).integers(len(cell), size=(stats.RESAMPLES, len(cell)))
+        medians = np.median(np.take_along_axis(ratios[1:], drawn, axis=1), axis=1)
+        estimate = stats.percentile(np.median(ratios[0]), medians, len(cell), method, level)
+        found[f"ell = {ell}"] = estimate
+    return found
+
+
+def _shares(rows: pd.DataFrame, name: str) -> dict[str, stats.Estimate]:
+    """Median share of what the search finds, by size."""
+    shares = rows.assign(share=rows[name] / rows["search"])
+    return selection.jointly(stats.quantile, shares, ["n", "ell"], "share")

@@ -198,7 +198,7 @@ def power_law(
     redrawn = [np.median(rng.choice(g, size=(resamples, g.size)), axis=1) for g in groups]
     value = _slope(log_x, np.log([np.median(g) for g in groups]))
     slopes = _slope(log_x, np.log(np.stack(redrawn, axis=-1)))
-    return _interval(value, slopes, x.size, method, level)
+    return percentile(value, slopes, x.size, method, level)
 
 
 def bootstrap(
@@ -225,9 +225,7 @@ def bootstrap(
     for _ in range(resamples):
         rows = [part.index[rng.integers(len(part), size=len(part))] for part in parts]
         redrawn.append(statistic(table.loc[np.concatenate(rows)]))
-    if not np.isfinite([value, *redrawn]).all():
-        return undetermined(len(table), method)
-    return _interval(value, redrawn, len(table), method, level)
+    return percentile(value, redrawn, len(table), method, level)
 
 
 def contrast(
@@ -289,10 +287,15 @@ def _slope(x: Array, y: ArrayLike) -> Array:
     return np.asarray(y, dtype=np.float64) @ centred / (centred @ centred)
 
 
-def _interval(
-    value: float | Array, draws: ArrayLike, n: int, method: str, level: float
+def percentile(
+    value: float | Array, draws: ArrayLike, n: int, method: str, level: float = LEVEL
 ) -> Estimate:
-    """An estimate with the percentile interval of its draws (R,)."""
+    """An estimate with the percentile interval of its draws (R,).
+
+    Undetermined if one of them is not finite.
+    """
+    if not (np.isfinite(value) and np.isfinite(draws).all()):
+        return undetermined(n, method)
     ends = [(1 - level) / 2, (1 + level) / 2]
     low, high = np.quantile(np.asarray(draws, dtype=np.float64), ends)
     return Estimate(float(value), float(low), float(high), n, method, level)
@@ -349,7 +352,7 @@ def threshold(
     size, method = np.size(x), "logistic fit, Jeffreys"
     if fits is None:
         return undetermined(size, method)
-    return _exponential(_interval(*fits, size, method, level))
+    return _exponential(percentile(*fits, size, method, level))
 
 
 def threshold_exponent(
@@ -378,7 +381,7 @@ def threshold_exponent(
     log_size = np.log(list(found))
     slopes = _slope(log_size, np.stack([draws for _, draws in found.values()], axis=-1))
     value = _slope(log_size, [log for log, _ in found.values()])
-    return _interval(value, slopes, size.size, method, level)
+    return percentile(value, slopes, size.size, method, level)
 
 
 def threshold_ratio(
@@ -401,7 +404,7 @@ def threshold_ratio(
     if fits[0] is None or fits[1] is None:
         return undetermined(x.size, method)
     (value, draws), (base, base_draws) = fits[0], fits[1]
-    return _exponential(_interval(value - base, draws - base_draws, x.size, method, level))
+    return _exponential(percentile(value - base, draws - base_draws, x.size, method, level))
 
 
 def _log_thresholds(

@@ -162,7 +162,7 @@ def test_two_files_give_the_joint_condition_their_matrices(tmp_path: Path) -> No
     paths = [str(tmp_path / name) for name in ("B.npy", "C.npy")]
     for path, matrix in zip(paths, (B, C), strict=True):
         np.save(path, matrix)
-    limits = JointThresholds(epsilon=0.5, exponent_error=0.1, sampled_share=0.5)
+    limits = JointThresholds(law_error=0.1, row_share=0.5, sampled_share=0.5, epsilon=0.5)
     plain = {"n": 1, "p": 1, "ell": 1, "last_layer": "gaussian", "samples": 5, "budget": 50}
 
     def of_files(first: str | None, second: str | None) -> JointWdc:
@@ -194,3 +194,17 @@ def test_a_damaged_file_is_one_line(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(ValueError, match=r"network\.weights=.*must be a \.npy or \.npz") as refusal:
         load_matrix(str(path))
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(("n", "p", "ell"), [(1, 1, 4), (2, 5, 30), (10, 3, 60), (20, 20, 100)])
+@pytest.mark.parametrize("alpha", [0.5, 1.0, 2.0])
+def test_one_aligned_row_keeps_the_joint_constant_up(
+    n: int, p: int, ell: int, alpha: float
+) -> None:
+    """The lemma of docs/aligned-row.md, for the row-aligned points and for any search's result."""
+    rng = np.random.default_rng(100 * n + p)
+    B, C = (rng.standard_t(3, (ell, k)) / np.sqrt(ell) for k in (n, p))
+    least = ell * np.max((B**2).sum(axis=1) * (C**2).sum(axis=1)) - alpha / 4
+    aligned = joint_wdc_row_aligned(B, C, alpha, count=ell)
+    assert aligned.lower >= least - 1e-12 * abs(least)
+    assert joint_wdc_search(B, C, alpha, rng=rng, budget=200).lower >= least - 1e-9 * abs(least)

@@ -278,16 +278,17 @@ def test_convergence_verdicts() -> None:
     }
 
 
-def wdc_table(exponent: float, shape: float, sampled: float, trials: int = 60) -> pd.DataFrame:
+def wdc_table(
+    exponent: float, shape: float, sampled: float, stays: float, trials: int = 60
+) -> pd.DataFrame:
     rng = np.random.default_rng(7)
     effort = {key: settings("wdc")[key] for key in ("samples", "budget", "boxes")}
     rows = []
-    for n in (2, 5, 10, 20):
+    for n in (2, 5, 10, 40):
         for ell in (40 * n, 160 * n, 640 * n):
             for law in ("gaussian", "sparse", "heavy") if n == 2 else ("gaussian",):
-                constant = (
-                    (ell / n) ** exponent * n**shape * np.exp(0.1 * rng.standard_normal(trials))
-                )
+                constant = np.exp(0.1 * rng.standard_normal(trials))
+                constant *= stays if law == "sparse" else (ell / n) ** exponent * n**shape
                 rows.append(
                     pd.DataFrame(
                         {
@@ -304,13 +305,15 @@ def wdc_table(exponent: float, shape: float, sampled: float, trials: int = 60) -
 
 def test_wdc_verdicts() -> None:
     experiment = configured("wdc")
-    assert set(verdicts(experiment, wdc_table(-0.5, 0.0, 0.99)).values()) == {Verdict.SUPPORTED}
-    assert set(verdicts(experiment, wdc_table(0.0, 0.5, 0.5)).values()) == {Verdict.REFUTED}
-    few = verdicts(experiment, wdc_table(-0.5, 0.0, 0.5, trials=1))
-    assert {few[claim] for claim in ("rate", "shape", "laws")} == {Verdict.INCONCLUSIVE}
+    assert set(verdicts(experiment, wdc_table(-0.5, 0.0, 0.99, 0.5)).values()) == {
+        Verdict.SUPPORTED
+    }
+    assert set(verdicts(experiment, wdc_table(0.0, 0.5, 0.5, 0.3)).values()) == {Verdict.REFUTED}
+    few = verdicts(experiment, wdc_table(-0.5, 0.0, 0.99, 0.5, trials=1))
+    assert set(few.values()) == {Verdict.INCONCLUSIVE}
 
 
-def joint_table(power: float, sampled: float, trials: int = 8) -> pd.DataFrame:
+def joint_table(power: float, share: float, trials: int = 20) -> pd.DataFrame:
     rng = np.random.default_rng(8)
     effort = {key: settings("joint_wdc")[key] for key in ("samples", "budget")}
     return pd.concat(
@@ -319,23 +322,41 @@ def joint_table(power: float, sampled: float, trials: int = 8) -> pd.DataFrame:
                 **{"n": n, "p": n, "ell": ell, "last_layer": "gaussian"},
                 **effort,
                 "upper": np.inf,
-                "search": (value := n**power / ell * np.exp(0.02 * rng.standard_normal(trials))),
-                "aligned": value,
-                "sampled": sampled * value,
+                "row_ratio": (ratio := 2 + 0.1 * rng.standard_normal(trials)),
+                "search": (
+                    value := n**power
+                    * (ratio * n**2 / ell + 1.5 * np.sqrt(2 * n / ell))
+                    * np.exp(0.02 * rng.standard_normal(trials))
+                ),
+                "aligned": share * value,
+                "sampled": share * value,
+                "expected_gain": 0.01,
                 "status": "ok",
             },
             index=range(place * trials, (place + 1) * trials),
         )
-        for place, (n, ell) in enumerate((n, ell) for n in (5, 10, 20) for ell in (400, 800))
+        for place, (n, ell) in enumerate(
+            (n, ratio * n**2) for n in (5, 10, 20, 40) for ratio in (1, 2, 4)
+        )
     )
 
 
 def test_joint_wdc_verdicts() -> None:
     experiment = configured("joint_wdc")
-    assert set(verdicts(experiment, joint_table(2.0, 0.9)).values()) == {Verdict.SUPPORTED}
-    assert set(verdicts(experiment, joint_table(1.0, 0.1)).values()) == {Verdict.REFUTED}
-    few = verdicts(experiment, joint_table(2.0, 0.9, trials=1))
-    assert few["quadratic"] == Verdict.INCONCLUSIVE
+    assert set(verdicts(experiment, joint_table(0.0, 0.9)).values()) == {Verdict.SUPPORTED}
+    assert set(verdicts(experiment, joint_table(0.5, 0.1)).values()) == {Verdict.REFUTED}
+    few = verdicts(experiment, joint_table(0.0, 0.9, trials=2))
+    assert set(few.values()) == {Verdict.INCONCLUSIVE}
+
+
+def test_the_joint_law_is_found_again_from_data_that_follow_it() -> None:
+    table = joint_table(0.0, 0.9, trials=100)
+    from experiments.joint_wdc import _fits
+
+    fits = _fits(table, 200)
+    np.testing.assert_allclose(fits[0], [1.0, 1.5], rtol=0.02)
+    assert (np.quantile(fits[1:], 0.005, axis=0) < [1, 1.5]).all()
+    assert (np.quantile(fits[1:], 0.995, axis=0) > [1, 1.5]).all()
 
 
 def premise_table(constant: float, trials: int = 100) -> pd.DataFrame:
