@@ -10,7 +10,7 @@ import numpy as np
 from annotated_types import Ge, Gt
 
 from harness import claims, descent, figures, selection, stats
-from harness.claims import Claim, Finding
+from harness.claims import Bearing, Claim, Finding, Outcome, Role
 from harness.ensemble import Ensemble, unit_vectors
 from harness.experiment import Experiment, Row, Settings
 from harness.problem import Demodulation
@@ -50,31 +50,40 @@ WORDS = {
     "restarts": "restarts",
 }
 
-CHECK = Claim(
-    "ablation.check",
-    "Without any sign check markedly fewer trials succeed",
-    "Algorithm 1, step (i)",
-)
 ONCE = Claim(
     "ablation.once",
-    "A sign check before the first step alone does as well as one at every step",
+    "One sign check before the first step changes the success rate of Algorithm 1 by less than "
+    "0.05 against a check at every step, d = s = 2",
     "Algorithm 1, step (i); the authors' code checks at steps 1 and 100,000",
+    Role.PRACTICE,
+    supported=Outcome("The released code loses nothing by checking once.", Bearing.CONSISTENT),
+    refuted=Outcome("Later checks matter."),
 )
 BALANCE = Claim(
-    "ablation.balance", "Without the balance as many trials succeed", "Algorithm 1, step (iv)"
+    "ablation.balance",
+    "Leaving out the balance changes the success rate of Algorithm 1 by less than 0.05, d = s = 2",
+    "Algorithm 1, step (iv)",
+    Role.PRACTICE,
+    supported=Outcome("The balance is for the analysis, not for the descent."),
+    refuted=Outcome("The balance matters."),
 )
 JOINT = Claim(
     "ablation.joint",
-    "Steps in h and m from the same point succeed as often as alternating ones",
+    "Stepping in h and m from the same point changes the success rate of Algorithm 1 by less than "
+    "0.05 against alternating steps, d = s = 2",
     "Algorithm 1, steps (ii), (iii); the authors' code steps jointly",
+    Role.PRACTICE,
+    supported=Outcome("The released code loses nothing by stepping jointly.", Bearing.CONSISTENT),
+    refuted=Outcome("Alternating steps matter."),
 )
 STEP = Claim(
     "ablation.step",
-    "With a step that does not know ||y0|| markedly fewer succeed when truths differ in size",
-    "ours: the paper fixes eta",
-)
-RESTARTS = Claim(
-    "ablation.restarts", "The best of several starts succeeds markedly more often than one", "ours"
+    "With a step that does not know ||y0||, Algorithm 1 succeeds less often by at least 0.05 when "
+    "truths differ in size by a factor 10 either way, d = s = 2",
+    "ours: the paper fixes eta and says nothing of sizes",
+    Role.PRACTICE,
+    supported=Outcome("The step has to be scaled by the observation."),
+    refuted=Outcome("A fixed step serves truths of all these sizes."),
 )
 
 
@@ -99,7 +108,7 @@ class Ablation(Experiment):
     starts : number of starts of the arm "restarts"; the one with the least loss counts.
     """
 
-    claims: ClassVar[tuple[Claim, ...]] = (CHECK, ONCE, BALANCE, JOINT, STEP, RESTARTS)
+    claims: ClassVar[tuple[Claim, ...]] = (ONCE, BALANCE, JOINT, STEP)
     caption: ClassVar[str] = (
         "Variants of Algorithm 1 on the same networks, truths and starts. (a) Success rate of each "
         "at each ell, with 95% Clopper-Pearson intervals. (b) Change of the success rate against "
@@ -141,23 +150,21 @@ class Ablation(Experiment):
         table = table[table["n"] == table["p"]]
 
         def change(arm: str) -> dict[str, stats.Estimate]:
-            return selection.jointly(partial(_change, arm=arm), table, "n")
+            return selection.jointly(partial(_change, arm=arm), table, ["n", "ell"])
 
         def tested(arm: str) -> dict[str, Any]:
             own = table[table["arm"].isin([arm, "paper"])]
             return {
-                "statistic": f"change of the success rate, {WORDS[arm]} - {WORDS['paper']}, at the "
-                "worst n",
+                "statistic": f"change of the success rate, {WORDS[arm]} - {WORDS['paper']}, by "
+                "size",
                 "tested": f"{len(own)} trials; {selection.spread(own, ('n', 'ell', 'd', 'kappa'))}",
             }
 
         return [
-            claims.below(CHECK, change("check_never"), -share, **tested("check_never")),
             claims.within(ONCE, change("check_once"), -share, share, **tested("check_once")),
             claims.within(BALANCE, change("unbalanced"), -share, share, **tested("unbalanced")),
             claims.within(JOINT, change("joint"), -share, share, **tested("joint")),
             claims.below(STEP, change("fixed_step"), -share, **tested("fixed_step")),
-            claims.above(RESTARTS, change("restarts"), share, **tested("restarts")),
         ]
 
     def summary(self, table: pd.DataFrame) -> pd.DataFrame:

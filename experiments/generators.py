@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import claims, figures, stats
-from harness.claims import Claim, Finding
+from harness.claims import Claim, Finding, Role
 from harness.ensemble import Size
 from harness.experiment import Experiment, Row, Settings
 from harness.mnist import images, methods, quality, weights
@@ -28,11 +28,13 @@ DIVERSE = Claim(
     "generators.diverse",
     "The DCGAN of digits draws every digit",
     "section 4",
+    Role.PRACTICE,
 )
 ALIKE = Claim(
     "generators.alike",
     "What it draws is as like its nearest training digit as a held-out digit is",
     "section 4",
+    Role.PRACTICE,
 )
 
 

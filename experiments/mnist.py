@@ -10,7 +10,7 @@ import numpy as np
 from annotated_types import Ge, Gt
 
 from harness import claims, figures, selection, stats
-from harness.claims import Claim, Finding
+from harness.claims import Claim, Finding, Role
 from harness.ensemble import Size
 from harness.experiment import Experiment, Row, Settings
 from harness.mnist import images, methods, plates, quality, weights
@@ -24,38 +24,45 @@ REMOVES = Claim(
     "mnist.removes",
     "Algorithm 1 with DCGAN priors brings a digit closer to the truth than its distorted image is",
     "section 4, Figure 2",
+    Role.PRACTICE,
 )
 REMOVES_NETWORK = Claim(
     "mnist.removes_network",
     "Algorithm 1 with bias-free expansive ReLU networks brings a digit closer to the truth, too",
     "section 4, with the architecture of Theorem 2",
+    Role.PRACTICE,
 )
 BASELINE = Claim(
     "mnist.baseline",
     "Algorithm 1 with DCGANs recovers the digit better than division by a fitted Gaussian, which "
     "is told the family of the distortions",
     "not in the paper, which has no baseline",
+    Role.PRACTICE,
 )
 HOMOMORPHIC = Claim(
     "mnist.homomorphic",
     "Algorithm 1 with DCGANs recovers the digit better than homomorphic filtering",
     "not in the paper, which has no baseline",
+    Role.PRACTICE,
 )
 LIMIT = Claim(
     "mnist.limit",
     "What Algorithm 1 finds with DCGANs fits the image as well as the projected truths do: what is "
     "missing is not the search's fault",
     "section 4; model error against optimisation error",
+    Role.PRACTICE,
 )
 LIMIT_NETWORK = Claim(
     "mnist.limit_network",
     "What Algorithm 1 finds with ReLU networks fits the image as well as the projected truths do",
     "section 4; model error against optimisation error",
+    Role.PRACTICE,
 )
 RELEASED = Claim(
     "mnist.released",
     "The released variant of Algorithm 1 recovers the digit as well as the printed one",
     "section 4 and the authors' notebook",
+    Role.PRACTICE,
 )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from annotated_types import Ge
 
 from harness import claims, figures, selection, stats
-from harness.claims import Claim, Finding
+from harness.claims import Claim, Finding, Role
 from harness.experiment import Experiment, Row, Settings
 from harness.storage.cell import Cell, trial_seed
 from harness.storage.store import Store
@@ -33,16 +33,19 @@ LINEAR = Claim(
     "storage.linear",
     "The time to plan and to collect a sweep grows no faster than its number of cells",
     "each file is read once and the table is made in batches",
+    Role.SOFTWARE,
 )
 PRICE = Claim(
     "storage.price",
     "Collecting takes at most about twice as long as a loop that checks nothing",
     "most of the time goes to parsing",
+    Role.SOFTWARE,
 )
 SPACE = Claim(
     "storage.space",
     "Collecting takes the memory of a few copies of the table",
     "rows are held as mappings a batch at a time",
+    Role.SOFTWARE,
 )
 WORDS = {
     "plan": "plan: checksums and trials",

@@ -9,7 +9,7 @@ import numpy as np
 from annotated_types import Ge
 
 from harness import claims, figures, selection, stats
-from harness.claims import Claim, Finding
+from harness.claims import Bearing, Claim, Finding, Outcome, Role
 from harness.ensemble import Ensemble
 from harness.experiment import Experiment, Row, Settings
 from harness.landscape import (
@@ -28,13 +28,21 @@ if TYPE_CHECKING:
 
 SHAPE = Claim(
     "torus.shape",
-    "One network's landscape is that of the expected loss, up to a small deviation",
-    "expected landscape; Theorem 2",
+    "For n = p = 2 the loss of the median network, minimised over scale, is correlated with that "
+    "of the expected loss over all pairs of directions, at d = s = 2 and 3 and the largest ell",
+    "expected landscape, proof of Theorem 2",
+    Role.PAPER,
+    supported=Outcome("One network's landscape looks like the expected one.", Bearing.CONSISTENT),
+    refuted=Outcome("At these widths one network's landscape looks different."),
 )
 RATE = Claim(
     "torus.rate",
-    "The deviation shrinks at least like the width of the narrowest layer to the power -1/2",
-    "concentration behind Theorem 2",
+    "For n = p = 2 the deviation of a network's loss, minimised over scale, from that of the "
+    "expected loss shrinks at least like the width of the narrowest layer to the power -1/2",
+    "the concentration that the proof of Theorem 2 rests on; no rate is stated",
+    Role.SHARPER,
+    supported=Outcome("The landscape converges no slower than a mean fluctuates.", Bearing.SHARPER),
+    refuted=Outcome("The landscape converges more slowly than a mean fluctuates."),
 )
 MARKS: dict[str, dict[str, Any]] = {
     "minimum": {"marker": "o", "color": "#D55E00", "s": 16, "label": "minimum"},
@@ -109,6 +117,10 @@ class Torus(Experiment):
             }
         ]
 
+    def trials_needed(self, cells: pd.DataFrame) -> dict[str, int]:
+        depths = cells["d"].nunique()
+        return {SHAPE.id: stats.trials_for_quantile(level=stats.simultaneous(depths))}
+
     def judge(self, table: pd.DataFrame) -> list[Finding]:
         limits = self.thresholds
         base = selection.at_baseline(self, selection.ok(table), ("d", "s", "ell"))
@@ -119,7 +131,7 @@ class Torus(Experiment):
                 SHAPE,
                 selection.jointly(stats.quantile, wide, "d", "correlation"),
                 limits.correlation,
-                statistic="median correlation of the two profiles, at the worst depth",
+                statistic="median correlation of the two profiles, by depth",
                 tested=f"{where}, {self.points}^2 directions",
             ),
             claims.below(
@@ -127,7 +139,7 @@ class Torus(Experiment):
                 selection.jointly(stats.power_law, base, "d", "narrowest", "deviation"),
                 limits.exponent,
                 statistic="exponent of the median deviation in the narrowest layer's width",
-                tested=f"{selection.spread(base, ('n', 'd', 'narrowest'))}, at the worst depth",
+                tested=f"{selection.spread(base, ('n', 'd', 'narrowest'))}",
             ),
         ]
 

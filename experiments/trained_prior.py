@@ -9,7 +9,7 @@ import numpy as np
 from annotated_types import Ge, Gt
 
 from harness import claims, figures, selection, stats
-from harness.claims import Claim, Finding
+from harness.claims import Claim, Finding, Role
 from harness.conditions import joint_wdc_bracket, wdc_bracket
 from harness.descent import Stopping, alternating_descent, step_size
 from harness.ensemble import Size, unit_vectors
@@ -30,33 +30,40 @@ TRUE_LOSS = 1e-9
 WDC = Claim(
     "trained_prior.wdc",
     "Trained layers meet the WDC as well as Gaussian layers of the same shape",
-    "Theorem 2 is for Gaussian weights",
+    "Theorem 3 is for all weights that meet the conditions",
+    Role.PRACTICE,
 )
 JOINT = Claim(
     "trained_prior.joint",
     "Trained last layers meet the joint-WDC as well as Gaussian ones",
-    "Theorem 2 is for Gaussian weights",
+    "Theorem 3 is for all weights that meet the conditions",
+    Role.PRACTICE,
 )
 DIRECTION = Claim(
     "trained_prior.direction",
     "In trained networks, too, the expected directions -t1, -t2 are descent directions",
     "proof of Theorem 2",
+    Role.PRACTICE,
 )
 SUCCESS = Claim(
     "trained_prior.success",
     "In trained networks Algorithm 1 finds random truths as often as in Gaussian networks",
     "section 4",
+    Role.PRACTICE,
 )
 IMAGE = Claim(
     "trained_prior.image",
-    "With truths that draw a digit and a distortion it finds them as often as Gaussian networks' "
-    "truths",
+    "In trained networks Algorithm 1 finds truths that draw a digit and a distortion as often as "
+    "truths of Gaussian networks",
     "section 4",
+    Role.PRACTICE,
 )
 SPECTRUM = Claim(
     "trained_prior.spectrum",
-    "So it does in random networks with the singular values of the trained layers",
+    "In random networks with the singular values of the trained layers Algorithm 1 finds truths as "
+    "often as in Gaussian networks",
     "not in the paper; tells the spectrum from the structure",
+    Role.PRACTICE,
 )
 
 

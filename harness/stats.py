@@ -201,6 +201,19 @@ def power_law(
     return percentile(value, slopes, x.size, method, level)
 
 
+def local_exponents(x: ArrayLike, y: ArrayLike) -> dict[float, float]:
+    """Exponent of the median of y between each x and the next smaller one, by x: (N,), (N,).
+
+    A power law holds where they agree.
+    """
+    x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    places = np.unique(x)
+    with np.errstate(all="ignore"):  # a median that is not positive has no logarithm
+        medians = np.log([np.median(y[x == place]) for place in places])
+        slopes = np.diff(medians) / np.diff(np.log(places))
+    return dict(zip(places[1:].tolist(), slopes.tolist(), strict=True))
+
+
 def bootstrap(
     table: pd.DataFrame,
     groups: Sequence[str],

@@ -101,7 +101,7 @@ def figure1_table(bias: float, width: float, exponent: float, trials: int = 400)
         "h > 0, m < 0": -rho(2),
         "h < 0, m < 0": rho(2) ** 2,
     }
-    for e in (16, 32, 64):
+    for e in (64, 96, 192):
         for valley, position in predicted.items():
             error = bias + noise(trials, width * e**exponent, seed=e)
             rows.append(
@@ -170,33 +170,24 @@ def test_hyperbolas_verdicts() -> None:
     }
 
 
-def landscape_table(exponent: float, trials: int = 30) -> pd.DataFrame:
+def landscape_table(exponent: float, trials: int = 60) -> pd.DataFrame:
     rng = np.random.default_rng(2)
-    rows = []
-    for growth, c in (("proportional", 0.5), ("log", 2.0)):
-        for d in (1, 2):
-            for ell in (100, 400, 1600):
-                columns = {
-                    f"{name}_{kind}": ell**exponent * np.exp(0.1 * rng.standard_normal(trials))
-                    for name in ("loss", "grad_h", "grad_m")
-                    for kind in ("median", "worst")
-                }
-                rows.append(
-                    pd.DataFrame(
-                        {
-                            **dict.fromkeys(("n", "p"), 5),
-                            **dict.fromkeys(("d", "s"), d),
-                            "ell": ell,
-                            "growth": growth,
-                            "c": c,
-                            "last_layer": "truncated",
-                            "points": 200,
-                            **columns,
-                            "status": "ok",
-                        }
-                    )
-                )
-    return pd.concat(rows)
+    own = settings("expected_landscape")
+    effort = {key: own[key] for key in ("points", "starts", "steps")}
+    return pd.concat(
+        pd.DataFrame(
+            effort
+            | own["network"]
+            | {"p": 5, "d": d, "s": d, "ell": ell, "narrowest": ell // 2, "agreement": 0.5}
+            | {
+                name: ell**exponent * np.exp(0.1 * rng.standard_normal(trials))
+                for name in ("loss_median", "grad_h_median", "grad_m_median", "grad_h_worst")
+            }
+            | {"status": "ok"}
+        )
+        for d in (1, 2)
+        for ell in (400, 800, 1600)
+    )
 
 
 def test_expected_landscape_verdicts() -> None:
@@ -208,7 +199,7 @@ def test_expected_landscape_verdicts() -> None:
     }
 
 
-def maximisers_table(rises: float, derivative: float, trials: int = 200) -> pd.DataFrame:
+def maximisers_table(rises: float, trials: int = 200) -> pd.DataFrame:
     return pd.concat(
         pd.DataFrame(
             {
@@ -219,7 +210,7 @@ def maximisers_table(rises: float, derivative: float, trials: int = 200) -> pd.D
                 "c": 2.0,
                 "last_layer": "truncated",
                 "directions": 64,
-                "largest_derivative": np.full(trials, derivative),
+                "largest_derivative": np.zeros(trials),
                 "rises": rises,
                 "stays": 0.0,
                 "least_cosine": 0.1,
@@ -233,49 +224,43 @@ def maximisers_table(rises: float, derivative: float, trials: int = 200) -> pd.D
 
 def test_local_maximisers_verdicts() -> None:
     experiment = configured("local_maximisers")
-    assert set(verdicts(experiment, maximisers_table(0.0, 0.0)).values()) == {Verdict.SUPPORTED}
-    assert set(verdicts(experiment, maximisers_table(0.1, 1e-3)).values()) == {Verdict.REFUTED}
-    assert set(verdicts(experiment, maximisers_table(0.0, 0.0, trials=2)).values()) == {
+    assert set(verdicts(experiment, maximisers_table(0.0)).values()) == {Verdict.NOT_FOUND}
+    assert set(verdicts(experiment, maximisers_table(0.1)).values()) == {Verdict.REFUTED}
+    assert set(verdicts(experiment, maximisers_table(0.0, trials=2)).values()) == {
         Verdict.INCONCLUSIVE
     }
 
 
-def convergence_table(every: float, never: float, rate: float, trials: int = 200) -> pd.DataFrame:
-    """Shares of success with and without the sign check, on the same trials."""
+def convergence_table(share: float, steps: int, trials: int = 200) -> pd.DataFrame:
     place = (np.arange(trials) + 0.5) / trials
-    return pd.concat(
-        pd.DataFrame(
-            {
-                **dict.fromkeys(("n", "p"), 5),
-                **dict.fromkeys(("d", "s"), 2),
-                "ell": 200,
-                "growth": "log",
-                "c": 4.0,
-                "last_layer": "truncated",
-                "kappa": 0.25,
-                "start_size": 1.0,
-                "sign_check": check,
-                "max_steps": 3000,
-                "trial": np.arange(trials),
-                "epsilon_true": np.where(place < share, 1e-8, 0.9),
-                "rate": rate,
-                **dict.fromkeys(MARK_COLUMNS, 0.1),
-                "status": "converged",
-            }
-        )
-        for check, share in (("every", every), ("never", never))
+    return pd.DataFrame(
+        {
+            **dict.fromkeys(("n", "p"), 5),
+            **dict.fromkeys(("d", "s"), 2),
+            "ell": 200,
+            "growth": "log",
+            "c": 4.0,
+            "last_layer": "truncated",
+            "kappa": 0.25,
+            "start_size": 1.0,
+            "sign_check": "every",
+            "max_steps": 3000,
+            "trial": np.arange(trials),
+            "epsilon_true": np.where(place < share, 1e-8, 0.9),
+            "steps": steps,
+            "rate": 0.99,
+            **dict.fromkeys(MARK_COLUMNS, 0.1),
+            "status": "converged",
+        }
     )
 
 
 def test_convergence_verdicts() -> None:
     experiment = configured("convergence")
-    assert set(verdicts(experiment, convergence_table(1.0, 0.5, 0.9)).values()) == {
-        Verdict.SUPPORTED
-    }
-    assert set(verdicts(experiment, convergence_table(0.5, 0.9, 1.0)).values()) == {Verdict.REFUTED}
-    assert set(verdicts(experiment, convergence_table(1.0, 0.5, 0.9, trials=2)).values()) == {
-        Verdict.INCONCLUSIVE
-    }
+    assert set(verdicts(experiment, convergence_table(1.0, 200)).values()) == {Verdict.SUPPORTED}
+    assert set(verdicts(experiment, convergence_table(0.5, 900)).values()) == {Verdict.REFUTED}
+    few = verdicts(experiment, convergence_table(1.0, 200, trials=2))
+    assert set(few.values()) == {Verdict.INCONCLUSIVE}
 
 
 def wdc_table(
@@ -359,27 +344,27 @@ def test_the_joint_law_is_found_again_from_data_that_follow_it() -> None:
     assert (np.quantile(fits[1:], 0.995, axis=0) > [1, 1.5]).all()
 
 
-def premise_table(constant: float, trials: int = 100) -> pd.DataFrame:
+def premise_table(constant: float, power: float, trials: int = 200) -> pd.DataFrame:
+    rng = np.random.default_rng(5)
     return pd.concat(
         pd.DataFrame(
             {
-                **{"n": 2, "ell": ell, "last_layer": "gaussian"},
-                "lower": np.full(trials, constant),
-                "upper": np.full(trials, constant),
+                **{"n": n, "ell": 40 * n, "last_layer": "gaussian"},
+                "lower": (lower := constant * (1 + 0.1 * n**power * rng.standard_normal(trials))),
+                "upper": lower,
                 "status": "ok",
             }
         )
-        for ell in (100, 400)
+        for n in (2, 4, 8, 16, 32)
     )
 
 
 def test_premise_verdicts() -> None:
     experiment = configured("premise")
-    assert set(verdicts(experiment, premise_table(1e-14)).values()) == {Verdict.SUPPORTED}
-    assert set(verdicts(experiment, premise_table(0.5)).values()) == {Verdict.REFUTED}
-    assert set(verdicts(experiment, premise_table(1e-14, trials=2)).values()) == {
-        Verdict.INCONCLUSIVE
-    }
+    assert set(verdicts(experiment, premise_table(1e-14, -0.5)).values()) == {Verdict.SUPPORTED}
+    assert set(verdicts(experiment, premise_table(0.5, 0.0)).values()) == {Verdict.REFUTED}
+    few = verdicts(experiment, premise_table(1e-14, -0.5, trials=2))
+    assert set(few.values()) == {Verdict.INCONCLUSIVE}
 
 
 def test_benchmark_verdicts() -> None:

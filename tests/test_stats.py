@@ -15,6 +15,7 @@ from harness.stats import (
     _logistic_middle,
     contrast,
     difference_of_means,
+    local_exponents,
     mean,
     paired_change,
     power_law,
@@ -446,3 +447,10 @@ def test_fewest_trials_that_decide_a_proportion_or_bound_a_quantile(limit, level
     ):
         assert enough(fewest)
         assert not enough(fewest - 1)
+
+
+def test_local_exponents_are_those_of_a_power_law():
+    x = np.repeat([1.0, 2.0, 8.0], 5)
+    assert local_exponents(x, 3 * x**-0.5) == pytest.approx({2.0: -0.5, 8.0: -0.5})
+    assert np.isnan(local_exponents([1, 2], [0.0, 0.0])[2.0])
+    assert local_exponents([], []) == {}
