@@ -1,19 +1,21 @@
-"""How long a signal Algorithm 1 needs against the latent dimensions, n + p or n^2 + p^2."""
+"""How long a signal Algorithm 1 needs: in the unknowns, the inner widths and the depth."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Lt
 
 from harness import claims, descent, figures, selection, stats
-from harness.claims import Claim, Finding
-from harness.conditions.aligned import aligned_truths
+from harness.arrays import Array
+from harness.claims import Bearing, Claim, Finding, Outcome, Role
 from harness.ensemble import Ensemble, unit_vectors
-from harness.experiment import Experiment, Row, Settings, UnmeasurableError
-from harness.problem import Demodulation
+from harness.experiment import Experiment, Row, Settings
+from harness.identifiability import identifiability
 from harness.status import Status
 
 if TYPE_CHECKING:
@@ -21,266 +23,275 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Truth = Literal["random", "aligned"]
+NEEDED = "the ell at which half the trials of Algorithm 1 succeed"
 
-LINEAR = Claim(
-    "sample_complexity.linear",
-    "The ell at which half the trials succeed grows no faster than n + p along n = p",
-    "no theorem; A3 allows more",
+AFFINE = Claim(
+    "sample_complexity.affine",
+    f"At d = s = 2 and n = p, {NEEDED} is affine in n + p: smaller n foretell the largest",
+    "no theorem; counting asks for 4 (n + p - 1)",
+    supported=Outcome("Each unknown costs a fixed number of entries.", Bearing.SHARPER),
+    refuted=Outcome("The needed length has another law than a + b (n + p).", Bearing.SHARPER),
 )
-LOCAL = Claim(
-    "sample_complexity.local",
-    "Nor does it between the two largest n",
-    "no theorem; A3 allows more",
+POWER = Claim(
+    "sample_complexity.power",
+    f"At d = s = 2 and n = p, {NEEDED} is a power of n + p - 1: smaller n foretell the largest",
+    "no theorem; the rival of the affine law",
+    supported=Outcome("One exponent describes the needed length.", Bearing.SHARPER),
+    refuted=Outcome("A fitted exponent is that of a range of n.", Bearing.SHARPER),
 )
-QUADRATIC = Claim(
-    "sample_complexity.quadratic",
-    "It grows like n^2 + p^2 along n = p",
-    "A3, up to logarithms",
+FLOOR = Claim(
+    "sample_complexity.floor",
+    "At d = s = 2 and n = p, a further unknown costs Algorithm 1 from 1.2 to 1.4 times the 4 "
+    "entries that counting asks for",
+    "no theorem; floor 4 (n + p - 1): one entry in 4 is active in both networks",
+    supported=Outcome("The needed length grows nearly as slowly as it can.", Bearing.SHARPER),
+    refuted=Outcome("An unknown costs more, or less, than that.", Bearing.SHARPER),
 )
-FACTOR = Claim(
-    "sample_complexity.factor",
-    "With inner widths c n, without the logarithm, it grows no faster either",
-    "A2 asks for n log n",
+WIDTH = Claim(
+    "sample_complexity.width",
+    f"At d = s = 2, fixed n = p and identifiable truths, {NEEDED} does not grow with n_1",
+    "A3 asks for ell of the order (n_{d-1} log n_{d-1})^2",
+    role=Role.PAPER,
+    supported=Outcome("A3 is sufficient, not necessary, in n_{d-1}.", Bearing.SHARPER),
+    refuted=Outcome("Wider inner layers need longer signals, as A3 asks.", Bearing.CONSISTENT),
+)
+SEARCH = Claim(
+    "sample_complexity.search",
+    "At d = s = 2 and n = p, half the trials of Algorithm 1 succeed from near the truth at shorter "
+    "signals than from a random start",
+    "no theorem; the observation may determine what descent does not reach",
+    role=Role.PRACTICE,
+    supported=Outcome("Search, not information, sets the needed length."),
+    refuted=Outcome("Once descent holds the truth, it also finds it."),
 )
 SPLIT = Claim(
     "sample_complexity.split",
-    "At fixed n + p it is the same for n != p as for n = p",
-    "n + p; n^2 + p^2 says 1.36 times more at (4, 16) than at (10, 10)",
+    f"At d = s = 2 and n + p = 40, {NEEDED} is the same for n != p as for n = p",
+    "no theorem; n^2 + p^2 says 1.36 times more at (8, 32) than at (20, 20)",
+    supported=Outcome("Unknowns count, not how the networks share them.", Bearing.SHARPER),
+    refuted=Outcome("The larger or the smaller of n and p counts for itself.", Bearing.SHARPER),
 )
-ALIGNED = Claim(
-    "sample_complexity.aligned",
-    "Truths along the vectors that break the joint-WDC need no longer signals than random ones",
-    "Theorem 3 is for every truth",
+DEPTH = Claim(
+    "sample_complexity.depth",
+    f"At n = p and n_i = 6 n_{{i-1}}, {NEEDED} is larger at d = s = 3 than at d = s = 2",
+    "no theorem; counting does not know the depth",
+    supported=Outcome("Depth costs length beyond what counting asks for.", Bearing.SHARPER),
+    refuted=Outcome("A third layer costs no length.", Bearing.SHARPER),
 )
-NOISE = Claim(
-    "sample_complexity.noise",
-    "Noise does not raise it: up to the noise's own error the truth is found as often",
-    "not in the paper",
-)
+
+STOPPING = descent.Stopping(loss_rtol=1e-12)
+FATES = ("not identifiable", "not held", "late", "trapped")
+"""Why a trial fails: its truth is not locally identifiable; descent fails from near it too; the
+steps run out; it ends elsewhere."""
+
+_Range = tuple[float, float]
+_Redraws = Callable[["pd.DataFrame"], Array]
+"""From rows to a statistic of them and its redraws (1 + R,), as `stats.crossings` has them."""
 
 
 @dataclass(frozen=True)
 class Thresholds(Settings):
-    """epsilon : success is an iterate within epsilon + noise of the true hyperbola.
+    """epsilon : success is an iterate within it of the true hyperbola.
 
-    slack : growth with an exponent below 1 + slack is no faster than n + p; an exponent within
-        slack of 2 is quadratic.
-    ratio : a change of a threshold by less than this factor counts as small.
+    error : a law foretells an ell up to this factor.
+    cost_low, cost_high : range of what an unknown costs, over 4.
+    growth : an exponent up to it is no growth.
+    longer, same : ratios of two ells that count as longer, and as the same.
     """
 
     epsilon: Annotated[float, Gt(0)]
-    slack: Annotated[float, Gt(0)]
-    ratio: Annotated[float, Gt(1)]
+    error: Annotated[float, Gt(1)]
+    cost_low: float
+    cost_high: float
+    growth: float
+    longer: Annotated[float, Gt(1)]
+    same: Annotated[float, Gt(1)]
 
 
 @dataclass(frozen=True)
 class SampleComplexity(Experiment):
-    """One trial: two networks, a truth, one random start of the truth's size; a row a trial.
+    """One trial: two networks, a truth, one random start; a row a trial.
 
-    truth : "random", or "aligned" with the witness of the joint-WDC's row-aligned adversary, see
-        `conditions.aligned`.
-    noise : ||e|| / ||y0||, for Gaussian e added to y0.
+    near : if the truth is identifiable and the start ends farther from it than this relative
+        distance, descent starts once more from there.
+    replica : cells that differ in it alone hold more trials.
     """
 
-    claims: ClassVar[tuple[Claim, ...]] = (LINEAR, LOCAL, QUADRATIC, FACTOR, SPLIT, ALIGNED, NOISE)
+    claims: ClassVar[tuple[Claim, ...]] = (AFFINE, POWER, FLOOR, WIDTH, SEARCH, SPLIT, DEPTH)
     caption: ClassVar[str] = (
-        "Success of Algorithm 1 from one random start, each trial on networks of its own. "
-        "(a) Share of successes over n = p and signal length ell; white dots: the ell of half "
-        "the trials (logistic fit) with 95% intervals; lines: the laws n + p and n^2 + p^2 through "
-        "the first dot. (b) That ell for inner widths c n log n and c n, and with the truth along "
-        "the joint-WDC's witness or noise in y0; a size without such an ell in the range measured "
-        "has no dot. (c) The same for n != p with one n + p."
+        "Signal length ell at which half the trials of Algorithm 1 succeed, each on networks of "
+        "its own with inner widths n_i = c n_{i-1}. Floor: 4 (n + p - 1). (a) Success from random "
+        "starts, d = s = 2, c = 6. (b) Needed ell for identifiable truths, from near the truth, "
+        "and from a random start; laws of all n but the largest, and n^2 + p^2. (c) Needed ell for "
+        "identifiable truths; A3 asks for n_1^2 and more. (d) Ratios that decide the other claims; "
+        "grey: what each allows. Bars: 95% intervals."
     )
-    paired: ClassVar[tuple[str, ...]] = ("truth", "noise")
+    version: ClassVar[int] = 2
 
     network: Ensemble
-    truth: Truth
-    noise: Annotated[float, Ge(0)]
     kappa: Annotated[float, Gt(0)]
+    near: Annotated[float, Gt(0), Lt(1)]
     max_steps: Annotated[int, Ge(1)]
+    replica: Annotated[int, Ge(0)]
     thresholds: Thresholds
 
     def trial(self, rng: np.random.Generator) -> list[Row]:
         P = self.network.problem(rng)
-        directions = unit_vectors(rng, 1, P.n), unit_vectors(rng, 1, P.p)
-        noise = unit_vectors(rng, 1, P.ell)[0]
-        if self.truth == "aligned":
-            P = Demodulation(P.G1, P.G2, *aligned_truths(P.G1, P.G2))
-            if P.status != Status.OK:
-                raise UnmeasurableError(P.status)
-        noise *= self.noise * np.linalg.norm(P.y0)
-        P = Demodulation(P.G1, P.G2, P.h0, P.m0, noise)
-        solution = descent.alternating_descent(
-            P,
-            *directions,
-            step=descent.step_size(P, self.kappa),
-            max_steps=self.max_steps,
-            engine="tracking",
-        )
-        return [descent.row(P, solution)]
+        start = unit_vectors(rng, 1, P.n), unit_vectors(rng, 1, P.p)
+        aside = unit_vectors(rng, 1, P.n), unit_vectors(rng, 1, P.p)
+        options: Any = {"max_steps": self.max_steps, "engine": "tracking", "stopping": STOPPING}
+        options["step"] = descent.step_size(P, self.kappa)
+        row = descent.row(P, descent.alternating_descent(P, *start, **options))
+        row |= asdict(identifiability(P)) | {"epsilon_near": np.nan, "steps_near": 0}
+        if row["full_rank"] and row["epsilon_true"] > self.near:
+            h, m = P.h0 + self.near * aside[0], P.m0 + self.near * aside[1]
+            again = descent.row(P, descent.alternating_descent(P, h, m, **options))
+            row |= {"epsilon_near": again["epsilon_true"], "steps_near": again["steps"]}
+        return [row]
 
     def judge(self, table: pd.DataFrame) -> list[Finding]:
-        limits = self.thresholds
-        table = self._with_success(table)
-        square, without = _with_threshold(self._square(table, self.network.growth))
-        factor, none = _with_threshold(self._square(table, "factor"))
-        last = selection.largest(square, "n", count=2)
-        splits = self._splits(table)
-        arms = selection.at_baseline(self, table, ("truth", "noise", "ell"))
-        noiseless, random = arms[arms["noise"] == 0], arms[arms["truth"] == "random"]
-        exponent, words = "exponent of the ell of half the trials in n = p", _tested(square)
-        words, slim = words + without, _tested(factor) + none
-        linear, quadratic = 1 + limits.slack, (2 - limits.slack, 2 + limits.slack)
+        limits, table = self.thresholds, self._judged(table)
+        square = table[(table["n"] == table["p"]) & (table["d"] == self.network.d)]
+        base = square[square["c"] == self.network.c]
+        far = square[square["c"].isin(square.loc[square["n"] == square["n"].max(), "c"])]
+        far = far[far.groupby("c")["n"].transform("nunique") >= 3]
+        wide = square[square["full_rank"] & (square.groupby("n")["c"].transform("nunique") >= 3)]
+        down = base[base.groupby("n")["ell"].transform("min") <= base["floor"]]
+        like = table[table["c"] == self.network.c]
+        split = like[(like["d"] == self.network.d) & (like["n"] + like["p"] == 2 * self.network.n)]
+        middle = split["n"] == self.network.n
+        deep = like[(like["n"] == like["p"]) & (like["d"] > self.network.d)]
+        affine, power = partial(_foretold, stats.affine_at), partial(_foretold, stats.power_at)
+        held = partial(_ratio, lambda rows: rows.assign(found=rows["held"]))
+        balanced = partial(_ratio, lambda _: split[middle])
+        shallow = partial(_ratio, lambda rows: base[base["n"].isin(rows["n"])])
+        error, same = ((1 / factor, factor) for factor in (limits.error, limits.same))
+        cost, longer = (limits.cost_low, limits.cost_high), (limits.longer, np.inf)
+        growth = -np.inf, limits.growth
+        at, foretold = "ell of half the trials", "at the largest n, over what smaller n foretell"
         return [
-            claims.below(LINEAR, _exponent(square), linear, statistic=exponent, tested=words),
-            claims.below(LOCAL, _exponent(last), linear, statistic=exponent, tested=_tested(last)),
-            claims.within(
-                QUADRATIC, _exponent(square), *quadratic, statistic=exponent, tested=words
-            ),
-            claims.below(FACTOR, _exponent(factor), linear, statistic=exponent, tested=slim),
-            claims.within(
-                SPLIT,
-                _ratio(splits, splits["n"] != splits["p"]),
-                *(1 / limits.ratio, limits.ratio),
-                statistic="ell of half the trials, n != p / n = p",
-                tested=_tested(splits),
-            ),
-            claims.below(
-                ALIGNED,
-                _ratio(noiseless, noiseless["truth"] == "aligned"),
-                limits.ratio,
-                statistic="ell of half the trials, aligned / random truth",
-                tested=_tested(noiseless),
-            ),
-            claims.below(
-                NOISE,
-                _ratio(random, random["noise"] > 0),
-                limits.ratio,
-                statistic="ell of half the trials, with / without noise",
-                tested=_tested(random, "noise"),
-            ),
+            _decide(AFFINE, error, far, "c", affine, f"{at} {foretold}"),
+            _decide(POWER, error, far, "c", power, f"{at} {foretold}"),
+            _decide(FLOOR, cost, far, "c", _cost, f"slope of the {at} in n + p - 1, over 4"),
+            _decide(WIDTH, growth, wide, "n", _exponent, f"exponent of the {at} in n_1"),
+            _decide(SEARCH, longer, down, "n", held, f"{at}, random start / near the truth"),
+            _decide(SPLIT, same, split[~middle], "n", balanced, f"{at}, n != p / n = p"),
+            _decide(DEPTH, longer, deep, "n", shallow, f"{at}, d = s = 3 / d = s = 2"),
         ]
 
     def summary(self, table: pd.DataFrame) -> pd.DataFrame:
+        def at(rate: float) -> Any:
+            return lambda rows: stats.crossings([(rows["ell"], rows["found"])], rate)[0, 0].round(1)
+
+        def share(fate: str) -> Any:
+            return lambda rows: f"{rows.loc[rows['half'], fate].mean():.3f}"
+
         values: dict[str, Any] = {
-            "ell": lambda g: f"{g['ell'].min()}..{g['ell'].max()}",
             "trials": len,
-            "ell of half": lambda g: f"{_threshold(g).value:.0f}",
-            "interval": lambda g: _threshold(g).interval(".0f"),
-            "median steps": lambda g: g.loc[g["success"], "steps"].median(),
+            **{f"ell of {rate:.0%}": at(rate) for rate in (0.1, 0.5, 0.9)},
+            "interval": lambda rows: stats.from_redraws(
+                selection.crossings(rows, "n", "ell", "found")[1][:, 0], len(rows)
+            ).interval(".0f"),
+            "over the floor": lambda rows: (at(0.5)(rows) / rows["floor"].iloc[0]).round(3),
+            **{fate: share(fate) for fate in FATES},
         }
-        keys = ("growth", "truth", "noise", "n", "p")
-        return selection.summarise(self._with_success(table), keys, values)
+        table, keys = self._judged(table), ["d", "c", "n", "p"]
+        off = (table.groupby([*keys, "ell"])["found"].transform("mean") - 0.5).abs()
+        table["half"] = off == off.groupby([table[key] for key in keys]).transform("min")
+        found = selection.summarise(table, keys, values)
+        square = found[found["n"] == found["p"]]
+        logs = np.log(square[["n", "ell of 50%"]]).groupby([square["d"], square["c"]]).diff()
+        return found.assign(**{"local exponent": (logs["ell of 50%"] / logs["n"]).round(3)})
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        table = self._with_success(table)
-        figure, axes = figures.canvas(1, 3, width=11, height=3.4)
-        phases, arms, splits = axes[0]
-        self._draw_phases(phases, self._square(table, self.network.growth))
-        self._draw_arms(arms, table)
-        split = self._splits(table)
-        places = sorted(split["n"].unique())
-        figures.estimates(splits, places, [_threshold(split[split["n"] == n]) for n in places])
-        splits.set(
-            xlabel=f"n, with n + p = {2 * self.network.n}", xticks=places, title="(c) n != p"
-        )
-        splits.set_ylabel("ell of half the trials")
-        splits.set_ylim(bottom=0)
+        findings, table = self.judge(table), self._judged(table)
+        square = table[(table["n"] == table["p"]) & (table["d"] == self.network.d)]
+        base = square[square["c"] == self.network.c]
+        figure, ((rates, lengths), (widths, ratios)) = figures.canvas(2, 2, width=9.5, height=3.4)
+        units = base.assign(ratio=base["ell"] / base["floor"])
+        figures.curves(rates, units, "ratio", "found", stats.proportion, by="n", label="n = {}")
+        figures.log_ticks(rates, (1, 1.5, 2, 3, 4, 6))
+        rates.set(xlabel="ell / floor", ylabel="success rate", title="(a) success, d = s = 2")
+        _draw_lengths(lengths, base)
+        for index, (n, rows) in enumerate(square[square["full_rank"]].groupby("n")):
+            look: Any = {"label": f"n = p = {n}", "index": index}
+            places, ells = selection.crossings(rows, "c", "ell", "found")
+            figures.redraws(widths, places, ells / rows["floor"].iloc[0], **look)
+        figures.log_ticks(widths, square["c"].unique())
+        widths.set(xlabel="n_1 / n", title="(c) inner width, identifiable truths")
+        figures.members(ratios, [finding for finding in findings if finding.claim != WIDTH])
+        ratios.set(xlim=(0.5, 3), xlabel="ratio", title="(d) the ratios that decide")
+        figures.legend(rates, loc="lower right")
+        for ax in (lengths, widths):
+            ax.set(ylabel="needed ell / floor", ylim=(0, 4))
+            figures.legend(ax, ncols=2, loc="upper right")
         return figure
 
-    def _draw_phases(self, ax: Axes, table: pd.DataFrame) -> None:
-        """A column of rectangles for each n; a rectangle reaches halfway to the next ell."""
-        image = None
-        for n, column in table.groupby("n"):
-            rates = column.groupby("ell")["success"].mean()
-            rows, sides = (
-                figures.log_edges(rates.index.to_numpy()),
-                float(n) * 2.0 ** np.array([-0.3, 0.3]),
-            )
-            image = ax.pcolormesh(
-                sides, rows, rates.to_numpy()[:, None], vmin=0, vmax=1, cmap=figures.SEQUENTIAL
-            )
-        if image is None:
-            return
-        sizes = np.array(sorted(table["n"].unique()), dtype=float)
-        found = [_threshold(table[table["n"] == n]) for n in sizes]
-        figures.log_ticks(ax, sizes)
-        figures.plain_log(ax)
-        figures.estimates(ax, list(sizes), found, label="half the trials", index=6, line=False)
-        ax.containers[-1][0].set(markerfacecolor="white", marker="o")
-        first = next(((n, e.value) for n, e in zip(sizes, found, strict=True) if e.value > 0), None)
-        if first is not None:
-            for power, style, name in ((1, "-", "n + p"), (2, "--", "n² + p²")):
-                law = first[1] * (sizes / first[0]) ** power
-                ax.plot(sizes, law, style, color=figures.COLOURS[1], label=name)
-        ax.set_ylim(table["ell"].min() / 1.3, table["ell"].max() * 1.3)
-        ax.grid(False)
-        trials = table.groupby(["n", "ell"]).size().min()
-        ax.set(xlabel="n = p", ylabel="ell", title=f"(a) {trials} trials a cell")
-        ax.figure.colorbar(image, ax=ax, label="success rate")
-        figures.legend(ax, loc="lower right")
+    def _judged(self, table: pd.DataFrame) -> pd.DataFrame:
+        """With the outcome of each trial; one with nothing to measure is one without success.
 
-    def _draw_arms(self, ax: Axes, table: pd.DataFrame) -> None:
-        square = table[table["n"] == table["p"]]
-        noise = square["noise"] > 0
-        plain = (square["truth"] == "random") & ~noise
-        parts = {
-            "inner widths c n log n": plain & (square["growth"] == "log"),
-            "inner widths c n": plain & (square["growth"] == "factor"),
-            "aligned truth": square["truth"] == "aligned",
-            "noise in y0": noise,
-        }
-        drawn = set()
-        for index, (label, rows) in enumerate(parts.items()):
-            groups = {float(n): part for n, part in square[rows].groupby("n")}
-            found = [_threshold(part) for part in groups.values()]
-            places = [n * 1.05 ** (index - 1) for n in groups]
-            drawn |= {n for n, e in zip(groups, found, strict=True) if np.isfinite(e.value)}
-            style: Any = {"label": label, "index": index, "line": len(groups) > 1}
-            figures.estimates(ax, places, found, **style)
-        ax.set(xlabel="n = p", ylabel="ell of half the trials", title="(b) arms")
-        if drawn:
-            figures.log_ticks(ax, drawn)
-            figures.plain_log(ax)
-            figures.headroom(ax, 0.3)
-        figures.legend(ax, loc="upper left")
-
-    def _with_success(self, table: pd.DataFrame) -> pd.DataFrame:
-        """With a column `success`; a dead network (epsilon_true NaN) is a trial without success."""
-        reached = table["epsilon_true"] <= self.thresholds.epsilon + table["noise"]
-        return table.assign(success=reached)
-
-    def _square(self, table: pd.DataFrame, growth: str) -> pd.DataFrame:
-        """Trials with n = p, a random truth and no noise, of one rule for the inner widths."""
-        base = selection.at_baseline(self, table, ("n", "p", "ell", "growth", "c"))
-        return base[(base["n"] == base["p"]) & (base["growth"] == growth)]
-
-    def _splits(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Trials with the n + p of the base settings."""
-        base = selection.at_baseline(self, table, ("n", "p", "ell"))
-        return base[base["n"] + base["p"] == 2 * self.network.n]
+        found : the random start ended at the truth; held : it did, or the second start.
+        """
+        found = table["epsilon_true"] <= self.thresholds.epsilon
+        held = found | (table["epsilon_near"] <= self.thresholds.epsilon)
+        full_rank, late = table["full_rank"].eq(True), table["status"] == Status.MAX_STEPS
+        fates = (~held & ~full_rank, ~held & full_rank, held & ~found & late, held & ~found & ~late)
+        return table.assign(
+            found=found,
+            held=held,
+            full_rank=full_rank,
+            floor=4 * (table["n"] + table["p"] - 1),
+            **dict(zip(FATES, fates, strict=True)),
+        )
 
 
-def _exponent(table: pd.DataFrame) -> stats.Estimate:
-    return stats.threshold_exponent(table["n"], table["ell"], table["success"])
+def _decide(
+    claim: Claim, allowed: _Range, rows: pd.DataFrame, by: str, redraws: _Redraws, statistic: str
+) -> Finding:
+    late = (rows["status"] == Status.MAX_STEPS).mean()
+    where = selection.spread(rows, ("n", "p", "ell", "d", "c", "kappa"))
+    tested = f"{len(rows)} trials; {where}; {late:.2%} ended at the step limit"
+    family = selection.jointly_redrawn(redraws, rows, by)
+    named = 2 if claim is WIDTH else None
+    return claims.within(claim, family, *allowed, statistic=statistic, tested=tested, named=named)
 
 
-def _threshold(table: pd.DataFrame) -> stats.Estimate:
-    return stats.threshold(table["ell"], table["success"])
+def _foretold(law: stats.Law, rows: pd.DataFrame) -> Array:
+    """The needed ell at the largest n, over that of a law fitted to the others."""
+    sizes, ells = selection.crossings(rows, "n", "ell", "found")
+    x = 2 * sizes - 1
+    return ells[:, -1] / law(x[:-1], ells[:, :-1], x[-1:])[:, 0]
 
 
-def _with_threshold(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """Rows of the n that have an ell of half the trials; in words, the n that have none."""
-    none = [n for n, group in table.groupby("n") if np.isnan(_threshold(group).value)]
-    words = f"; left out, without such an ell: n = {', '.join(map(str, none))}" if none else ""
-    return table[~table["n"].isin(none)], words
+def _cost(rows: pd.DataFrame) -> Array:
+    """Entries that a further unknown needs, over 4: the slope of the affine law of all n."""
+    sizes, ells = selection.crossings(rows, "n", "ell", "found")
+    return np.diff(stats.affine_at(2 * sizes - 1, ells, np.array([0.0, 1.0])))[:, 0] / 4
 
 
-def _ratio(table: pd.DataFrame, arm: pd.Series) -> stats.Estimate:
-    return stats.threshold_ratio(arm, table["ell"], table["success"])
+def _exponent(rows: pd.DataFrame) -> Array:
+    widths, ells = selection.crossings(rows, "c", "ell", "found")
+    return stats.line(np.log(widths), np.log(ells))[1]
 
 
-def _tested(table: pd.DataFrame, *more: str) -> str:
-    where = selection.spread(table, ("n", "p", "ell", "d", "c", "kappa", *more))
-    return f"{len(table)} trials; {where}"
+def _ratio(others: Callable[[pd.DataFrame], pd.DataFrame], rows: pd.DataFrame) -> Array:
+    """The needed ell over that of others."""
+    ells = stats.crossings([(part["ell"], part["found"]) for part in (rows, others(rows))])
+    return np.asarray(ells[:, 0] / ells[:, 1])
+
+
+def _draw_lengths(ax: Axes, base: pd.DataFrame) -> None:
+    columns = {"full_rank": "identifiable", "held": "near the truth", "found": "random start"}
+    for index, (column, label) in enumerate(columns.items()):
+        sizes, ells = selection.crossings(base, "n", "ell", column)
+        x = 2 * sizes - 1
+        figures.redraws(ax, sizes, ells / (4 * x), index=index, label=label, line=False)
+    if len(sizes) >= 3:
+        for law, line, label in (
+            (stats.affine_at(x[:-1], ells[0, :-1], x), "k-", "a + b (n + p - 1)"),
+            (stats.power_at(x[:-1], ells[0, :-1], x), "k--", "a (n + p - 1)^b"),
+            (ells[0, 0] * (sizes / sizes[0]) ** 2, "k:", "n² + p²"),
+        ):
+            ax.plot(sizes, law / (4 * x), line, linewidth=1, label=label)
+    figures.log_ticks(ax, sizes)
+    ax.set(xlabel="n = p", title="(b) unknowns: laws of all n but the largest")

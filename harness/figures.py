@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.stats import Estimate
+from harness.claims import Finding, Member
+from harness.stats import Estimate, from_redraws
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,6 +112,11 @@ def estimates(
     )
 
 
+def redraws(ax: Axes, x: Iterable[float], values: NDArray[np.float64], **look: Any) -> None:
+    """`estimates` from values and their redraws (1 + R, K) at x (K,), see `stats.from_redraws`."""
+    estimates(ax, list(x), [from_redraws(column, 0) for column in values.T], **look)
+
+
 def curve(
     ax: Axes,
     table: pd.DataFrame,
@@ -183,6 +189,32 @@ def curves(
     """A `curve` for each group of column `by`, with the look that `styled` gives it."""
     for group, style in styled(table, by, label=label, spread=spread, order=order):
         curve(ax, group, x, y, statistic, line=line, band=band, **style)
+
+
+def members(ax: Axes, findings: Iterable[Finding]) -> None:
+    """The members of findings, one below the other, on the range that each claim allows in grey."""
+    rows = [
+        (
+            index,
+            finding,
+            f"{finding.claim.id.partition('.')[2]}, {member.label}".strip(", "),
+            member,
+        )
+        for index, finding in enumerate(findings)
+        for member in finding.members or (Member("", finding.estimate, finding.verdict),)
+    ]
+    for place, (index, finding, _, member) in enumerate(rows):
+        low, high = np.clip([finding.threshold.low, finding.threshold.high], -1e6, 1e6)
+        ax.barh(place, high - low, left=low, color="0.9", height=1)
+        found, ends = member.estimate, np.array([member.estimate.low, member.estimate.high])
+        if np.isfinite(found.value):
+            low, high = np.where(np.isfinite(ends), ends, found.value)
+            look: Any = {"fmt": MARKERS[index % len(MARKERS)], "capsize": 2, "elinewidth": 1}
+            sides = [[found.value - low], [high - found.value]]
+            ax.errorbar(found.value, place, xerr=sides, color=COLOURS[index % len(COLOURS)], **look)
+    ax.set_yticks(range(len(rows)), labels=[label for _, _, label, _ in rows])
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.grid(False, axis="y")
 
 
 def reference(ax: Axes, x: Iterable[float], start: float, exponent: float, **style: Any) -> None:

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from harness import stats
+from harness.arrays import Array
 from harness.experiment import Experiment, columns
 from harness.stats import Estimate, simultaneous
 from harness.status import Status
@@ -124,6 +128,26 @@ def jointly(
         parts = [group[name] for name in columns] or [group]
         found[label] = statistic(*parts, level=level)
     return found
+
+
+def crossings(
+    table: pd.DataFrame, by: str, x: str, success: str, rate: float = 0.5
+) -> tuple[Array, Array]:
+    """`stats.crossings` of the groups of a column: its K sorted values, and (1 + R, K)."""
+    groups = dict(iter(table.groupby(by)))
+    pairs = [(group[x], group[success]) for group in groups.values()]
+    return np.array(list(groups), dtype=float), stats.crossings(pairs, rate)
+
+
+def jointly_redrawn(
+    statistic: Callable[[pd.DataFrame], Array], table: pd.DataFrame, by: str
+) -> dict[str, Estimate]:
+    """`jointly` of what is computed from `stats.crossings`: a value and its redraws, (1 + R,)."""
+
+    def estimate(rows: pd.DataFrame, level: float) -> Estimate:
+        return stats.from_redraws(statistic(rows), len(rows), level=level)
+
+    return jointly(estimate, table, by)
 
 
 def summarise(

@@ -1,4 +1,4 @@
-"""Estimates with intervals: proportions, quantiles, means, power laws, thresholds.
+"""Estimates with intervals: proportions, quantiles, means, power laws, crossings.
 
 Every estimate carries its sample size n.  If the data do not determine a quantity (no trials, a
 single abscissa, values that are not finite), the estimate is NaN with an unbounded interval, which
@@ -8,12 +8,13 @@ decides no claim.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
+from scipy.optimize import isotonic_regression
 
 from harness.arrays import Array
 
@@ -25,6 +26,9 @@ LEVEL = 0.95
 """Default confidence level of an interval."""
 RESAMPLES = 2000
 """Default number of resamples of a vectorised bootstrap."""
+
+Law = Callable[[Array, Array, Array], Array]
+"""A law fitted to (x, y), at other places: (K,), (..., K), (M,) -> (..., M)."""
 
 
 @dataclass(frozen=True)
@@ -314,12 +318,6 @@ def percentile(
     return Estimate(float(value), float(low), float(high), n, method, level)
 
 
-def _exponential(log: Estimate) -> Estimate:
-    """The estimate of e^x from that of x."""
-    value, low, high = (float(end) for end in np.exp([log.value, log.low, log.high]))
-    return replace(log, value=value, low=low, high=high)
-
-
 def simultaneous(family: int, level: float = LEVEL) -> float:
     """The level of each of `family` intervals that makes all of them hold at `level` (Bonferroni).
 
@@ -328,140 +326,104 @@ def simultaneous(family: int, level: float = LEVEL) -> float:
     return 1 - (1 - level) / max(family, 1)
 
 
-def threshold(
-    x: ArrayLike,
-    success: ArrayLike,
+def crossings(
+    groups: Sequence[tuple[ArrayLike, ArrayLike]],
+    rate: float = 0.5,
     *,
-    level: float = LEVEL,
     resamples: int = 500,
     seed: int = 0,
-) -> Estimate:
-    """The x at which half the trials succeed, by a logistic fit of the success rate in log x.
+) -> Array:
+    """The x at which the success rate of each group of trials crosses `rate`, and redraws of it.
+
+    The success rate is the monotone regression of the shares of successes, linear in log x between
+    neighbouring abscissae: no form is assumed, and the counts are fitted as they are.
 
     Parameters
     ----------
-    x, success : (N,)
-        One pair per trial, x > 0, success boolean; trials with the same x form a group.
+    groups : sequence of (x, success)
+        K groups, each (N,), (N,): one pair per trial, x > 0, success boolean.
+    rate : float
+        In (0, 1).
     seed : int
-        Seed of the interval, which comes from fits to rates drawn from each group's Jeffreys
-        posterior, so that groups without a failure or without a success are uncertain too.
+        Seed of the redraws: shares from the Jeffreys posterior of each abscissa's trials, so that
+        abscissae without a failure or without a success are uncertain too.  The same groups and
+        seed give the same redraws of the shares at every rate.
 
     Returns
     -------
-    Estimate
-        Undetermined with fewer than two groups, or if the rate does not cross one half within the
-        range of x.
+    (1 + resamples, K)
+        First the crossings themselves, NaN where the rate is not crossed within the range of x;
+        then the redraws, put one range of log x beyond an end if they cross none.  What is
+        computed from them along the first axis is an estimate by `from_redraws`.
 
     Raises
     ------
     TypeError
         If success is not boolean.
-
-    Notes
-    -----
-    Rates are shrunk: w successes in n trials enter the fit as (w + 1/2) / (n + 1).
     """
-    fits = _log_thresholds(x, success, resamples, np.random.default_rng(seed))
-    size, method = np.size(x), "logistic fit, Jeffreys"
-    if fits is None:
-        return undetermined(size, method)
-    return _exponential(percentile(*fits, size, method, level))
+    rng = np.random.default_rng(seed)
+    found = np.empty((1 + resamples, len(groups)))
+    for k, (x, success) in enumerate(groups):
+        hits = np.asarray(success)
+        if hits.dtype != np.bool_:
+            raise TypeError(f"crossings: a boolean array is needed, not {hits.dtype}")
+        abscissae, place = np.unique(np.asarray(x, dtype=np.float64), return_inverse=True)
+        if abscissae.size < 2:
+            found[:, k] = np.nan
+            continue
+        trials, wins = np.bincount(place), np.bincount(place, weights=hits)
+        redrawn = rng.beta(wins + 0.5, trials - wins + 0.5, size=(resamples, abscissae.size))
+        log_x = np.log(abscissae)
+        for i, shares in enumerate(np.vstack([wins / trials, redrawn])):
+            rising = isotonic_regression(shares, weights=trials).x
+            found[i, k] = _first_at_least(rate, rising, log_x)
+        if not log_x[0] <= found[0, k] <= log_x[-1]:
+            found[0, k] = np.nan
+    return np.exp(found)
 
 
-def threshold_exponent(
-    size: ArrayLike,
-    x: ArrayLike,
-    success: ArrayLike,
-    *,
-    level: float = LEVEL,
-    resamples: int = 500,
-    seed: int = 0,
-) -> Estimate:
-    """Exponent b of `threshold` ~ a size^b: slope of its logarithm on log size.
+def _first_at_least(rate: float, rising: Array, log_x: Array) -> float:
+    """Where a rising rate (M,) reaches `rate`; one range of log x beyond an end if nowhere."""
+    after = int(np.searchsorted(rising, rate))
+    if after == rising.size:
+        return float(2 * log_x[-1] - log_x[0])
+    if after == 0:
+        return float(log_x[0] if rising[0] == rate else 2 * log_x[0] - log_x[-1])
+    part = (rate - rising[after - 1]) / (rising[after] - rising[after - 1])
+    return float(log_x[after - 1] + part * (log_x[after] - log_x[after - 1]))
 
-    size, x, success : (N,), one triple per trial.  Sizes without a threshold are left out; with
-    fewer than two others the exponent is undetermined.  Rates are shrunk as in `threshold`.
+
+def from_redraws(values: Array, n: int, *, level: float = LEVEL) -> Estimate:
+    """The estimate `values[0]`, with the percentile interval of its redraws `values[1:]`.
+
+    Undetermined if a value is not finite.
     """
-    size, x, success = np.asarray(size), np.asarray(x), np.asarray(success)
-    rng, method = np.random.default_rng(seed), "logistic fits, Jeffreys"
-    found: dict[float, tuple[float, Array]] = {}
-    for value in np.unique(size):
-        fits = _log_thresholds(x[size == value], success[size == value], resamples, rng)
-        if fits is not None:
-            found[float(value)] = fits
-    if len(found) < 2:
-        return undetermined(size.size, method)
-    log_size = np.log(list(found))
-    slopes = _slope(log_size, np.stack([draws for _, draws in found.values()], axis=-1))
-    value = _slope(log_size, [log for log, _ in found.values()])
-    return percentile(value, slopes, size.size, method, level)
+    return percentile(values[0], values[1:], n, "monotone regression, Jeffreys", level)
 
 
-def threshold_ratio(
-    arm: ArrayLike,
-    x: ArrayLike,
-    success: ArrayLike,
-    *,
-    level: float = LEVEL,
-    resamples: int = 500,
-    seed: int = 0,
-) -> Estimate:
-    """`threshold` of the trials in the arm over that of the others.
+def line(x: ArrayLike, y: ArrayLike, weights: ArrayLike = 1.0) -> tuple[Array, Array]:
+    """Intercept and slope of the weighted least-squares line: (K,), (..., K) -> (...), (...).
 
-    arm, x, success : (N,), one triple per trial, arm and success boolean.  Undetermined unless
-    both have a threshold.  Rates are shrunk as in `threshold`.
+    NaN for fewer than two x.
     """
-    arm, x, success = np.asarray(arm, dtype=np.bool_), np.asarray(x), np.asarray(success)
-    rng, method = np.random.default_rng(seed), "logistic fits, Jeffreys"
-    fits = [_log_thresholds(x[side], success[side], resamples, rng) for side in (arm, ~arm)]
-    if fits[0] is None or fits[1] is None:
-        return undetermined(x.size, method)
-    (value, draws), (base, base_draws) = fits[0], fits[1]
-    return _exponential(percentile(value - base, draws - base_draws, x.size, method, level))
+    x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    w = np.broadcast_to(np.asarray(weights, dtype=np.float64), y.shape)
+    if len(np.unique(x)) < 2:
+        return np.full(y.shape[:-1], np.nan), np.full(y.shape[:-1], np.nan)
+    w = w / w.sum(axis=-1, keepdims=True)
+    x_mean, y_mean = (w * x).sum(axis=-1), (w * y).sum(axis=-1)
+    centred = x - x_mean[..., None]
+    slope = (w * centred * y).sum(axis=-1) / (w * centred**2).sum(axis=-1)
+    return y_mean - slope * x_mean, slope
 
 
-def _log_thresholds(
-    x: ArrayLike, success: ArrayLike, resamples: int, rng: np.random.Generator
-) -> tuple[float, Array] | None:
-    """Log of the threshold and `resamples` draws of it; None if the rates do not cross one half.
-
-    Draws are clipped to one range of log x beyond either end.
-    """
-    x, hits = np.asarray(x, dtype=np.float64), np.asarray(success)
-    if hits.dtype != np.bool_:
-        raise TypeError(f"threshold: a boolean array is needed, not {hits.dtype}")
-    abscissae = np.unique(x)
-    trials = np.array([np.sum(x == value) for value in abscissae], dtype=np.float64)
-    wins = np.array([np.sum(hits[x == value]) for value in abscissae], dtype=np.float64)
-    rates = wins / np.maximum(trials, 1)
-    if abscissae.size < 2 or rates.max() < 0.5 or rates.min() > 0.5:
-        return None
-    log_x = np.log(abscissae)
-    posterior = rng.beta(wins + 0.5, trials - wins + 0.5, size=(resamples, abscissae.size))
-    centre = (wins + 0.5) / (trials + 1)
-    middle = _logistic_middle(log_x, np.vstack([centre, posterior]), trials)
-    if not log_x[0] <= middle[0] <= log_x[-1]:
-        return None
-    return float(middle[0]), np.clip(middle[1:], 2 * log_x[0] - log_x[-1], 2 * log_x[-1] - log_x[0])
+def affine_at(x: Array, y: Array, at: Array) -> Array:
+    """The affine law of least relative error through (x, y): (K,), (..., K), (M,) -> (..., M)."""
+    a, b = line(x, y, 1 / y**2)
+    return np.asarray(a[..., None] + b[..., None] * at)
 
 
-def _logistic_middle(log_x: Array, rates: Array, trials: Array, rounds: int = 50) -> Array:
-    """The log x of rate one half in R logistic fits, by Newton's method: rates (R, M) -> (R,).
-
-    With z the centred and scaled log x (M,), a fit 1 / (1 + exp(-a - b z)) maximises the binomial
-    log-likelihood less 0.005 b^2; the penalty keeps b finite if the groups separate.
-    """
-    mean, scale = log_x.mean(), max(float(np.ptp(log_x)), 1e-9)
-    z = (log_x - mean) / scale
-    a, b = np.zeros(len(rates)), np.full(len(rates), 4.0)
-    for _ in range(rounds):
-        p = 1 / (1 + np.exp(-np.clip(a[:, None] + b[:, None] * z, -30, 30)))
-        w = trials * p * (1 - p) + 1e-9
-        error = trials * (rates - p)
-        ga, gb = error.sum(1), (error * z).sum(1) - 0.01 * b
-        haa, hab, hbb = w.sum(1), (w * z).sum(1), (w * z * z).sum(1) + 0.01
-        det = haa * hbb - hab**2
-        step_a, step_b = (hbb * ga - hab * gb) / det, (haa * gb - hab * ga) / det
-        damp = np.minimum(1, 3 / np.maximum(np.abs(step_a) + np.abs(step_b), 1e-12))
-        a, b = a + damp * step_a, b + damp * step_b
-    return mean - scale * a / np.where(np.abs(b) > 1e-3, b, 1e-3)
+def power_at(x: Array, y: Array, at: Array) -> Array:
+    """The power law through (x, y), fitted to logarithms: (K,), (..., K), (M,) -> (..., M)."""
+    a, b = line(np.log(x), np.log(y))
+    return np.asarray(np.exp(a[..., None] + b[..., None] * np.log(at)))

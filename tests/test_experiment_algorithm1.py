@@ -10,8 +10,8 @@ import pytest
 
 from experiments.ablation import WORDS
 from experiments.noise import least_squares_error
+from experiments.sample_complexity import FATES
 from harness.claims import Verdict
-from harness.conditions.aligned import aligned_truths
 from harness.experiment import columns
 from harness.problem import Demodulation
 from harness.storage.cell import Cell
@@ -30,83 +30,104 @@ def with_base(name: str, rows: list[dict]) -> pd.DataFrame:
 
 # --- sample_complexity ----------------------------------------------------------------------
 
+RATIOS = (0.6, 0.7, 0.8, 0.88, 0.94, 1, 1.06, 1.14, 1.25, 1.4, 1.7)
 
-def phases(power: float, slower: float, trials: int = 200) -> pd.DataFrame:
-    """Half of the trials succeed at ell = 100 (n / 10)^power, in arms at `slower` times that."""
+
+def lengths(law, wider: float, gap: float, split: float, deeper: float, trials: int = 200):
+    """Half of the trials succeed at ell = law(n + p - 1), in arms at a factor of that.
+
+    wider : exponent in n_1; gap : that ell over the one from near the truth.
+    """
     rng = np.random.default_rng(0)
-    rows = []
     arms = [
-        (n, n, growth, truth, level, 100 * (n / 10) ** power * factor)
-        for n in (5, 10, 20)
-        for growth, truth, level, factor in (
-            ("log", "random", 0.0, 1.0),
-            ("factor", "random", 0.0, 1.0),
-            ("log", "aligned", 0.0, slower),
-            ("log", "random", 0.1, slower),
-        )
+        (n, n, 2, c, law(2 * n - 1) * (c / 6) ** wider)
+        for n in (10, 20, 40, 80, 160)
+        for c in (6.0, 12.0, 24.0)
+        if n <= 40 or c <= 12
     ]
-    arms += [(n, 20 - n, "log", "random", 0.0, 100 * slower) for n in (4, 16)]
-    for n, p, growth, truth, level, middle in arms:
-        for ratio, trial in itertools.product((0.35, 0.5, 0.7, 1, 1.4, 2, 2.8), range(trials)):
-            success = rng.random() < 1 / (1 + ratio**-5)
-            rows.append(
-                {"n": n, "p": p, "growth": growth, "truth": truth, "noise": level, "trial": trial}
-                | {"ell": round(middle * ratio), "epsilon_true": 1e-8 if success else 0.9}
-                | {"steps": 500}
-            )
+    arms += [(n, 40 - n, 2, 6.0, law(39) * split) for n in (8, 32)]
+    arms += [(n, n, 3, 6.0, law(2 * n - 1) * deeper) for n in (20, 40)]
+    rows = []
+    for n, p, d, c, middle in arms:
+        floor = 4 * (n + p - 1)
+        for ell in {round(middle * ratio) for ratio in RATIOS} | {floor, round(0.8 * floor)}:
+            found = rng.random(trials) < 1 / (1 + (ell / middle) ** -12)
+            held = found | (rng.random(trials) < 1 / (1 + (ell * gap / middle) ** -12))
+            rows += [
+                {"n": n, "p": p, "d": d, "s": d, "c": c, "ell": ell, "trial": trial}
+                | {"epsilon_true": 1e-8 if found[trial] else 0.9, "full_rank": True}
+                | {"epsilon_near": 1e-8 if held[trial] else 0.5}
+                for trial in range(trials)
+            ]
     return with_base("sample_complexity", rows)
 
 
-CLAIMS = ("linear", "local", "quadratic", "factor", "split", "aligned", "noise")
+CLAIMS = ("affine", "power", "floor", "width", "search", "split", "depth")
 
 
 @pytest.mark.parametrize(
     ("fabricated", "expected"),
     [
-        ((0.9, 1.0), (YES, YES, NO, YES, YES, YES, YES)),
-        ((2.0, 1.9), (NO, NO, YES, NO, NO, NO, NO)),
-        ((1.3, 1.25, 40), (UNSURE,) * 2 + (NO,) + (UNSURE,) * 4),
+        ((lambda x: 50 + 5.2 * x, -0.1, 1.6, 1.0, 1.4), (YES, NO, YES, YES, YES, YES, YES)),
+        ((lambda x: 9 * x**1.2, 0.2, 1.02, 1.5, 1.0), (NO, YES, NO, NO, NO, NO, NO)),
+        ((lambda x: 50 + 5.2 * x, 0.05, 1.15, 1.1, 1.15, 6), (UNSURE,) * 7),
     ],
-    ids=["linear", "quadratic", "between"],
+    ids=["affine", "power", "few"],
 )
 def test_sample_complexity_verdicts(fabricated, expected):
-    found = verdicts(configured("sample_complexity"), phases(*fabricated))
+    found = verdicts(configured("sample_complexity"), lengths(*fabricated))
     assert found == dict(zip(CLAIMS, expected, strict=True))
 
 
-def test_sample_complexity_counts_an_error_within_the_noise_as_success():
+def test_sample_complexity_judges_the_widths_on_identifiable_truths_alone():
+    table = lengths(lambda x: 50 + 5.2 * x, -0.1, 1.6, 1.0, 1.4, 60)
+    lost = table[(table["c"] == 24) & (table["trial"] < 30)].index
+    table.loc[lost, "epsilon_true"] = 0.9
+    assert verdicts(configured("sample_complexity"), table)["width"] == UNSURE
+    table.loc[lost, "full_rank"] = False
+    [finding] = (
+        f for f in configured("sample_complexity").judge(table) if f.claim.id.endswith("width")
+    )
+    assert finding.verdict == YES
+    assert "excludes 2" in finding.note
+
+
+def test_sample_complexity_says_why_trials_fail_and_how_many_end_at_the_step_limit():
     experiment = configured("sample_complexity")
     table = with_base(
         "sample_complexity",
         [
-            {"noise": level, "epsilon_true": error}
-            for level, error in ((0.0, 9e-4), (0.0, 0.01), (0.1, 0.1), (0.1, 0.2), (0.1, np.nan))
+            {"epsilon_true": true, "epsilon_near": near, "full_rank": rank, "status": status}
+            for true, near, rank, status in (
+                (9e-4, np.nan, True, "converged"),
+                (0.5, np.nan, False, "converged"),
+                (0.5, 0.01, True, "stalled"),
+                (0.5, 1e-9, True, "max_steps"),
+                (0.5, 1e-9, True, "stalled"),
+                (np.nan, np.nan, np.nan, "dead_network"),
+            )
         ],
     )
-    success = experiment._with_success(table)["success"]  # type: ignore[attr-defined]
-    assert success.tolist() == [True, False, True, False, False]
+    found = experiment._judged(table)  # type: ignore[attr-defined]
+    assert found["found"].tolist() == [True] + [False] * 5
+    assert found["held"].tolist() == [True, False, False, True, True, False]
+    fates = [[name for name in FATES if row[name]] for _, row in found.iterrows()]
+    assert fates == [[], [FATES[0]], [FATES[1]], [FATES[2]], [FATES[3]], [FATES[0]]]
+    summary = experiment.summary(table)
+    assert summary is not None
+    assert summary["not identifiable"].tolist() == ["0.333"]
 
 
-def test_an_aligned_truth_points_along_one_row_of_both_last_layers():
-    """Exactly at depth 1; at depth 2 better than any of many random directions."""
-    G1, G2 = network(1, (4, 60)), network(2, (3, 60))
-    h0, m0 = aligned_truths(G1, G2)
-    lengths = [np.linalg.norm(G.weights[0], axis=1) for G in (G1, G2)]
-    row = int(np.argmax(lengths[0] * lengths[1]))
-    for G, x in ((G1, h0), (G2, m0)):
-        w = G.weights[0][row]
-        np.testing.assert_allclose(x, w / np.linalg.norm(w))
-
-    G1, G2 = network(3, (4, 30, 60)), network(4, (3, 30, 60))
-    h0, m0 = aligned_truths(G1, G2)
-    lengths = [np.linalg.norm(G.weights[-1], axis=1) for G in (G1, G2)]
-    row = int(np.argmax(lengths[0] * lengths[1]))
-    rng = np.random.default_rng(5)
-    for G, x in ((G1, h0), (G2, m0)):
-        assert np.linalg.norm(x) == pytest.approx(1)
-        others = rng.normal(size=(2000, x.size))
-        others /= np.linalg.norm(others, axis=1, keepdims=True)
-        assert G(x)[row] >= np.quantile(G(others)[:, row], 0.99)
+def test_the_second_start_is_taken_only_where_it_can_tell_something():
+    changes = {"network.n": 5, "network.p": 5, "network.d": 2, "network.s": 2}
+    long = configured("sample_complexity", changes | {"network.ell": 400})
+    short = configured("sample_complexity", changes | {"network.ell": 20, "max_steps": 300})
+    rows = [measure(Cell("sample_complexity", long, 0), trial)[0] for trial in range(6)]
+    rows += [measure(Cell("sample_complexity", short, 0), trial)[0] for trial in range(3)]
+    assert {row["full_rank"] for row in rows} == {True, False}
+    for row in rows:
+        again = row["full_rank"] and row["epsilon_true"] > long.near  # type: ignore[attr-defined]
+        assert (row["steps_near"] > 0) == np.isfinite(row["epsilon_near"]) == again
 
 
 # --- noise ----------------------------------------------------------------------------------

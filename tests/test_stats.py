@@ -6,26 +6,26 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import optimize
 from scipy import stats as law
 
 from harness.stats import (
     LEVEL,
     Estimate,
-    _logistic_middle,
+    affine_at,
     contrast,
+    crossings,
     difference_of_means,
     local_exponents,
+    from_redraws,
+    line,
     mean,
     paired_change,
+    power_at,
     power_law,
     proportion,
     quantile,
     ratio_of_medians,
     simultaneous,
-    threshold,
-    threshold_exponent,
-    threshold_ratio,
     trials_for_proportion,
     trials_for_quantile,
     undetermined,
@@ -329,9 +329,6 @@ def test_an_undetermined_estimate_says_so_and_another_names_interval_and_n():
     assert str(Estimate(0.5, -INF, 0.75, 8, "any")) == "0.5 [-inf, 0.75] (n = 8)"
 
 
-# --- thresholds ------------------------------------------------------------------------------
-
-
 def test_a_paired_change_covers_the_difference_and_is_no_point_without_one():
     rng = np.random.default_rng(14)
     covered = 0
@@ -350,83 +347,97 @@ def test_a_paired_change_covers_the_difference_and_is_no_point_without_one():
         paired_change(same, same.astype(float))
 
 
+# --- Crossings and laws ---------------------------------------------------------------------
+
+
 def logistic_trials(rng, middle, count=30, slope=3.0):
     x = np.repeat(np.array([0.3, 0.6, 0.9, 1.2, 1.8, 2.4]) * middle, count)
-    return x, rng.random(x.size) < 1 / (1 + (middle / x) ** slope)
+    return x, rng.random(x.size) < 1 / (1 + (x / middle) ** -slope)
 
 
-@pytest.mark.parametrize("rates", [[0.05, 0.3, 0.6, 0.95], [0.02, 0.02, 0.98, 0.98], [0.4, 0.6]])
-def test_the_middle_of_a_logistic_fit_is_that_of_a_numerical_optimiser(rates):
-    rates = np.array(rates)
-    log_x, trials = np.log(2.0 ** np.arange(rates.size)), np.full(rates.size, 30.0)
-    z = (log_x - log_x.mean()) / np.ptp(log_x)
-
-    def negative_log_likelihood(coefficients):
-        a, b = coefficients
-        up, down = np.logaddexp(0, -a - b * z), np.logaddexp(0, a + b * z)
-        return trials @ (rates * up + (1 - rates) * down) + 0.005 * b**2
-
-    best = optimize.minimize(negative_log_likelihood, [0.0, 4.0], method="BFGS", tol=1e-8)
-    expected = log_x.mean() - np.ptp(log_x) * best.x[0] / best.x[1]
-    np.testing.assert_allclose(_logistic_middle(log_x, rates[None], trials), expected, atol=1e-5)
+def pooled(trials: list[float], wins: list[float]) -> list[float]:
+    """Monotone regression by pooling neighbours until the shares rise."""
+    blocks = [[won, count, 1] for won, count in zip(wins, trials, strict=True)]
+    while True:
+        shares = [won / count for won, count, _ in blocks]
+        falls = [k for k in range(len(blocks) - 1) if shares[k] > shares[k + 1]]
+        if not falls:
+            return [won / count for won, count, size in blocks for _ in range(size)]
+        k = falls[0]
+        blocks[k : k + 2] = [[a + b for a, b in zip(blocks[k], blocks[k + 1], strict=True)]]
 
 
-def test_rates_are_shrunk_towards_one_half():
-    x, success = np.repeat([50.0, 100.0, 200.0], 9), np.tile(np.arange(9) < 3, 3)
-    success[18:] = True
-    shrunk = np.array([[3.5, 3.5, 9.5]]) / 10
-    middle = _logistic_middle(np.log([50.0, 100.0, 200.0]), shrunk, np.full(3, 9.0))
-    np.testing.assert_allclose(threshold(x, success).value, np.exp(middle[0]), rtol=1e-12)
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+def test_a_crossing_is_that_of_pooled_counts_linear_in_log_x(rate):
+    x = np.repeat([10.0, 20.0, 40.0, 80.0, 160.0], [8, 4, 8, 8, 16])
+    wins = [0, 3, 4, 4, 16]
+    success = np.concatenate([hits(won, n) for won, n in zip(wins, [8, 4, 8, 8, 16], strict=True)])
+    shares = pooled([8, 4, 8, 8, 16], wins)
+    assert shares == pytest.approx([0, 0.55, 0.55, 0.55, 1])
+    place = next(k for k in range(5) if shares[k] >= rate)
+    part = (rate - shares[place - 1]) / (shares[place] - shares[place - 1])
+    expected = 10 * 2 ** (place - 1 + part)
+    found = crossings([(x, success)], rate)
+    assert found.shape == (501, 1)
+    assert found[0, 0] == pytest.approx(expected)
+    order = np.random.default_rng(1).permutation(x.size)
+    np.testing.assert_array_equal(crossings([(x[order], success[order])], rate), found)
 
 
-def test_the_threshold_interval_covers_the_middle_as_often_as_it_says():
+def test_the_interval_of_a_crossing_covers_the_middle_as_often_as_it_says():
     rng = np.random.default_rng(11)
     covered = 0
     for seed in range(200):
         x, success = logistic_trials(rng, 170.0)
-        estimate = threshold(x, success, seed=seed)
+        estimate = from_redraws(crossings([(x, success)], seed=seed)[:, 0], x.size)
         assert estimate.low <= estimate.value <= estimate.high
         covered += estimate.low <= 170 <= estimate.high
     assert proportion(np.arange(200) < covered).high >= 0.93
 
 
-def test_the_exponent_of_thresholds_is_that_of_their_law():
+def test_redraws_of_groups_are_independent_and_those_of_two_rates_are_joint():
     rng = np.random.default_rng(12)
-    sizes, xs, hits = [], [], []
-    for size in (5, 10, 20, 40):
-        x, success = logistic_trials(rng, 3.0 * size**1.5, count=200)
-        sizes.append(np.full(x.size, size))
-        xs.append(x)
-        hits.append(success)
-    estimate = threshold_exponent(*(np.concatenate(part) for part in (sizes, xs, hits)))
-    assert estimate.low <= 1.5 <= estimate.high
-    assert estimate.high - estimate.low < 0.2
+    groups = [logistic_trials(rng, middle, count=100) for middle in (100.0, 250.0)]
+    half = crossings(groups)
+    ratio = from_redraws(half[:, 1] / half[:, 0], 1200)
+    assert ratio.low <= 2.5 <= ratio.high
+    assert ratio.high / ratio.low < 1.6
+    assert abs(np.corrcoef(np.log(half[1:].T))[0, 1]) < 0.15
+    assert (crossings(groups, 0.8)[1:] > crossings(groups, 0.2)[1:]).all()
 
 
-def test_the_ratio_of_two_thresholds_is_that_of_their_middles():
-    rng = np.random.default_rng(13)
-    (x, hits), (base_x, base_hits) = (logistic_trials(rng, m, count=400) for m in (250.0, 100.0))
-    arm = np.arange(x.size + base_x.size) < x.size
-    estimate = threshold_ratio(arm, np.concatenate([x, base_x]), np.concatenate([hits, base_hits]))
-    assert estimate.low <= 2.5 <= estimate.high
-    assert estimate.high / estimate.low < 1.3
-    assert np.isnan(threshold_ratio(arm[: x.size], x, hits).value)
-
-
-def test_a_threshold_where_groups_separate_lies_between_them_with_an_interval():
-    x = np.repeat([50, 100, 200, 400], 10)
-    estimate = threshold(x, x > 150)
-    assert 100 < estimate.low < estimate.value < estimate.high < 200
-
-
-def test_a_threshold_outside_the_data_is_undetermined():
+def test_a_crossing_outside_the_data_is_undetermined():
     x = np.repeat([50.0, 100.0], 10)
     for success in (x > 0, x < 0):
-        assert np.isnan(threshold(x, success).value)
-    assert np.isnan(threshold([], np.zeros(0, dtype=bool)).value)
-    assert np.isnan(threshold_exponent(x, x, x > 70).value)
+        assert np.isnan(crossings([(x, success)])[0, 0])
+        assert is_undetermined(from_redraws(crossings([(x, success)])[:, 0], 20))
+    assert np.isnan(crossings([(x[:10], x[:10] > 0), ([], np.zeros(0, dtype=bool))])).all()
+    assert crossings([]).shape == (501, 0)
     with pytest.raises(TypeError, match="boolean"):
-        threshold(x, x)
+        crossings([(x, x)])
+
+
+@pytest.mark.parametrize("shape", [(), (3,)])
+def test_a_line_is_that_of_weighted_least_squares(shape):
+    rng = np.random.default_rng(13)
+    x, y, weights = rng.random(5), rng.random((*shape, 5)), rng.random((*shape, 5))
+    intercept, slope = line(x, y, weights)
+    assert intercept.shape == slope.shape == shape
+    for place in np.ndindex(shape):
+        fitted = np.polyfit(x, y[place], 1, w=np.sqrt(weights[place]))
+        assert (slope[place], intercept[place]) == pytest.approx(tuple(fitted))
+    assert np.isnan(line([2.0, 2.0], [1.0, 3.0])).all()
+
+
+def test_laws_foretell_their_own_and_not_each_other():
+    x, at = np.array([19.0, 39.0, 79.0, 159.0]), np.array([319.0])
+    affine, power = 55.6 + 5.36 * x, 9.0 * x**0.8
+    assert affine_at(x, affine, at) == pytest.approx(55.6 + 5.36 * at)
+    assert power_at(x, power, at) == pytest.approx(9.0 * at**0.8)
+    assert power_at(x, affine, at) < 0.94 * affine_at(x, affine, at)
+    assert affine_at(x, power, at) > 1.03 * power_at(x, power, at)
+    both = affine_at(x, np.stack([affine, power]), at)
+    np.testing.assert_allclose(both, [affine_at(x, affine, at), affine_at(x, power, at)])
 
 
 @pytest.mark.parametrize("level", [0.95, 0.975, 0.99])
