@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from experiments.ablation import WORDS
+from experiments.expansion import _chance
 from experiments.noise import least_squares_error
 from experiments.sample_complexity import FATES
 from harness.claims import Verdict
@@ -214,46 +215,83 @@ def test_all_arms_of_a_trial_have_one_network_truth_and_start():
     assert losses["restarts"] <= losses["paper"]
 
 
-# --- depth ----------------------------------------------------------------------------------
+# --- expansion ------------------------------------------------------------------------------
 
 
-def depths(log: float, narrow: float, fitted: float, trials: int = 100) -> pd.DataFrame:
-    """Rates of success, and of the observation fitted, in the narrow networks that fail."""
+def expansions(half, excess: float, width, deep: float, fitted: float, trials: int = 200):
+    """Half the trials succeed at n_1/n = half(n), and are identifiable at that over `excess`.
+
+    width : of the transition in log(n_1/n), a function of n.
+    """
+    rng = np.random.default_rng(0)
     rows = []
-    for growth, c, rate in (("log", 4.0, log), ("factor", 1.0, narrow), ("factor", 0.5, narrow)):
-        for d, trial in itertools.product((2, 3), range(trials)):
-            success = trial < rate * trials
-            fits = success or trial >= (1 - fitted) * trials
+    for n, c in itertools.product((10, 20, 40), (1.2, 1.6, 2, 2.25, 2.5, 2.75, 3, 4, 6, 10)):
+
+        def rate(middle: float, n: int = n, c: float = c) -> float:
+            return 1 / (1 + np.exp(-np.log(c / middle) / width(n)))
+
+        found = rng.random(trials) < rate(half(n))
+        seen = found | (rng.random(trials) < rate(half(n) / excess))
+        found &= (n, c) != (20, 4) or np.arange(trials) < deep * trials
+        rows += [
+            {"n": n, "p": n, "c": c, "ell": 100 * n, "trial": trial, "loss_ratio": 0.0}
+            | {"epsilon_true": 0.0 if found[trial] else 0.5, "full_rank": seen[trial]}
+            for trial in range(trials)
+        ]
+    for (n, c), d, trial in itertools.product(
+        ((20, 4.0), (10, 1.0), (10, 0.5)), (2, 3, 4), range(trials)
+    ):
+        if (c, d) != (4.0, 2):
             rows.append(
-                {"growth": growth, "c": c, "d": d, "s": d, "ell": 800, "trial": trial}
-                | {"epsilon_true": 0.0 if success else 0.5, "loss_ratio": 0.0 if fits else 0.3}
+                {"n": n, "p": n, "d": d, "s": d, "c": c, "ell": 100 * n, "trial": trial}
+                | {"epsilon_true": 0.0 if c > 1 and trial < deep * trials else 0.5}
+                | {"full_rank": c > 1, "loss_ratio": 0.0 if trial < fitted * trials else 0.3}
             )
-    return with_base("depth", rows)
+    return with_base("expansion", rows)
+
+
+EXPANSION = ("information", "growth", "sharp", "depth", "narrow")
 
 
 @pytest.mark.parametrize(
     ("fabricated", "expected"),
-    [((1.0, 0.0, 0.0), YES), ((0.5, 0.5, 0.5), NO), ((1.0, 0.0, 0.0, 8), UNSURE)],
+    [
+        ((lambda n: 2 + 1.5 * n**-0.5, 1.1, lambda n: 0.3 * n**-0.5, 1.0, 0.0), YES),
+        ((lambda n: 2 * (n / 10) ** 0.35, 1.5, lambda n: 0.06, 0.5, 0.5), NO),
+        ((lambda n: 2.25, 1.25, lambda n: 0.3 * n**-0.25, 0.75, 0.1, 10), UNSURE),
+    ],
+    ids=["sharp", "growing", "few"],
 )
-def test_depth_verdicts(fabricated, expected):
-    assert set(verdicts(configured("depth"), depths(*fabricated)).values()) == {expected}
+def test_expansion_verdicts(fabricated, expected):
+    found = verdicts(configured("expansion"), expansions(*fabricated))
+    assert found == dict.fromkeys(EXPANSION, expected)
 
 
-def test_depth_leaves_dead_networks_out_and_says_how_many():
-    table = depths(1.0, 0.0, 0.0)
-    dead = table.tail(30).index
+def test_expansion_leaves_dead_networks_out_and_says_how_many():
+    table = expansions(lambda n: 2.4, 1.1, lambda n: 0.1, 1.0, 0.0, 50)
+    dead = table[(table["c"] == 0.5) & (table["trial"] < 10)].index
     table.loc[dead, "status"] = "dead_network"
     table.loc[dead, ["epsilon_true", "loss_ratio"]] = np.nan
-    findings = configured("depth").judge(table)
-    assert findings[2].estimate.n == 70
-    assert "30 of 200 draws had y0 = 0" in findings[2].tested
-    assert "y0 = 0" not in findings[1].tested
+    table["full_rank"] = table["full_rank"].astype(object).where(~table.index.isin(dead))
+    findings = configured("expansion").judge(table)
+    assert findings[4].estimate.n == 40
+    assert "30 of 300 draws had y0 = 0" in findings[4].tested
+    assert "y0 = 0" not in findings[3].tested
 
 
-def test_depth_is_judged_at_its_worst_cell_and_not_over_a_pool():
-    table = depths(1.0, 0.0, 0.0)
-    worst = table.index[(table["c"] == 0.5) & (table["d"] == 3)][:30]
-    table.loc[worst, "loss_ratio"] = 0.0
-    finding = configured("depth").judge(table)[3]
-    assert finding.estimate.value == 0.3
-    assert finding.verdict == NO
+def test_expansion_knows_how_many_trials_its_rates_need():
+    cells = expansions(lambda n: 2.4, 1.1, lambda n: 0.1, 1.0, 0.0, 1)
+    needed = configured("expansion").trials_needed(cells)
+    assert set(needed) == {"expansion.depth", "expansion.narrow"}
+    assert 10 <= needed["expansion.depth"] <= needed["expansion.narrow"] <= 75
+
+
+def test_the_chance_of_enough_active_units_is_that_of_identifiable_truths():
+    assert _chance(10, 1.0) == pytest.approx(2.0**-20)
+    assert _chance(10, 0.5) == 0
+    experiment = configured(
+        "expansion", {"network.n": 4, "network.p": 4, "network.ell": 200, "network.c": 2.0}
+    )
+    cell = Cell("expansion", experiment, 0)
+    ranks = [row.get("full_rank", False) for trial in range(150) for row in measure(cell, trial)]
+    assert abs(np.mean(ranks) - _chance(4, 2.0)) < 4 * np.sqrt(0.25 / 150)
