@@ -36,7 +36,9 @@ from harness.experiment import (
 )
 from harness.selection import (
     at_baseline,
+    crossings,
     jointly,
+    jointly_redrawn,
     largest,
     ok,
     spread,
@@ -413,6 +415,26 @@ def test_jointly_without_columns_hands_over_the_rows_of_a_group():
 
 def test_jointly_of_no_rows_is_an_empty_family():
     assert jointly(quantile, grid().iloc[:0], "n", "value") == {}
+
+
+def test_crossings_of_groups_are_named_by_their_values_and_estimated_at_the_family_level():
+    rng = np.random.default_rng(0)
+    rows = [
+        {"n": n, "ell": ell, "found": rng.random() < 1 / (1 + (ell / middle) ** -4)}
+        for n, middle in ((3, 40.0), (2, 20.0))
+        for ell in (10, 20, 40, 80)
+        for _ in range(50)
+    ]
+    places, found = crossings(pd.DataFrame(rows), "n", "ell", "found")
+    assert places.tolist() == [2, 3]
+    assert found[0] == pytest.approx([20, 40], rel=0.3)
+    family = jointly_redrawn(
+        lambda part: crossings(part, "n", "ell", "found")[1][:, 0], pd.DataFrame(rows), "n"
+    )
+    assert list(family) == ["n = 2", "n = 3"]
+    assert {estimate.level for estimate in family.values()} == {simultaneous(2)}
+    assert {estimate.n for estimate in family.values()} == {200}
+    assert [estimate.value for estimate in family.values()] == pytest.approx(found[0].tolist())
 
 
 def test_summarise_has_a_row_for_each_group_with_its_coordinates_first():

@@ -6,9 +6,11 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.container import ErrorbarContainer
 
 from harness import figures
-from harness.stats import mean
+from harness.claims import Claim, above, within
+from harness.stats import Estimate, mean, undetermined
 
 
 def table() -> pd.DataFrame:
@@ -46,6 +48,35 @@ def test_curves_draw_the_statistic_of_each_group():
             bars[0].get_xydata(), [[10 * shift, 10 * n], [20 * shift, 20 * n]]
         )
     assert len({bars[0].get_color() for bars in handles}) == 3
+
+
+def test_members_are_drawn_one_below_the_other_over_what_the_claim_allows():
+    claim = Claim("a.b", "statement", "source")
+    words = {"statistic": "s", "tested": "t"}
+    family = {
+        "n = 2": Estimate(1.5, 1.2, 1.9, 9, "any"),
+        "n = 3": undetermined(0, "any"),
+        "n = 5": Estimate(0.5, -np.inf, 0.7, 9, "any"),
+    }
+    findings = [within(claim, family, 1, 2, **words), above(claim, family["n = 2"], 1, **words)]
+    _, axes = figures.canvas(1, 1)
+    ax = axes[0, 0]
+    figures.members(ax, findings)
+    labels = [label.get_text() for label in ax.get_yticklabels()]
+    assert labels == ["b, n = 2", "b, n = 3", "b, n = 5", "b"]
+    assert [(bar.get_x(), bar.get_width()) for bar in ax.patches[:3]] == [(1, 1)] * 3
+    bars = [container for container in ax.containers if isinstance(container, ErrorbarContainer)]
+    assert [bar[0].get_xydata()[0].tolist() for bar in bars] == [[1.5, 0], [0.5, 2], [1.5, 3]]
+    ends = [bar[2][0].get_segments()[0][:, 0].tolist() for bar in bars]
+    assert ends == [[1.2, 1.9], [0.5, 0.7], [1.2, 1.9]]
+
+
+def test_redraws_are_estimates_of_their_first_row():
+    _, axes = figures.canvas(1, 1)
+    ax = axes[0, 0]
+    figures.redraws(ax, [1.0, 2.0], np.array([[5.0, np.nan], [4.0, 1.0], [6.0, 1.0]]), label="a")
+    [bars] = ax.containers
+    assert bars[0].get_xydata().tolist() == [[1.0, 5.0]]
 
 
 def test_a_reference_is_a_power_law_through_its_start():
