@@ -11,6 +11,7 @@ import numpy as np
 from annotated_types import Ge, Gt, Le
 
 from harness.experiment import Settings, UnmeasurableError
+from harness.laws import Law, random_layer
 from harness.network import LastLayer, ReluNetwork, gaussian_network
 from harness.problem import Demodulation
 from harness.status import Status
@@ -36,6 +37,8 @@ class Ensemble(Settings):
         "proportional"  ceil(c ell)
     last_layer : "truncated" (the theorem's law) or "gaussian".
     widths1, widths2 : all widths (n, ..., ell) and (p, ..., ell), instead of the rule.
+    law : law of all weights in place of the Gaussian one, see `harness.laws`; needs `last_layer`
+        gaussian.
     """
 
     n: Size
@@ -48,6 +51,7 @@ class Ensemble(Settings):
     last_layer: LastLayer
     widths1: list[Size] | None = None
     widths2: list[Size] | None = None
+    law: Law | None = None
 
     def __post_init__(self) -> None:
         for key, given, size, depth in (
@@ -61,6 +65,10 @@ class Ensemble(Settings):
                     f" entries, begin with network.{size[0]} = {size[1]}"
                     f" and end in network.ell = {self.ell}"
                 )
+        if self.law is not None and self.last_layer != "gaussian":
+            raise ValueError(
+                f"network.law={self.law}: needs network.last_layer=gaussian, which truncates no row"
+            )
         self.widths()
 
     def widths(self) -> tuple[list[int], list[int]]:
@@ -77,10 +85,14 @@ class Ensemble(Settings):
 
     def networks(self, rng: np.random.Generator) -> tuple[ReluNetwork, ReluNetwork]:
         """Independent G1 and G2."""
-        widths1, widths2 = self.widths()
-        return (
-            gaussian_network(rng, widths1, self.last_layer),
-            gaussian_network(rng, widths2, self.last_layer),
+        G1, G2 = (self._network(rng, widths) for widths in self.widths())
+        return G1, G2
+
+    def _network(self, rng: np.random.Generator, widths: list[int]) -> ReluNetwork:
+        if self.law is None:
+            return gaussian_network(rng, widths, self.last_layer)
+        return ReluNetwork(
+            [random_layer(rng, rows, columns, self.law) for columns, rows in pairwise(widths)]
         )
 
     def problem(self, rng: np.random.Generator) -> Demodulation:

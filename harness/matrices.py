@@ -15,20 +15,15 @@ from harness.conditions import check_matrix
 from harness.ensemble import Size
 from harness.errors import shown
 from harness.experiment import Settings
+from harness.laws import Law, random_layer
 from harness.network import gaussian_network
 from harness.reading import open_regular
 from harness.theory import truncation_alpha
-
-Law = Literal["gaussian", "truncated", "orthogonal", "sparse", "heavy", "file"]
 
 MATRIX_BYTES = 2**33
 """Largest matrix that is read, in bytes: of its file, unpacked, and as float64."""
 LARGEST_ENTRY = 1e70
 """Largest entry of a matrix from a file: the joint condition sums products of four of them."""
-SPARSITY = 0.1
-"""Share of nonzero entries of the sparse law."""
-STUDENT_T = 3.0
-"""Degrees of freedom of the heavy-tailed law."""
 
 
 @dataclass(frozen=True)
@@ -36,17 +31,14 @@ class Matrix(Settings):
     """An (ell, n) matrix with E w w^T = (alpha/ell) I for its rows w, or one from a file.
 
     law :
-        "gaussian"    entries N(0, 1/ell)
-        "truncated"   the same, rows longer than 3 sqrt(n/ell) set to zero (Theorem 2)
-        "orthogonal"  stacked random orthogonal n x n blocks times sqrt(n/ell), cut to ell rows
-        "sparse"      one entry in ten, N(0, 10/ell)
-        "heavy"       Student t with 3 degrees of freedom, scaled to variance 1/ell
+        one of `harness.laws`, or "truncated": Gaussian with rows longer than 3 sqrt(n/ell) set to
+        zero (Theorem 2)
     weights : a .npy or .npz file with the matrix (the first array of an .npz), instead of a law.
     """
 
     n: Size
     ell: Size
-    law: Law
+    law: Law | Literal["truncated", "file"]
     weights: str | None = None
     sha256: str | None = None
     """Digest of the matrix in the file, set by `prepared`: a changed file makes a new cell."""
@@ -80,25 +72,10 @@ class Matrix(Settings):
             matrix = load_matrix(self.weights)
             check_digest("network.sha256", self.sha256, (self.ell, self.n), matrix)
             return matrix
-        shape = (self.ell, self.n)
-        match self.law:
-            case "gaussian" | "truncated":
-                return gaussian_network(rng, (self.n, self.ell), self.law).weights[0]
-            case "orthogonal":
-                blocks = -(-self.ell // self.n)
-                q = np.linalg.qr(rng.standard_normal((blocks, self.n, self.n)))[0]
-                # Random signs do not make the block Haar, but each row alone is uniform.
-                signs = rng.choice([-1.0, 1.0], size=(blocks, self.n, 1))
-                rows = (signs * q).reshape(-1, self.n)[: self.ell]
-                return rows * np.sqrt(self.n / self.ell)
-            case "sparse":
-                kept = rng.random(shape) < SPARSITY
-                return kept * rng.standard_normal(shape) / np.sqrt(SPARSITY * self.ell)
-            case "heavy":
-                variance = STUDENT_T / (STUDENT_T - 2)
-                return rng.standard_t(STUDENT_T, shape) / np.sqrt(variance * self.ell)
-            case "file":
-                raise AssertionError("a file has weights")
+        if self.law == "truncated":
+            return gaussian_network(rng, (self.n, self.ell), "truncated").weights[0]
+        assert self.law != "file", "a file has weights"
+        return random_layer(rng, self.ell, self.n, self.law)
 
 
 def matrix_digest(*matrices: NDArray[np.float64]) -> str:

@@ -23,6 +23,7 @@ ROWS: dict[str, int] = {
     "harness.errors": 0,
     "harness.reading": 0,
     "harness.library": 0,
+    "harness.laws": 0,
     "harness.network": 0,
     "harness.theory": 0,
     "harness.stats": 0,
