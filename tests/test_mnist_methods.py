@@ -324,3 +324,22 @@ def test_tensors_that_do_not_fit_are_named_with_their_file(tmp_path, changes, me
     (tmp_path / weights.CHECKSUMS).write_text(json.dumps(sums))
     with refused(r"digits_dcgan\.safetensors: " + message, WeightsError):
         methods.check("dcgan", tmp_path)
+
+
+def test_a_negative_draws_one_minus_its_generator_and_adam_lowers_the_loss():
+    torch = pytest.importorskip("torch")
+    from harness.mnist import sgd
+
+    G = torch.nn.Sequential(
+        torch.nn.Linear(3, 16), torch.nn.Sigmoid(), torch.nn.Unflatten(1, (1, 4, 4))
+    )
+    z = torch.randn(5, 3)
+    assert torch.allclose(sgd.Negative(G)(z), 1 - G(z))
+    rng = np.random.default_rng(0)
+    y = (1 - G(z)).detach().numpy()[:, 0].astype(float) * 0.5
+    starts = rng.standard_normal((5, 2, 3)), rng.standard_normal((5, 2, 3))
+    before = sgd.search(sgd.Negative(G), G, y, starts, 1)
+    after = sgd.search(sgd.Negative(G), G, y, starts, 200)
+    assert (after.losses <= before.losses).all()
+    best = np.mean((after.x * after.w - y) ** 2, axis=(1, 2))
+    np.testing.assert_allclose(best, after.losses.min(axis=1), rtol=1e-4, atol=1e-9)

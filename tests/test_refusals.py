@@ -384,10 +384,16 @@ SETTINGS: list[tuple[str, Mapping[str, Any], str]] = [
     ("mnist", {"batch": 200}, "batch=200: must be < 50, 10 of the held-out digits each"),
     (
         "mnist",
-        {"weights": "none", "method": "decoder_engine"},
+        {"weights": "none", "method": "decoder_engine", "ground": "black"},
         "weights=none.*missing; `harness train`",
     ),
     ("mnist", {"images": "none"}, "images=none: a folder with PNG files is needed"),
+    (
+        "mnist",
+        {"method": "decoder_engine"},
+        "ground=white: decoder_engine has networks without bias",
+    ),
+    ("mnist", {"ground": "grey"}, "ground=grey: .*'white' or 'black'"),
 ]
 
 

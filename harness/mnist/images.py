@@ -7,10 +7,11 @@ import importlib.util
 import io
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter
 
 from harness.arrays import Array, Ints
 from harness.errors import InputError, shown
@@ -19,6 +20,9 @@ from harness.reading import read_regular
 
 if TYPE_CHECKING:
     from PIL.PngImagePlugin import PngImageFile
+
+Ground = Literal["white", "black"]
+"""What digits are drawn on: dark on white in the authors' code, bright on black in MNIST."""
 
 SIDE = 28
 """Side of an MNIST image, in pixels."""
@@ -129,6 +133,22 @@ def distortions() -> Array:
 def random_distortions(rng: np.random.Generator, count: int) -> Array:
     """Test distortions, with c and sigma uniform instead of on the grid: (count, 28, 28)."""
     return distortion(rng.uniform(*CENTRES, count), rng.uniform(*WIDTHS, count))
+
+
+def on_ground(digits: Array, ground: Ground) -> Array:
+    """Digits in [0, 1] on their ground: as MNIST has them on black, 1 - x on white."""
+    return 1 - digits if ground == "white" else digits
+
+
+def ground_of(image: Array) -> Ground | None:
+    """The ground of an image (s, s) of strokes times a smooth distortion; None if unclear.
+
+    On white most pixels are about as bright as the brightest one nearby, on black most are darker.
+    """
+    envelope = maximum_filter(image, size=max(3, image.shape[-1] * 3 // 16))
+    share = np.divide(image, envelope, out=np.zeros_like(image), where=envelope > 0)
+    middle = np.median(share[envelope > 0]) if image.any() else 0.5
+    return "white" if middle > 0.55 else "black" if middle < 0.2 else None
 
 
 def resize(images: Array, side: int) -> Array:

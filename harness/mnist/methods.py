@@ -13,6 +13,7 @@ import numpy as np
 
 from harness.arrays import Array
 from harness.mnist import images, recover, weights
+from harness.mnist.images import Ground
 from harness.mnist.recover import Recovered
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ Method = Literal[
     "gaussian_fit",
     "dcgan_printed",
     "dcgan_released",
+    "dcgan_adam",
     "dcgan_projection",
     "decoder_engine",
     "decoder_projection",
@@ -33,6 +35,7 @@ LABELS: dict[Method, str] = {
     "gaussian_fit": "fitted Gaussian",
     "dcgan_printed": "DCGAN, as printed",
     "dcgan_released": "DCGAN, as released",
+    "dcgan_adam": "DCGAN, Adam",
     "dcgan_projection": "DCGAN, projection",
     "decoder_engine": "ReLU networks",
     "decoder_projection": "ReLU n., projection",
@@ -51,7 +54,7 @@ class Effort:
     """How long a method searches.
 
     starts : random starts of each image.
-    steps : steps of Algorithm 1 on DCGANs.
+    steps : steps of Algorithm 1 on DCGANs, and of Adam.
     kappa, max_steps : scale-free step size and step limit of Algorithm 1 on ReLU networks.
     """
 
@@ -70,6 +73,15 @@ def prior(method: Method) -> Kind | None:
 def side(method: Method) -> int:
     """Side of the images that a method works on, in pixels."""
     return images.SIDE if prior(method) == "decoder" else images.LARGE
+
+
+def check_ground(method: Method, ground: Ground) -> None:
+    """Raise ValueError if a method's generators cannot draw on the ground."""
+    if ground == "white" and prior(method) == "decoder":
+        raise ValueError(
+            f"ground=white: {method} has networks without bias, which draw bright digits alone; "
+            "must be ground=black"
+        )
 
 
 def check(kind: Kind, folder: Path) -> str:
@@ -117,14 +129,19 @@ def take_apart(
     effort: Effort,
     folder: Path,
     truth: tuple[Array, Array] | None = None,
+    ground: Ground = "black",
 ) -> Recovered:
     """Digit and distortion of each image y (N, s, s), with s = `side`(method).
+
+    ground : of the digits; DCGANs trained on bright digits draw dark ones as 1 - G.
 
     Raises
     ------
     ValueError
-        If the method is a projection and the truth is not given.
+        If the method is a projection and the truth is not given, or if its generators cannot draw
+        on the ground.
     """
+    check_ground(method, ground)
     if method in PROJECTIONS and truth is None:
         raise ValueError(f"method={method}: needs the truth")
     match method:
@@ -143,7 +160,7 @@ def take_apart(
                 *(recover.project(G, part, rng, effort.starts)[0] for G, part in pairs)
             )
         case _:
-            return _by_dcgans(method, y, rng, effort, folder, truth)
+            return _by_dcgans(method, y, rng, effort, folder, truth, ground)
 
 
 def _by_dcgans(
@@ -153,18 +170,24 @@ def _by_dcgans(
     effort: Effort,
     folder: Path,
     truth: tuple[Array, Array] | None,
+    ground: Ground,
 ) -> Recovered:
     _torch()
     from harness.mnist import dcgan, sgd
 
-    G1, G2 = _dcgans(folder)
-    h, m = (rng.standard_normal((len(y), effort.starts, dcgan.latent_size(G))) for G in (G1, G2))
+    digits, G2 = _dcgans(folder)
+    h, m = (
+        rng.standard_normal((len(y), effort.starts, dcgan.latent_size(G))) for G in (digits, G2)
+    )
+    G1 = sgd.Negative(digits) if ground == "white" else digits
     if truth is not None and method == "dcgan_projection":
         x, w = (
             sgd.project(G, part, z, PROJECTION * effort.steps)
             for G, part, z in zip((G1, G2), truth, (h, m), strict=True)
         )
         return Recovered(x, w)
+    if method == "dcgan_adam":
+        return sgd.search(G1, G2, y, (h, m), effort.steps)
     variant = sgd.PRINTED if method == "dcgan_printed" else sgd.RELEASED
     return sgd.demodulate(G1, G2, y, (h, m), variant, steps=effort.steps)
 

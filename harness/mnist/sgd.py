@@ -82,11 +82,57 @@ def demodulate(
         if variant.balance:
             c = (h.norm(dim=1) / m.norm(dim=1)).sqrt()[:, None]
             h, m = h / c, m * c
-    with torch.no_grad():
-        x, w = G1(h)[:, 0], G2(m)[:, 0]
-        losses = errors(x, w, target).reshape(images, count).double().numpy()
+    return _best(G1, G2, h, m, target, count)
+
+
+class Negative(nn.Module):
+    """1 - G: dark digits on white from a generator of bright ones on black."""
+
+    def __init__(self, G: Generator) -> None:
+        super().__init__()
+        self.G = G
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return 1 - self.G(z)
+
+
+def search(
+    G1: Generator,
+    G2: Generator,
+    y: Array,
+    starts: tuple[Array, Array],
+    steps: int,
+    *,
+    rate: float = 0.05,
+) -> Recovered:
+    """Both factors of y (N, s, s) by Adam on h and m jointly, from R starts with checked signs.
+
+    The same loss as `demodulate`, the same starts (N, R, n), (N, R, p), one sign check before the
+    first step, a rate that falls to 0 by a cosine; keeps the best start.
+    """
+    images, count = y.shape[0], starts[0].shape[1]
+    target = torch.tensor(np.repeat(y, count, axis=0), dtype=torch.float32)
+    h, m = (torch.tensor(z.reshape(images * count, -1), dtype=torch.float32) for z in starts)
+    h, m = (z.requires_grad_() for z in best_signs(G1, G2, h, m, target))
+    optimiser = torch.optim.Adam([h, m], lr=rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    for _ in range(steps):
+        optimiser.zero_grad()
+        errors(G1(h)[:, 0], G2(m)[:, 0], target).sum().backward()
+        optimiser.step()
+        schedule.step()
+    return _best(G1, G2, h, m, target, count)
+
+
+@torch.no_grad()
+def _best(
+    G1: Generator, G2: Generator, h: torch.Tensor, m: torch.Tensor, target: torch.Tensor, count: int
+) -> Recovered:
+    """The start of least loss of each image, of `count` each."""
+    x, w = G1(h)[:, 0], G2(m)[:, 0]
+    losses = errors(x, w, target).reshape(-1, count).double().numpy()
     losses = np.where(np.isfinite(losses), losses, np.inf)
-    pick = np.arange(images) * count + losses.argmin(axis=1)
+    pick = np.arange(len(losses)) * count + losses.argmin(axis=1)
     return Recovered(x.double().numpy()[pick], w.double().numpy()[pick], losses)
 
 
