@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import claims, figures, stats
-from harness.claims import Claim, Finding, Role
+from harness.claims import Claim, Finding, Outcome, Role
 from harness.ensemble import Size
 from harness.experiment import Experiment, Row, Settings
 from harness.mnist import images, methods, quality, weights
@@ -29,12 +29,16 @@ DIVERSE = Claim(
     "The DCGAN of digits draws every digit",
     "section 4",
     Role.PRACTICE,
+    supported=Outcome("The prior knows all digits."),
+    refuted=Outcome("The prior has lost some digits."),
 )
 ALIKE = Claim(
     "generators.alike",
     "What it draws is as like its nearest training digit as a held-out digit is",
     "section 4",
     Role.PRACTICE,
+    supported=Outcome("What the prior draws looks like digits."),
+    refuted=Outcome("What the prior draws does not look like digits."),
 )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from annotated_types import Ge, Gt
 
 from harness import claims, figures, selection, stats
-from harness.claims import Claim, Finding, Role
+from harness.claims import Bearing, Claim, Finding, Outcome, Role
 from harness.conditions import joint_wdc_bracket, wdc_bracket
 from harness.descent import Stopping, alternating_descent, step_size
 from harness.ensemble import Size, unit_vectors
@@ -32,24 +32,56 @@ WDC = Claim(
     "Trained layers meet the WDC as well as Gaussian layers of the same shape",
     "Theorem 3 is for all weights that meet the conditions",
     Role.PRACTICE,
+    supported=Outcome(
+        "Training keeps layers as good as random ones.",
+        Bearing.SHARPER,
+    ),
+    refuted=Outcome(
+        "Training costs the conditions: the theorems' premise is further away.",
+        Bearing.HYPOTHESIS_NEEDED,
+    ),
 )
 JOINT = Claim(
     "trained_prior.joint",
     "Trained last layers meet the joint-WDC as well as Gaussian ones",
     "Theorem 3 is for all weights that meet the conditions",
     Role.PRACTICE,
+    supported=Outcome(
+        "Training keeps the last layers as good as random ones.",
+        Bearing.SHARPER,
+    ),
+    refuted=Outcome(
+        "Training costs the joint condition.",
+        Bearing.HYPOTHESIS_NEEDED,
+    ),
 )
 DIRECTION = Claim(
     "trained_prior.direction",
     "In trained networks, too, the expected directions -t1, -t2 are descent directions",
     "proof of Theorem 2",
     Role.PRACTICE,
+    supported=Outcome(
+        "The proof's directions descend in trained networks too.",
+        Bearing.CONSISTENT,
+    ),
+    refuted=Outcome(
+        "In trained networks the proof's directions are not descent directions everywhere.",
+        Bearing.HYPOTHESIS_NEEDED,
+    ),
 )
 SUCCESS = Claim(
     "trained_prior.success",
     "In trained networks Algorithm 1 finds random truths as often as in Gaussian networks",
     "section 4",
     Role.PRACTICE,
+    supported=Outcome(
+        "Random weights are a fair model of this trained prior.",
+        Bearing.CONSISTENT,
+    ),
+    refuted=Outcome(
+        "In this trained prior descent gets stuck more often than in random networks.",
+        Bearing.HYPOTHESIS_NEEDED,
+    ),
 )
 IMAGE = Claim(
     "trained_prior.image",
@@ -57,6 +89,14 @@ IMAGE = Claim(
     "truths of Gaussian networks",
     "section 4",
     Role.PRACTICE,
+    supported=Outcome(
+        "Truths that draw images are as easy to find as random ones.",
+        Bearing.CONSISTENT,
+    ),
+    refuted=Outcome(
+        "Truths that draw images are harder to find.",
+        Bearing.HYPOTHESIS_NEEDED,
+    ),
 )
 SPECTRUM = Claim(
     "trained_prior.spectrum",
@@ -64,6 +104,8 @@ SPECTRUM = Claim(
     "often as in Gaussian networks",
     "not in the paper; tells the spectrum from the structure",
     Role.PRACTICE,
+    supported=Outcome("Singular values alone do no harm: it is the structure of trained layers."),
+    refuted=Outcome("Singular values of trained layers do harm by themselves."),
 )
 
 

@@ -14,7 +14,7 @@ import pytest
 from experiments.benchmark import BARS
 from experiments.convergence import MARK_COLUMNS
 from harness import figures
-from harness.claims import Verdict
+from harness.claims import Role, Verdict
 from harness.mnist import weights
 from harness.network import gaussian_network
 from harness.storage.cell import Cell
@@ -24,6 +24,7 @@ from harness.theory import rho
 from tests.configured import (
     NAMES,
     configured,
+    kind,
     noise,
     settings,
     shrunk,
@@ -53,7 +54,21 @@ def experiment_cells(name: str) -> list[Cell]:
     return [Cell(name, experiment, seed=0) for experiment in shrunk(name)]
 
 
-@pytest.mark.slow
+DANGLING = ("It ", "So ", "The same", "That ", "This ", "Nor ", "Neither ", "Also ", "Too ")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_claim_stands_alone_and_says_what_its_verdicts_would_mean(name):
+    claims = kind(name).claims
+    assert len({claim.id for claim in claims}) == len(claims)
+    for claim in claims:
+        assert claim.id.startswith(f"{name}.")
+        assert not claim.statement.startswith(DANGLING), claim.id
+        if claim.role != Role.SOFTWARE:
+            assert claim.supported.meaning.endswith("."), claim.id
+            assert claim.refuted.meaning.endswith("."), claim.id
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("profile", ["paper", "full"])
 @pytest.mark.parametrize("name", NAMES)
