@@ -1,16 +1,73 @@
-"""How near the four hyperbolas points are, and what keeps minima off them."""
+"""Local minima beside the truth: how near the four hyperbolas they are, and what keeps them off."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from harness.arrays import Array
+from harness.arrays import Array, Bools
+from harness.landscape.arcs import direction
+from harness.landscape.census import stationary_points
+from harness.landscape.hunt import hunt
+from harness.landscape.kinds import MINIMA
+from harness.landscape.tolerances import SAME_END
 from harness.network import ReluNetwork
 from harness.problem import BRANCHES, Branch, Demodulation
 from harness.theory import angle
 
 TRUE_LOSS = 1e-9
 """A minimum with a loss ratio below this is the truth's; there may be several."""
+
+
+@dataclass(frozen=True, eq=False)
+class Minima:
+    """R local minima beside the truth.
+
+    h, m : (R, n), (R, p), balanced: ||h|| = ||m||.
+    epsilon : (R,) least epsilon with the point in A_epsilon of one of the four hyperbolas.
+    both_kinks : (R,) whether the point lies on kinks of both networks.
+    """
+
+    h: Array
+    m: Array
+    epsilon: Array
+    both_kinks: Bools
+
+    def among(self, others: Minima) -> Bools:
+        """(R,) which of them are some of the others."""
+        mine, theirs = (np.concatenate([each.h, each.m], axis=1) for each in (self, others))
+        gaps = np.linalg.norm(mine[:, None] - theirs, axis=-1)
+        near = gaps <= 2 * SAME_END * np.linalg.norm(mine, axis=1, keepdims=True)
+        return np.asarray(near.any(axis=1))
+
+    def joined(self, others: Minima) -> Minima:
+        """They and the others, each point once."""
+        new = ~others.among(self)
+        return Minima(
+            np.concatenate([self.h, others.h[new]]),
+            np.concatenate([self.m, others.m[new]]),
+            np.concatenate([self.epsilon, others.epsilon[new]]),
+            np.concatenate([self.both_kinks, others.both_kinks[new]]),
+        )
+
+
+def census_minima(P: Demodulation) -> Minima:
+    """All of them, for n = p = 2."""
+    points = stationary_points(P)
+    at = points[points["kind"].isin(MINIMA) & (points["loss_ratio"] > TRUE_LOSS)]
+    radius = np.sqrt(at["r"].to_numpy())[:, None]
+    h, m = (radius * direction(at[name].to_numpy()) for name in ("theta", "phi"))
+    both = (at["layer_h"] > 0) & (at["layer_m"] > 0)
+    return Minima(h, m, at["epsilon"].to_numpy(), both.to_numpy())
+
+
+def hunted_minima(P: Demodulation, rng: np.random.Generator, starts: int) -> Minima:
+    """Those that a hunt finds, for any n and p."""
+    found = hunt(P, rng, starts)
+    at = found.is_minimum & (found.loss_ratio > TRUE_LOSS)
+    both = [{kink[0] for kink in kinks} == {1, 2} for kinks in found.kinks]
+    return Minima(found.h[at], found.m[at], found.epsilon[at], np.array(both, dtype=bool)[at])
 
 
 def flipped_angles(P: Demodulation, h: Array, m: Array, branch: Branch) -> Array:
