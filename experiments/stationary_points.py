@@ -1,101 +1,122 @@
-"""Every stationary point of sampled networks with n = p = 2: how many, where, and who escapes."""
+"""Every local minimum of networks with n = p = 2: how near the hyperbolas, and how many."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
+from math import ceil
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
-from annotated_types import Gt
+from annotated_types import Ge, Gt
 
-from harness import claims, figures, selection, stats
-from harness.claims import Claim, Finding
-from harness.conditions import wdc_bracket
-from harness.descent import Stopping, alternating_descent, step_size
+from harness import claims, figures, scaling, selection, stats
+from harness.arrays import Array
+from harness.claims import Bearing, Claim, Evidence, Finding, Outcome, Role
+from harness.conditions import Residual
 from harness.ensemble import Ensemble, Size
 from harness.experiment import Experiment, Row, Settings
-from harness.landscape import (
-    MAXIMA,
-    MINIMA,
-    SADDLES,
-    direction,
-    linear_arcs,
-    stationary_points,
-    torus_index,
-    torus_profile,
-)
-from harness.problem import BRANCHES, Demodulation, branch_name
-from harness.status import Status
+from harness.landscape import MINIMA, direction, stationary_points
+from harness.landscape.nearness import TRUE_LOSS, aligned_bound, deviation, flipped_angles
+from harness.network import ReluNetwork
+from harness.problem import Branch
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-DISTANCE = Claim(
-    "stationary_points.distance",
-    "As all layers widen, the local minima close in on the four hyperbolas at least as fast as the "
-    "WDC constant to the power 1/4",
-    "Theorem 2",
+WIDEN = "all layers widen in proportion, n = p = 2"
+QUARTER = Claim(
+    "stationary_points.quarter",
+    f"As {WIDEN}, d = s = 2 and 3, the local minima beside the truth close in on -h0 and -m0 at "
+    "least as fast as the power 1/4 of the gradient's deviation there",
+    "Theorem 2 allows neighbourhoods of epsilon^(1/4)",
+    Role.PAPER,
+    supported=Outcome("The minima are where the theorem's proof puts them.", Bearing.CONSISTENT),
+    refuted=Outcome("At these sizes the minima close in more slowly than the theorem's power."),
 )
-EXIST = Claim(
-    "stationary_points.exist",
-    "There are local minima beside the truth, so that Algorithm 1 needs its sign check",
-    "expected landscape",
+HALF = Claim(
+    "stationary_points.half",
+    f"As {WIDEN}, d = s = 2, the local minima beside the truth lie at angles to -h0 and -m0 that "
+    "fall like the power 1/2 of the gradient's deviation there",
+    "the expected slope is quadratic in the angle to -h0, so that delta^2 balances epsilon",
+    supported=Outcome("The theorem's power 1/4 can be improved to 1/2.", Bearing.SHARPER),
+    refuted=Outcome("The balance of slope and deviation does not place the minima by itself."),
 )
-ESCAPE = Claim(
-    "stationary_points.escape",
-    "From every spurious minimum one sign check and descent find the truth",
-    "Algorithm 1, step (i)",
+NUMBER = Claim(
+    "stationary_points.number",
+    f"As {WIDEN}, d = s = 2, the number of local minima grows like the width to the power 1/2 near "
+    "(-h0, -m0) and 1/4 near (-h0, m0) and (h0, -m0)",
+    "the slope is a random walk over kinks in the angle, and minima are its zeros",
+    supported=Outcome("Kinks make the minima, ever more of them.", Bearing.SHARPER),
+    refuted=Outcome("The minima are not counted by the zeros of a random walk."),
 )
-COMPLETE = Claim(
-    "stationary_points.complete",
-    "Minima less saddles plus maxima are 0 where neither plateaus nor flat lines interfere",
-    "Poincare and Hopf",
+CONDITIONS = Claim(
+    "stationary_points.conditions",
+    f"As {WIDEN}, d = s = 2 and 3, the WDC and the joint-WDC constants stay above 1/2 at every "
+    "width",
+    "Theorem 2 bounds the distance of stationary points by these constants",
+    evidence=Evidence.LOWER,
+    supported=Outcome(
+        "The minima close in though the conditions do not improve: what places them is the "
+        "deviation near the hyperbolas.",
+        Bearing.SHARPER,
+    ),
+    refuted=Outcome("The conditions improve with the width.", Bearing.CONSISTENT),
 )
-NAMES = {branch: branch_name(branch) for branch in BRANCHES}
+NEAR: dict[str, tuple[Branch, ...]] = {"mixed": ((-1, 1), (1, -1)), "double": ((-1, -1),)}
+"""Spurious hyperbolas by the number of factors that point away from the truth."""
+DERIVED = {"mixed": 0.25, "double": 0.5}
+"""Powers of the width with which the number of minima grows."""
+KEYS = ["d", "hyperbola", "ell"]
 
 
 @dataclass(frozen=True)
 class Thresholds(Settings):
-    """power : least exponent of the worst epsilon in the WDC constant; rates : least shares of
-    networks.
+    """quarter, half : exponents of the angle in the deviation, with the latter's tolerance.
+
+    number_error : tolerance of the exponents of the numbers of minima.
+    constant : what the conditions' constants stay above.
+    from_ell : least ell of the fits.
     """
 
-    power: Annotated[float, Gt(0)]
-    exist_rate: float
-    escape_rate: float
-    complete_rate: float
+    quarter: Annotated[float, Gt(0)]
+    half: Annotated[float, Gt(0)]
+    half_error: Annotated[float, Gt(0)]
+    number_error: Annotated[float, Gt(0)]
+    constant: Annotated[float, Gt(0)]
+    from_ell: Size
 
 
 @dataclass(frozen=True)
 class StationaryPoints(Experiment):
-    """One trial: two networks and the census of their stationary points; a row for each minimum.
+    """One trial: two networks, the census of their stationary points, a row.
 
-    The WDC constant of a network is the largest of its layers'; it is certified for layers with
-    n = 2 inputs and a lower bound by search for the others.
+    `mixed` stands for the hyperbolas of (-h0, m0) and (h0, -m0), `double` for that of (-h0, -m0):
+    near : number of spurious minima to which one of them is the nearest.
+    angle, farthest : median and largest over them of the angles to -h0 or -m0; NaN if there are
+        none.
+    deviation : gradient on the hyperbola, where its expectation is 0, in units of its natural size.
+
+    wdc : of all layers, the largest residual of the WDC at the truth, x = y.
+    joint : lower end of the joint-WDC constant of the last layers from one row (docs/aligned-row).
+    replica : numbers cells that measure the same; the number of networks is theirs times trials.
     """
 
-    version: ClassVar[int] = 2
-    claims: ClassVar[tuple[Claim, ...]] = (DISTANCE, EXIST, ESCAPE, COMPLETE)
+    version: ClassVar[int] = 3
+    claims: ClassVar[tuple[Claim, ...]] = (QUARTER, HALF, NUMBER, CONDITIONS)
     caption: ClassVar[str] = (
-        "All stationary points of networks with n = p = 2 whose layers widen by equal factors up "
-        "to ell. (a) Distance epsilon of all local minima but the truth to the nearest hyperbola, "
-        "by hyperbola (++ the true one), at d = s = 2: medians, pale bands the central 90%. (b) "
-        "The distance of a network's worst minimum against the largest WDC constant of its layers, "
-        "a dot a network; black lines have the slope 1/4 that Theorem 2 allows; no epsilon exceeds "
-        "1, the dotted line. (c) Stationary "
-        "points of a network by kind; a kink is a direction at which a unit of either network "
-        "switches. (d) Share of networks in which Algorithm 1, started at each spurious minimum, "
-        "finds the truth after one sign check. Dots "
-        "are medians or shares with 95% intervals."
+        "All local minima beside the truth of networks with n = p = 2 whose layers widen in "
+        "proportion; mixed: near the hyperbolas of (-h0, m0) and (h0, -m0); double: near that of "
+        "(-h0, -m0). (a) A network's median angle of its minima to -h0 or -m0, "
+        "against the deviation of the gradient on the hyperbola: medians over networks, a mark a "
+        "width; lines have the slope 1/4 that Theorem 2 allows, and 1/2. (b) Mean number of "
+        "minima; lines have the slopes 1/2 and 1/4. (c) Lower ends of the conditions' constants, "
+        "which do not fall, beside deviation and angle, which do. Bars are 95% intervals."
     )
 
     network: Ensemble
-    budget: Size
-    max_steps: Size
-    kappa: Annotated[float, Gt(0)]
+    replica: Annotated[int, Ge(0)]
     thresholds: Thresholds
 
     def __post_init__(self) -> None:
@@ -106,188 +127,170 @@ class StationaryPoints(Experiment):
     def trial(self, rng: np.random.Generator) -> list[Row]:
         P = self.network.problem(rng)
         points = stationary_points(P)
-        minima = points[points["kind"].isin(MINIMA)]
-        radius = np.sqrt(minima["r"].to_numpy())[:, None]
-        h, m = (radius * direction(minima[angle].to_numpy()) for angle in ("theta", "phi"))
-        losses = np.stack([P.loss(i * h, j * m) for i, j in BRANCHES]) / P.loss_at_zero
-        descent = alternating_descent(
-            *(P, h, m, step_size(P, self.kappa), self.max_steps),
-            sign_check="once",
-            stopping=Stopping(loss_rtol=1e-8),
-        )
-        network: Row = {
-            "minima": len(minima),
+        minima = points[points["kind"].isin(MINIMA) & (points["loss_ratio"] > TRUE_LOSS)]
+        h, m = (direction(minima[name].to_numpy()) for name in ("theta", "phi"))
+        row: Row = {
+            "spurious": len(minima),
             "kink_minima": int((minima["kind"] == "kink minimum").sum()),
-            "saddles": int(points["kind"].isin(SADDLES).sum()),
-            "maxima": int(points["kind"].isin(MAXIMA).sum()),
-            "degenerate": int((points["kind"] == "degenerate").sum()),
-            "plateau": _plateau(P),
-            "torus_index": torus_index(points),
-            "wdc": max(
-                wdc_bracket(W, rng=rng, budget=self.budget).lower
-                for G in (P.G1, P.G2)
-                for W in G.weights
-            ),
+            "wdc": max(_residual_at(P.G1, P.h0), _residual_at(P.G2, P.m0)),
+            "joint": aligned_bound(P.G1, P.G2, self.network.alpha),
+            "status": "ok",  # no angle where there is no minimum
         }
-        return [
-            {
-                "branch": NAMES[point.branch],
-                "spurious": point.loss_ratio > 1e-9,
-                "epsilon": point.epsilon,
-                "radius": point.r,
-                "loss_ratio": point.loss_ratio,
-                "layer_h": point.layer_h,
-                "layer_m": point.layer_m,
-                "least_loss_ratio": float(losses[:, k].min()),
-                "recovers": descent.status[k] == Status.CONVERGED,
-                **network,
+        for name, branches in NEAR.items():
+            at = {branch: minima["branch"] == branch for branch in branches}
+            angles = np.concatenate([flipped_angles(P, h[k], m[k], b) for b, k in at.items()])
+            row |= {
+                f"near_{name}": int(sum(k.sum() for k in at.values())),
+                f"angle_{name}": float(np.median(angles)) if angles.size else np.nan,
+                f"farthest_{name}": float(angles.max()) if angles.size else np.nan,
+                f"deviation_{name}": float(np.mean([deviation(P, b) for b in branches])),
             }
-            for k, point in enumerate(minima.itertuples(index=False))
-        ]
+        return [row]
+
+    def trials_needed(self, cells: pd.DataFrame) -> dict[str, int]:
+        replicas = cells.groupby(["d", "ell"]).size()
+        networks = stats.trials_for_quantile(level=stats.simultaneous(len(replicas)))
+        return {CONDITIONS.id: ceil(networks / replicas.min())}
 
     def judge(self, table: pd.DataFrame) -> list[Finding]:
         limits = self.thresholds
-        networks = _networks(selection.at_baseline(self, table, ("d", "s", "ell")))
-        wide = networks[networks["ell"] == networks.groupby("d")["ell"].transform("max")]
-        spurious, left_out = selection.unsaturated(
-            networks[networks["spurious"] > 0], "epsilon", "d", "ell"
-        )
-        clean = networks[~networks["plateau"] & (networks["degenerate"] == 0)]
-        axes = ("d", "ell")
-        largest = selection.spread(wide, axes)
+        networks = self._networks(table)
+        placed = _by_hyperbola(networks[networks["ell"] >= limits.from_ell])
+        own = placed[placed["d"] == self.network.d]
+        own = own.assign(excess=own["near"] / own["ell"] ** own["hyperbola"].map(DERIVED))
+        found, some = (rows.dropna(subset="angle") for rows in (placed, own))
+
+        def tested(rows: pd.DataFrame) -> str:
+            many = len(rows.drop_duplicates(["d", "ell", "replica", "trial"]))
+            return f"{selection.spread(rows, ('d', 'ell'))}, {many} networks"
+
+        angles = "exponent of the median angle in the median deviation, ell as the instrument"
+        power: Any = (["d", "hyperbola"], "ell", "deviation", "angle")
         return [
             claims.above(
-                DISTANCE,
-                selection.jointly(_exponent, spurious, "d"),
-                limits.power,
-                statistic="exponent in the median WDC constant of the median worst epsilon",
-                tested=f"{selection.spread(spurious, axes)}, networks with spurious minima"
-                f"{left_out}",
+                QUARTER,
+                selection.jointly(scaling.instrumented_power_law, found, *power),
+                limits.quarter,
+                statistic=angles,
+                tested=tested(found),
+            ),
+            claims.within(
+                HALF,
+                selection.jointly(scaling.instrumented_power_law, some, *power),
+                *(limits.half - limits.half_error, limits.half + limits.half_error),
+                statistic=angles,
+                tested=tested(some),
+                named=limits.half,
+            ),
+            claims.within(
+                NUMBER,
+                selection.jointly(scaling.growth, own, "hyperbola", "ell", "excess"),
+                *(-limits.number_error, limits.number_error),
+                statistic="exponent in ell of the mean number, less 1/2 (double) or 1/4 (mixed)",
+                tested=tested(own),
+                named=0.0,
             ),
             claims.above(
-                EXIST,
-                selection.jointly(stats.proportion, wide, "d", "some"),
-                limits.exist_rate,
-                statistic="share of networks with a spurious minimum, at the worst depth",
-                tested=largest,
-            ),
-            claims.above(
-                ESCAPE,
-                selection.jointly(stats.proportion, wide, "d", "recovers"),
-                limits.escape_rate,
-                statistic="share of networks in which it does, from every minimum, at the worst d",
-                tested=f"{largest}, kappa = {self.kappa:g}, {self.max_steps} steps",
-            ),
-            claims.above(
-                COMPLETE,
-                stats.proportion(clean["torus_index"].to_numpy() == 0),
-                limits.complete_rate,
-                statistic="share of networks",
-                tested=f"{selection.spread(clean, axes)}, {len(clean)} of {len(networks)} networks",
+                CONDITIONS,
+                selection.jointly(stats.quantile, networks, ["d", "ell"], "constant"),
+                limits.constant,
+                statistic="median of the lesser of both constants' lower ends",
+                tested=tested(networks),
             ),
         ]
 
+    def _networks(self, table: pd.DataFrame) -> pd.DataFrame:
+        rows = selection.at_baseline(self, selection.ok(table), ("d", "s", "ell", "replica"))
+        return rows.assign(constant=np.minimum(rows["wdc"], rows["joint"]))
+
     def summary(self, table: pd.DataFrame) -> pd.DataFrame:
-        values: dict[str, Any] = {
-            "networks": lambda g: len(_networks(g)),
-            "median WDC constant": lambda g: f"{_networks(g)['wdc'].median():.3f}",
+        rows = _by_hyperbola(self._networks(table))
+        local = {
+            (*place, ell): exponent
+            for place, group in rows.dropna(subset="angle").groupby(["d", "hyperbola"])
+            for ell, exponent in stats.local_exponents(group["ell"], group["angle"]).items()
         }
-        for name in NAMES.values():
-            values[f"minima near {name}"] = partial(_minima_near, name=name)
-        return selection.summarise(selection.ok(table), ["d", "ell"], values)
+        values: dict[str, Any] = {
+            "networks": len,
+            "minima": lambda g: f"{g['near'].mean():.1f}",
+            "with one": lambda g: f"{(g['near'] > 0).mean():.2f}",
+            "median angle": lambda g: f"{g['angle'].median():.3f}",
+            "its exponent": lambda g: f"{local.get(tuple(g[KEYS].iloc[0]), np.nan):.2f}",
+            "farthest": lambda g: f"{g['farthest'].median():.3f}",
+            "deviation": lambda g: f"{g['deviation'].median():.4f}",
+            "WDC >=": lambda g: f"{g['wdc'].median():.2f}",
+            "joint-WDC >=": lambda g: f"{g['joint'].median():.1f}",
+        }
+        return selection.summarise(rows, KEYS, values)
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        table = selection.ok(table)
-        networks = _networks(table)
-        figure, axes = figures.canvas(2, 2, width=8.5, height=3.2)
-        (near, power), (count, escape) = axes
-        every = table[table["spurious"].astype(bool) & (table["d"] == self.network.d)]
-        look: Any = {"by": "branch", "order": NAMES.values(), "spread": 1.08, "line": False}
-        figures.curves(near, every, "ell", "epsilon", stats.quantile, band=True, **look)
-        for group, style in figures.styled(networks, "d", label="d = s = {}"):
-            index, found = style["index"], group[group["spurious"] > 0]
-            dots: Any = {"color": figures.COLOURS[index], "marker": figures.MARKERS[index]}
-            dots |= {"s": 12, "alpha": 0.5, "label": style["label"]}
-            power.scatter(found["wdc"], found["epsilon"], **dots)
-            x, y = found["wdc"].median(), found["epsilon"].median()
-            line: Any = {"color": "black", "label": "slope 1/4" if index == 0 else None}
-            figures.reference(power, (0.7 * x, 1.4 * x), 0.7**0.25 * y, 0.25, **line)
-            figures.curve(escape, group, "ell", "recovers", stats.proportion, **style)
-        self._draw_kinds(count, networks)
-        near.set(
-            ylabel="epsilon to the nearest hyperbola",
-            ylim=(0, 1.2),
-            yticks=np.linspace(0, 1, 6),
-            title=f"(a) where the minima are, d = s = {self.network.d}",
-        )
-        power.axhline(1, color="0.4", linestyle=":", linewidth=1)
-        power.set(
-            xlabel="WDC constant of the worst layer",
-            ylabel="worst epsilon of a network",
-            title="(b) against the measured WDC constant",
-        )
-        escape.set(ylabel="share of networks", ylim=(-0.02, 1.05), title="(d) escape by one check")
-        for ax in (near, count, escape):
+        networks = self._networks(table)
+        rows = _by_hyperbola(networks)
+        found = rows.dropna(subset="angle")
+        figure, axes = figures.canvas(1, 3, width=11.5, height=3.6)
+        power, count, conditions = axes[0]
+        _draw_power(power, found)
+        own = networks[networks["d"] == self.network.d]
+        here = rows[rows["d"] == self.network.d].astype({"near": float})
+        for index, (name, exponent) in enumerate(DERIVED.items()):
+            group = here[here["hyperbola"] == name]
+            figures.curve(count, group, "ell", "near", stats.mean, label=name, index=index)
+            start = group.loc[group["ell"] == group["ell"].min(), "near"].mean()
+            figures.reference(count, group["ell"], start, exponent, color="0.6", zorder=0)
+        lines = {"wdc": "WDC", "joint": "joint-WDC"}
+        lines |= {f"{key}_double": f"{key}, double" for key in ("deviation", "angle")}
+        for index, (column, label) in enumerate(lines.items()):
+            drawn = own.dropna(subset=column)
+            look: Any = {"label": label, "index": index}
+            figures.curve(conditions, drawn, "ell", column, stats.quantile, **look)
+        conditions.axhline(self.thresholds.constant, color="0.4", linestyle=":", linewidth=1)
+        count.set(ylabel="minima of a network", title=f"(b) number, d = s = {self.network.d}")
+        conditions.set(ylabel="median", title=f"(c) conditions, d = s = {self.network.d}")
+        for ax in (count, conditions):
+            figures.plain_log(ax)
             figures.log_ticks(ax, networks["ell"].unique())
             ax.set_xlabel("ell")
-        figures.log_ticks(power, [0.25, 0.5, 1, 2, 4], "x")
-        figures.log_ticks(power, [0.3, 0.4, 0.5, 0.6, 0.8, 1], "y")
-        figures.headroom(count, 0.45)
-        figures.legend(near, ncols=4, loc="upper left")
-        figures.legend(power, loc="lower right")
-        figures.legend(count, loc="upper left")
-        figures.legend(escape, loc="upper left")
+        figures.headroom(conditions, 0.25)
+        for ax in axes.flat:
+            figures.legend(ax)
         return figure
 
-    def _draw_kinds(self, ax: Axes, networks: pd.DataFrame) -> None:
-        base = networks[networks["d"] == self.network.d]
-        kinds = {
-            "spurious": "spurious minima",
-            "saddles": "saddles",
-            "maxima": "maxima (all on kinks)",
-        }
-        for index, (kind, words) in enumerate(kinds.items()):
-            style: Any = {"label": words, "index": index, "shift": 1 + 0.03 * index}
-            figures.curve(ax, base.astype({kind: float}), "ell", kind, stats.quantile, **style)
-        ax.set(ylabel="points of a network", title=f"(c) by kind, d = s = {self.network.d}")
+
+def _residual_at(G: ReluNetwork, x: Array) -> float:
+    """Of the layers, the largest residual of the WDC where both vectors are the layer's input."""
+    largest = 0.0
+    for W in G.weights:
+        if not x.any():
+            break
+        largest = max(largest, float(Residual(W).norms(x[None], x[None])[0]))
+        x = np.maximum(W @ x, 0.0)
+    return largest
 
 
-def _plateau(P: Demodulation) -> bool:
-    """Whether some pair of arcs has <y0, a*b> = 0, dead cones included."""
-    middles = linear_arcs(P.G1).middle, linear_arcs(P.G2).middle
-    return bool((torus_profile(P, *middles).r == 0).any())
+def _by_hyperbola(networks: pd.DataFrame) -> pd.DataFrame:
+    """A row for each network and kind of hyperbola; `group` says which, and the depth, in words."""
+    import pandas as pd
+
+    keys = ("near", "angle", "farthest", "deviation")
+    parts = [
+        networks.rename(columns={f"{key}_{name}": key for key in keys}).assign(hyperbola=name)
+        for name in NEAR
+    ]
+    rows = pd.concat(parts, ignore_index=True)
+    return rows.assign(group="d = " + rows["d"].astype(str) + ", " + rows["hyperbola"])
 
 
-def _networks(table: pd.DataFrame) -> pd.DataFrame:
-    """A row for each network: counts, its worst spurious minimum, whether all are escaped."""
-    table = selection.ok(table)
-    spurious = table["spurious"].astype(bool)
-    rows = table.assign(
-        spurious=spurious,
-        epsilon=table["epsilon"].where(spurious),
-        recovers=table["recovers"].astype(bool) | ~spurious,
-        plateau=table["plateau"].astype(bool),
-    )
-    counts = ["minima", "saddles", "maxima", "degenerate", "plateau", "torus_index", "wdc"]
-    rules = {
-        "epsilon": "max",
-        "recovers": "all",
-        "spurious": "sum",
-        **dict.fromkeys(counts, "first"),
-    }
-    networks = rows.groupby(["d", "ell", "trial"]).agg(rules).reset_index()
-    return networks.assign(some=networks["spurious"] > 0)
-
-
-def _exponent(networks: pd.DataFrame, level: float) -> stats.Estimate:
-    """Exponent of the median worst epsilon in the median WDC constant, over the values of ell."""
-    constant = networks.groupby("ell")["wdc"].transform("median")
-    return stats.power_law(constant, networks["epsilon"], level=level)
-
-
-def _minima_near(table: pd.DataFrame, name: str) -> str:
-    """Spurious minima a network near a hyperbola (share of networks with one, median epsilon)."""
-    networks = table["trial"].nunique()
-    at = table[table["spurious"].astype(bool) & (table["branch"] == name)]
-    near = f", epsilon {at['epsilon'].median():.3f}" if len(at) else ""
-    return f"{len(at) / networks:.1f} ({at['trial'].nunique() / networks:.2f}{near})"
+def _draw_power(ax: Axes, found: pd.DataFrame) -> None:
+    """Medians of angle and deviation, a point a width, and lines of slopes 1/4 and 1/2."""
+    medians = found.groupby(["group", "ell"])[["deviation", "angle"]].median()
+    for marker, (name, at) in zip(figures.MARKERS, medians.groupby("group"), strict=False):
+        ax.plot(at["deviation"], at["angle"], marker=marker, label=name)
+    ends, top = medians["deviation"].agg(["min", "max"]), medians["angle"].max()
+    for exponent, line in ((0.25, ":"), (0.5, "--")):
+        start = top * (ends["min"] / ends["max"]) ** exponent
+        style = {"color": "black", "linestyle": line, "label": f"slope {exponent:g}"}
+        figures.reference(ax, ends, start, exponent, **style)
+    ax.set(title="(a) angle against deviation", ylabel="median angle (radians)")
+    figures.plain_log(ax)
+    figures.plain_log(ax, "x")
+    ax.set_xlabel("median deviation of the gradient")

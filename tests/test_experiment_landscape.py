@@ -2,73 +2,78 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from experiments.stationary_points import DERIVED, NEAR
 from harness.claims import Verdict
-from tests.configured import configured, noise, settings, verdicts
+from harness.landscape import MINIMA, direction, stationary_points
+from harness.landscape.nearness import TRUE_LOSS
+from tests.configured import configured, noise, verdicts
 
 YES, NO, UNSURE = Verdict.SUPPORTED, Verdict.REFUTED, Verdict.INCONCLUSIVE
 
 
-def census_table(
-    power: float, spurious: int, escapes: float, complete: float, trials: int = 200
-) -> pd.DataFrame:
-    """Networks with the truth and so many spurious minima, at epsilon = wdc^power / 2."""
+def census_table(power: float, number: float, constant: float, trials: int = 300) -> pd.DataFrame:
+    """Networks whose deviation falls like ell^(-1/2), and the angle like its power.
+
+    The numbers of minima grow like their derived powers times ell^number.
+    """
     rows = []
-    for ell, wdc in ((50, 1.2), (200, 0.8), (800, 0.4)):
-        spread = np.exp(noise(trials, 0.05, seed=ell))
-        for trial in range(trials):
-            common = {
-                "trial": trial,
-                "ell": ell,
-                "wdc": wdc * spread[trial],
-                "minima": spurious + 1,
-                "saddles": 2,
-                "maxima": 1,
-                "degenerate": 0,
-                "plateau": False,
-                "torus_index": 0 if trial < complete * trials else 1,
-            }
-            for k in range(spurious + 1):
-                rows.append(
-                    common
-                    | {
-                        "branch": "-+" if k else "++",
-                        "spurious": k > 0,
-                        "epsilon": (0.5 * wdc**power * spread[trial] if k else 0.0),
-                        "recovers": k == 0 or trial < escapes * trials,
-                    }
-                )
-    base = {
-        "n": 2,
-        "p": 2,
-        "d": 2,
-        "s": 2,
-        "growth": "geometric",
-        "c": 2.0,
-        "last_layer": "truncated",
-        "budget": settings("stationary_points")["budget"],
-        "max_steps": 500,
-        "kappa": 0.5,
-        "status": "ok",
-    }
-    return pd.DataFrame(rows).assign(**base)
+    for d, ell in product((2, 3), (50, 100, 200, 400, 800)):
+        rng = np.random.default_rng([d, ell])
+        noise = np.exp(0.15 * rng.standard_normal((2, trials)))
+        deviation = 2 * ell**-0.5 * noise[0]
+        angle = 0.3 * ell ** (-0.5 * power) * noise[1]
+        columns = {"d": d, "s": d, "ell": ell, "trial": np.arange(trials), "replica": 0}
+        for name, derived in DERIVED.items():
+            columns |= {f"near_{name}": rng.poisson(3 * ell ** (derived + number), trials)}
+            columns |= {f"angle_{name}": np.where(np.arange(trials) % 10, angle, np.nan)}
+            columns |= {f"farthest_{name}": angle, f"deviation_{name}": deviation}
+        columns |= {"wdc": constant * noise[0], "joint": 2 * constant * noise[1]}
+        rows.append(pd.DataFrame(columns))
+    base = {"n": 2, "p": 2, "growth": "proportional", "c": 0.5, "last_layer": "truncated"}
+    return pd.concat(rows).assign(**base, status="ok")
 
 
 @pytest.mark.parametrize(
     ("table", "expected"),
     [
-        ((1.0, 2, 1.0, 1.0), {"distance": YES, "exist": YES, "escape": YES, "complete": YES}),
-        ((0.0, 0, 1.0, 0.5), {"distance": UNSURE, "exist": NO, "escape": YES, "complete": NO}),
-        ((0.0, 2, 0.5, 0.95), {"distance": NO, "exist": YES, "escape": NO, "complete": UNSURE}),
-        ((0.25, 2, 0.95, 1.0), {"distance": UNSURE, "exist": YES, "escape": UNSURE}),
+        ((0.5, 0.0, 1.5), {"quarter": YES, "half": YES, "number": YES, "conditions": YES}),
+        ((0.0, 0.5, 0.1), {"quarter": NO, "half": NO, "number": NO, "conditions": UNSURE}),
+        ((0.25, 0.1, 0.5), {"quarter": UNSURE, "half": NO, "number": UNSURE}),
+        ((0.4, 0.0, 1.5, 5), {"half": UNSURE, "conditions": UNSURE}),
+        ((1.0, 0.0, 1.5), {"quarter": YES, "half": NO}),
     ],
 )
 def test_census_verdicts(table, expected):
     found = verdicts(configured("stationary_points"), census_table(*table))
     assert {name: found[name] for name in expected} == expected
+
+
+def test_a_census_row_counts_the_minima_near_each_hyperbola():
+    experiment = configured("stationary_points", {"network.ell": 60})
+    [row] = experiment.trial(np.random.default_rng(1))
+    P = experiment.network.problem(np.random.default_rng(1))
+    points = stationary_points(P)
+    minima = points[points["kind"].isin(MINIMA) & (points["loss_ratio"] > TRUE_LOSS)]
+    assert row["spurious"] == len(minima)
+    for name, branches in NEAR.items():
+        at = minima[[branch in branches for branch in minima["branch"]]]
+        assert row[f"near_{name}"] == len(at) > 0
+        angles = [
+            np.arccos(np.clip(-direction(point[polar]) @ truth, -1, 1))
+            for _, point in at.iterrows()
+            for sign, polar, truth in zip(
+                point["branch"], ("theta", "phi"), (P.h0, P.m0), strict=True
+            )
+            if sign < 0
+        ]
+        assert row[f"angle_{name}"] == pytest.approx(np.median(angles))
+        assert row[f"farthest_{name}"] == pytest.approx(max(angles))
 
 
 def torus_table(correlation: float, power: float, trials: int = 100) -> pd.DataFrame:

@@ -1,23 +1,20 @@
-"""Where -g1, -g2 and the expected directions -t1, -t2 descend, and how far from the hyperbolas not.
+"""Where the expected directions -t1, -t2 descend, and how far from the hyperbolas they do not.
 
-`fails` answers for all pairs of a product grid; `reach` measures how far the failures are from the
-four hyperbolas; `steepest` and `next_to` choose planes and kinks in which failures are likely.
+`expected_fails` answers for all pairs of a product grid; `reach` measures how far the failures are
+from the four hyperbolas; `steepest` chooses planes in which failures are likely.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from harness.arrays import Array, Bools
-from harness.landscape.axes import PlaneKinks
 from harness.landscape.grid import ProductGrid
 from harness.problem import BRANCHES, Demodulation
 from harness.theory import expected_gradients
 
-QUESTIONS = ("gradient", "expected", "flat")
 SCALES = np.geomspace(0.25, 4, 13)
 """Multiples of a hyperbola's balanced point that bound the distance to it from above."""
 
@@ -51,47 +48,6 @@ def _cosine(a: Array, b: Array) -> Array:
     return np.sum(a * b, axis=-1) / np.maximum(sizes, np.finfo(float).tiny)
 
 
-def next_to(kinks: PlaneKinks, degrees: Sequence[float]) -> PlaneKinks:
-    """The kinks of each layer that are nearest to one of the angles (degrees) or its negative."""
-    angles = np.radians(signed(degrees))
-    chosen: list[int] = []
-    for k in np.unique(kinks.layer):
-        here = np.flatnonzero(kinks.layer == k)
-        gap = np.abs(np.subtract.outer(kinks.angles[here], angles))
-        nearest = np.minimum(gap, 2 * np.pi - gap).argmin(axis=0)
-        chosen.extend(here[np.unique(nearest)])
-    picked = (
-        getattr(kinks, name)[chosen] for name in ("angles", "points", "layer", "unit", "side")
-    )
-    return PlaneKinks(*picked)
-
-
-def fails(one: ProductGrid, other: ProductGrid, flat: float) -> dict[str, Bools]:
-    """Where directions do not descend on a grid (I, J), with the gradients of both sides of kinks.
-
-    one, other : the grid with the gradients of either side; the same for generic points.
-
-    Returns
-    -------
-    dict of (I, J) booleans
-        "gradient" : neither -g1 nor -g2 descends, for some choice of sides.
-        "expected" : (-t1, -t2) does not descend.
-        "flat" : ||g1|| and ||g2|| are both below `flat` of their natural scales.
-        "either" : one of -g1 and -g2 does not descend.
-
-    """
-    fails_h = np.maximum(one.along_h, other.along_h) >= 0
-    fails_m = np.maximum(one.along_m, other.along_m) >= 0
-    size_h = np.minimum(one.grad_h_norm, other.grad_h_norm) / one.scale_h
-    size_m = np.minimum(one.grad_m_norm, other.grad_m_norm) / one.scale_m
-    return {
-        "gradient": fails_h & fails_m,
-        "expected": expected_fails(one),
-        "flat": np.maximum(size_h, size_m) < flat,
-        "either": fails_h | fails_m,
-    }
-
-
 def expected_fails(grid: ProductGrid) -> Bools:
     """Where (-t1, -t2) does not descend on a grid: (I, J).
 
@@ -103,26 +59,6 @@ def expected_fails(grid: ProductGrid) -> Bools:
     """
     ratio = grid.scale_m / grid.scale_h  # ||h|| / ||m||
     return ratio * grid.along_expected_h + grid.along_expected_m / ratio >= 0
-
-
-def measure(
-    P: Demodulation, H: Array, M: Array, answers: dict[str, Bools], epsilon: float
-) -> dict[str, Any]:
-    """The number of pairs of a grid, and for each question of `fails` what its failures amount to.
-
-    H (I, n) and M (J, p) are the axes, the answers (I, J).  For each of "gradient", "expected" and
-    "flat": the share of the pairs that fail, the share that fails outside A_epsilon, and the least
-    epsilon whose A holds all that fail; for "either" the first alone.
-    """
-    row: dict[str, Any] = {"pairs": answers["either"].size}
-    row["share_either"] = float(answers["either"].mean())
-    for name in QUESTIONS:
-        i, j = np.nonzero(answers[name])
-        least, outside = reach(P, H[i], M[j], epsilon)
-        row[f"share_{name}"] = float(answers[name].mean())
-        row[f"outside_{name}"] = outside / answers[name].size
-        row[f"epsilon_{name}"] = least
-    return row
 
 
 def reach(P: Demodulation, h: Array, m: Array, epsilon: float) -> tuple[float, int]:
