@@ -74,6 +74,7 @@ def run_sweep(
     if run.plan:
         plan = planning.plan(run, template.experiment, found, workers)
         run.check_results()
+        check_free(run.store, [run.name])
         return Conclusion(plan)
     cells = list(found)
     _check_power(run, template, cells)
