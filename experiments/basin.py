@@ -191,7 +191,7 @@ class Basin(Experiment):
     def summary(self, table: pd.DataFrame) -> pd.DataFrame:
         values: dict[str, Any] = {"networks": len}
         columns = ("lowest", "highest", "certified_region", "certified_basin", "rate", "measured")
-        values |= {name: lambda g, name=name: f"{g[name].median():.3g}" for name in columns}
+        values |= {name: selection.median(name) for name in columns}
         values["starts that come back"] = lambda g: f"{g['returned'].mean():.3f}"
         return selection.summarise(self._measured(table), ["d", "ell"], values)
 

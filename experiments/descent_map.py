@@ -149,7 +149,7 @@ class DescentMap(Experiment):
             "pairs": lambda g: g["pairs"].sum(),
             "(-t1, -t2) fails": lambda g: f"{g['share'].mean():.2g}",
             "outside A": lambda g: f"{g['outside'].mean():.2g}",
-            "least epsilon": lambda g: f"{g['reach'].median():.3g}",
+            "least epsilon": selection.median("reach"),
         }
         headings = {"n": "n", "d": "d = s", "ell": "ell"}
         return selection.summarise(self._measured(table), headings, values)

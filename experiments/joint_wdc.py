@@ -18,9 +18,9 @@ from harness.conditions import (
 )
 from harness.ensemble import Size
 from harness.experiment import Experiment, Row, Settings
-from harness.matrices import check_digest, load_matrix, matrix_digest
-from harness.network import LastLayer, gaussian_network
-from harness.theory import truncation_alpha
+from harness.matrices import Matrix, check_digest, load_pair, matrix_digest
+from harness.network import LastLayer
+from harness.scaling import relative_fit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,19 +116,10 @@ class JointWdc(Experiment):
     """Digest of both files, set by `prepared`: a changed file makes a new cell."""
 
     def prepared(self) -> JointWdc:
-        if self.weights1 is None and self.weights2 is None:
+        pair = self._from_files()
+        if pair is None:
             return self
-        if self.weights1 is None or self.weights2 is None:
-            raise ValueError(
-                f"weights1={self.weights1}, weights2={self.weights2}: give both or neither"
-            )
-        B = load_matrix(self.weights1, "weights1")
-        C = load_matrix(self.weights2, "weights2")
-        if len(B) != len(C):
-            raise ValueError(
-                f"weights1={self.weights1} has {len(B)} rows, weights2={self.weights2} has "
-                f"{len(C)}: must be the same number"
-            )
+        B, C = pair
         (ell, n), p = B.shape, C.shape[1]
         return replace(self, n=n, p=p, ell=ell, sha256=matrix_digest(B, C))
 
@@ -137,24 +128,22 @@ class JointWdc(Experiment):
         """Memory of B and C."""
         return 8 * self.ell * (self.n + self.p)
 
-    def matrices(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, float]:
+    def matrices(self, rng: np.random.Generator) -> tuple[Array, Array, float]:
         """B, C and the product of their scalings alpha, which is 1 for files."""
-        if self.weights1 is not None and self.weights2 is not None:
-            B, C = load_matrix(self.weights1, "weights1"), load_matrix(self.weights2, "weights2")
-            check_digest("sha256", self.sha256, (self.ell, self.n, self.p), B, C)
-            return B, C, 1.0
-        B = gaussian_network(rng, (self.n, self.ell), self.last_layer).weights[0]
-        C = gaussian_network(rng, (self.p, self.ell), self.last_layer).weights[0]
-        if self.last_layer == "gaussian":
-            return B, C, 1.0
-        return B, C, truncation_alpha(self.n) * truncation_alpha(self.p)
+        if (pair := self._from_files()) is not None:
+            check_digest("sha256", self.sha256, (self.ell, self.n, self.p), *pair)
+            return *pair, 1.0
+        B, C = (Matrix(size, self.ell, self.last_layer) for size in (self.n, self.p))
+        return B.sample(rng), C.sample(rng), B.alpha * C.alpha
+
+    def _from_files(self) -> tuple[Array, Array] | None:
+        return load_pair((self.weights1, self.weights2), ("weights1", "weights2"))
 
     def trial(self, rng: np.random.Generator) -> list[Row]:
         B, C, alpha = self.matrices(rng)
         search = joint_wdc_search(B, C, alpha, rng=rng, budget=self.budget)
-        upper = np.inf
-        if max(self.n, self.p) <= 2 and self.n == self.p:
-            upper = joint_wdc_bracket(B, C, alpha, rng=rng, budget=self.budget).upper
+        certified = max(self.n, self.p) <= 2 and self.n == self.p
+        bracket = joint_wdc_bracket(B, C, alpha, rng=rng, budget=self.budget) if certified else None
         longest = np.max(np.sum(B * B, axis=1) * np.sum(C * C, axis=1))
         return [
             {
@@ -164,7 +153,7 @@ class JointWdc(Experiment):
                 "search": search.lower,
                 "agreement": search.agreement,
                 "expected_gain": search.expected_gain,
-                "upper": upper,
+                "upper": bracket.upper if bracket else np.inf,
                 "status": "ok",  # an upper end of inf is an answer
             }
         ]
@@ -210,25 +199,21 @@ class JointWdc(Experiment):
     def summary(self, table: pd.DataFrame) -> pd.DataFrame:
         """Medians by size; of the law, the epsilon where its terms are equal and the ell needed."""
         square = self._square(table)
-        (one_row, all_rows), *_ = _fits(_split(square)[0], 0)
+        fit = _fits(_split(square)[0], 0)[0]
         target = self.thresholds.epsilon
 
         def crossover(g: pd.DataFrame) -> str:
-            row, root = _terms(g.assign(ell=1))
-            return f"{2 * (all_rows * np.median(root)) ** 2 / (one_row * np.median(row)):.3g}"
+            row, root = fit * np.median(_terms(g, ell=1), axis=0)
+            return f"{2 * root**2 / row:.3g}"
 
         def needed(g: pd.DataFrame) -> str:  # row x^2 + root x = target has x = ell^(-1/2)
-            row, root = (np.median(term) for term in _terms(g.assign(ell=1)))
-            row, root = one_row * row, all_rows * root
+            row, root = fit * np.median(_terms(g, ell=1), axis=0)
             return f"{((root + np.sqrt(root**2 + 4 * row * target)) / (2 * target)) ** 2:.4g}"
 
         values: dict[str, Any] = {
             "pairs": len,
-            "M": lambda g: f"{g['row_ratio'].median():.3g}",
-            **{
-                words: lambda g, name=name: f"{g[name].median():.3g}"
-                for name, words in ADVERSARIES.items()
-            },
+            "M": selection.median("row_ratio"),
+            **{words: selection.median(name) for name, words in ADVERSARIES.items()},
             "expected gain": lambda g: f"{g['expected_gain'].mean():.3f}",
             "terms equal at epsilon": crossover,
             f"ell for epsilon = {target:g}": needed,
@@ -244,33 +229,28 @@ class JointWdc(Experiment):
         fit = _fits(fitted, 0)[0]
         for group, style in figures.styled(square, "n", label="n = {:g}"):
             figures.curve(law, group, "length", "search", stats.quantile, line=False, **style)
-            predicted = group.assign(law=np.stack(_terms(group), axis=1) @ fit)
+            predicted = group.assign(law=_terms(group) @ fit)
             line = predicted.groupby("length")["law"].median()
             law.plot(line.index, line, color=figures.COLOURS[style["index"]])
         law.set(title="(a) measured, and the law", ylabel="lower end of the constant")
-        errors = list(_predicted(fitted, held_out).values())
-        figures.estimates(ratio, sorted(held_out["length"].unique()), errors)
+        over_law = list(_predicted(fitted, held_out).values())
+        figures.estimates(ratio, sorted(held_out["length"].unique()), over_law)
         for side in (-1, 1):
             ratio.axhline(1 + side * self.thresholds.law_error, color="0.5", linestyle="--")
         largest = square["n"].max() if len(square) else 0
         ratio.set(title=f"(b) n = p = {largest:g}", ylabel="measured / predicted")
         level = square[square["length"] == 1]
-        for index, (name, limit) in enumerate(
-            (("aligned", self.thresholds.row_share), ("sampled", self.thresholds.sampled_share))
-        ):
+        limits = {"aligned": self.thresholds.row_share, "sampled": self.thresholds.sampled_share}
+        for index, (name, limit) in enumerate(limits.items()):
             rows = level.assign(share=level[name] / level["search"])
             look: Any = {"label": ADVERSARIES[name], "index": index}
             figures.curve(share, rows, "n", "share", stats.quantile, **look)
             share.axhline(limit, color=figures.COLOURS[index], linestyle="--")
         share.set(title="(c) ell = n p", ylabel="share of what the search finds", ylim=(0, 1.05))
         figures.plain_log(law)
-        for ax, rows, column in (
-            (law, square, "length"),
-            (ratio, held_out, "length"),
-            (share, level, "n"),
-        ):
-            figures.log_ticks(ax, rows[column].unique())
-            ax.set_xlabel("n = p" if column == "n" else "ell / (n p)")
+        for ax, rows in ((law, square), (ratio, held_out), (share, level)):
+            figures.log_ticks(ax, rows["n" if ax is share else "length"].unique())
+            ax.set_xlabel("n = p" if ax is share else "ell / (n p)")
             figures.legend(ax)
         return figure
 
@@ -286,46 +266,34 @@ def _split(square: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     return square[~last & (square["n"] >= 5)], square[last]
 
 
-def _terms(rows: pd.DataFrame) -> tuple[Array, Array]:
-    """M n p / ell and sqrt((n + p) / ell) of each pair of matrices."""
-    n, p, ell = (rows[name].to_numpy(dtype=np.float64) for name in ("n", "p", "ell"))
-    return rows["row_ratio"].to_numpy() * n * p / ell, np.sqrt((n + p) / ell)
+def _terms(rows: pd.DataFrame, ell: float | None = None) -> Array:
+    """M n p / ell and sqrt((n + p) / ell) of each pair of matrices, at another ell if given."""
+    n, p, own = (rows[name].to_numpy(dtype=np.float64) for name in ("n", "p", "ell"))
+    length = own if ell is None else ell
+    return np.stack([rows["row_ratio"] * n * p / length, np.sqrt((n + p) / length)], axis=1)
 
 
-def _fits(rows: pd.DataFrame, resamples: int, seed: int = 0) -> Array:
-    """Coefficients of the two terms, (1 + resamples, 2): least squares of the relative error.
-
-    The first row is of the data, the others of redraws within the cells.
-    """
-    if rows.empty:
-        return np.full((1 + resamples, 2), np.nan)
-    rng = np.random.default_rng(seed)
-    gram, right = np.zeros((1 + resamples, 2, 2)), np.zeros((1 + resamples, 2))
-    for _, cell in rows.groupby(["n", "ell"]):
-        u = np.stack(_terms(cell), axis=1) / cell["search"].to_numpy()[:, None]
-        drawn = rng.integers(len(u), size=(resamples, len(u)))
-        picked = u[np.vstack([np.arange(len(u)), drawn])]
-        gram += picked.swapaxes(1, 2) @ picked
-        right += picked.sum(axis=1)
-    return np.asarray(np.linalg.solve(gram, right[..., None])[..., 0], dtype=np.float64)
+def _fits(rows: pd.DataFrame, resamples: int) -> Array:
+    """Coefficients a, b of the two terms, (1 + resamples, 2): of the data, then of redraws."""
+    cells = (cell for _, cell in rows.groupby(["n", "ell"]))
+    pairs = ((_terms(cell), cell["search"].to_numpy()) for cell in cells)
+    return relative_fit(pairs, 2, resamples=resamples)
 
 
 def _predicted(fitted: pd.DataFrame, held_out: pd.DataFrame) -> dict[str, stats.Estimate]:
     """Median of measured / predicted constant for each ell; both samples are redrawn."""
-    method, found = "bootstrap of fit and cell", {}
     fits = _fits(fitted, stats.RESAMPLES)
-    cells = list(held_out.groupby("ell"))
-    level = stats.simultaneous(len(cells))
-    for ell, cell in cells:
+    method = "bootstrap of fit and cell"
+
+    def over_law(cell: pd.DataFrame, level: float) -> stats.Estimate:
         if len(cell) < stats.trials_for_quantile(level=level):
-            found[f"ell = {ell}"] = stats.undetermined(len(cell), method)
-            continue
-        ratios = cell["search"].to_numpy() / (fits @ np.stack(_terms(cell)))  # (1 + R, T)
+            return stats.undetermined(len(cell), method)
+        ratios = cell["search"].to_numpy() / (fits @ _terms(cell).T)  # (1 + R, T)
         drawn = np.random.default_rng(1).integers(len(cell), size=(stats.RESAMPLES, len(cell)))
         medians = np.median(np.take_along_axis(ratios[1:], drawn, axis=1), axis=1)
-        estimate = stats.percentile(np.median(ratios[0]), medians, len(cell), method, level)
-        found[f"ell = {ell}"] = estimate
-    return found
+        return stats.percentile(np.median(ratios[0]), medians, len(cell), method, level)
+
+    return selection.jointly(over_law, held_out, "ell")
 
 
 def _shares(rows: pd.DataFrame, name: str) -> dict[str, stats.Estimate]:

@@ -131,7 +131,7 @@ class Laws(Experiment):
             "success": lambda g: f"{g['found'].mean():.3f}",
             "interval": lambda g: stats.proportion(g["found"]).interval(".3f"),
             "identifiable": lambda g: f"{g['full_rank'].mean():.3f}",
-            "active rows": lambda g: f"{g['active_rows'].median():g}",
+            "active rows": selection.median("active_rows", "g"),
             "median steps": lambda g: g.loc[g["found"], "steps"].median(),
         }
         return selection.summarise(self._with_success(table), ["law", "ell"], values)

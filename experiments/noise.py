@@ -157,7 +157,7 @@ class Noise(Experiment):
         values: dict[str, Any] = {
             "trials": len,
             "median error": lambda g: str(stats.quantile(g["error"])).partition(" (")[0],
-            "of least squares": lambda g: f"{g['least_squares'].median():.3g}",
+            "of least squares": selection.median("least_squares"),
             "within twice that": lambda g: str(stats.proportion(_good(g))).partition(" (")[0],
         }
         return selection.summarise(table, ["n", "noise", "ell"], values)

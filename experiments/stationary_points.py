@@ -214,12 +214,12 @@ class StationaryPoints(Experiment):
             "networks": len,
             "minima": lambda g: f"{g['near'].mean():.1f}",
             "with one": lambda g: f"{(g['near'] > 0).mean():.2f}",
-            "median angle": lambda g: f"{g['angle'].median():.3f}",
+            "median angle": selection.median("angle", ".3f"),
             "its exponent": lambda g: f"{local.get(tuple(g[KEYS].iloc[0]), np.nan):.2f}",
-            "farthest": lambda g: f"{g['farthest'].median():.3f}",
-            "deviation": lambda g: f"{g['deviation'].median():.4f}",
-            "WDC >=": lambda g: f"{g['wdc'].median():.2f}",
-            "joint-WDC >=": lambda g: f"{g['joint'].median():.1f}",
+            "farthest": selection.median("farthest", ".3f"),
+            "deviation": selection.median("deviation", ".4f"),
+            "WDC >=": selection.median("wdc", ".2f"),
+            "joint-WDC >=": selection.median("joint", ".1f"),
         }
         return selection.summarise(rows, KEYS, values)
 

@@ -196,10 +196,10 @@ class Wdc(Experiment):
     def summary(self, table: pd.DataFrame) -> pd.DataFrame:
         values: dict[str, Any] = {
             "matrices": len,
-            f"sampled ({self.samples})": lambda g: f"{g['sampled'].median():.4g}",
-            "search": lambda g: f"{g['search'].median():.4g}",
-            "lower": lambda g: f"{g['lower'].median():.4g}",
-            "upper": lambda g: f"{g['upper'].median():.4g}",
+            f"sampled ({self.samples})": selection.median("sampled", ".4g"),
+            "search": selection.median("search", ".4g"),
+            "lower": selection.median("lower", ".4g"),
+            "upper": selection.median("upper", ".4g"),
             "expected gain": lambda g: f"{g['expected_gain'].mean():.3f}",
         }
         return selection.summarise(table, ["law", "n", "ell"], values)

@@ -133,6 +133,30 @@ def load_matrix(path: str, key: str = "network.weights") -> NDArray[np.float64]:
     return matrix
 
 
+def load_pair(
+    paths: tuple[str | None, str | None], keys: tuple[str, str]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Two matrices with the same number of rows, from the files of two settings, or None of both.
+
+    Raises
+    ------
+    ValueError
+        If one file is missing, the numbers of rows differ, or `load_matrix` refuses one.
+    """
+    first, second = paths
+    named = [f"{key}={path}" for key, path in zip(keys, paths, strict=True)]
+    if first is None and second is None:
+        return None
+    if first is None or second is None:
+        raise ValueError(f"{', '.join(named)}: give both or neither")
+    B, C = load_matrix(first, keys[0]), load_matrix(second, keys[1])
+    if len(B) != len(C):
+        raise ValueError(
+            f"{named[0]} has {len(B)} rows, {named[1]} has {len(C)}: must be the same number"
+        )
+    return B, C
+
+
 def _load(path: Path) -> NDArray[Any]:
     """The array in a .npy file, or the first in a .npz file."""
     with open_regular(path, MATRIX_BYTES) as stream:  # NumPy leaves a damaged archive open

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -76,6 +76,34 @@ def instrumented_power_law(
         return undetermined(x.size, method)
     exponents = slopes[1] / slopes[0]
     return percentile(exponents[0], exponents[1:], x.size, method, level)
+
+
+def relative_fit(
+    groups: Iterable[tuple[Array, Array]],
+    terms: int,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Array:
+    """Coefficients of y ~ x @ c by least squares of the relative error: (1 + resamples, terms).
+
+    The first row is of the data, the others are of redraws within the groups; NaN without data.
+
+    Parameters
+    ----------
+    groups : pairs of x (T, terms) and positive y (T,)
+    """
+    rng = np.random.default_rng(seed)
+    gram, right = np.zeros((1 + resamples, terms, terms)), np.zeros((1 + resamples, terms))
+    for x, y in groups:
+        relative = x / y[:, None]
+        drawn = rng.integers(len(y), size=(resamples, len(y)))
+        picked = relative[np.vstack([np.arange(len(y)), drawn])]
+        gram += picked.swapaxes(1, 2) @ picked
+        right += picked.sum(axis=1)
+    if not gram.any():
+        return np.full_like(right, np.nan)
+    return np.asarray(np.linalg.solve(gram, right[..., None])[..., 0], dtype=np.float64)
 
 
 def _slopes(

@@ -150,6 +150,11 @@ def jointly_redrawn(
     return jointly(estimate, table, by)
 
 
+def median(column: str, spec: str = ".3g") -> Callable[[pd.DataFrame], str]:
+    """The median of a column in words, as a value of `summarise`: `median("search", ".4g")`."""
+    return lambda rows: format(rows[column].median(), spec)
+
+
 def summarise(
     table: pd.DataFrame,
     by: Sequence[str] | Mapping[str, str],
