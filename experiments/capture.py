@@ -49,6 +49,7 @@ BENEFIT = Claim(
     Role.SHARPER,
     supported=Outcome("Sign checks matter in small dimensions only.", Bearing.SHARPER),
     refuted=Outcome("Sign checks matter no less in larger dimensions."),
+    headline=True,
 )
 CHECKS: tuple[SignCheck, ...] = ("every", "never")
 

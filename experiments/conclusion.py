@@ -54,6 +54,7 @@ FADES = Claim(
     "concentration in n, beside that in ell",
     supported=Outcome("Minima far out are a matter of few dimensions.", Bearing.SHARPER),
     refuted=Outcome("Minima far out do not go away with the dimension."),
+    headline=True,
 )
 FORETOLD = Claim(
     "conclusion.foretold",

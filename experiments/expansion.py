@@ -33,6 +33,7 @@ INFORMATION = Claim(
     role=Role.PAPER,
     supported=Outcome("Expansion is needed for information alone.", Bearing.HYPOTHESIS_NEEDED),
     refuted=Outcome("Descent needs more expansion than information does.", Bearing.SHARPER),
+    headline=True,
 )
 GROWTH = Claim(
     "expansion.growth",

@@ -39,6 +39,7 @@ LAW = Claim(
         Bearing.SHARPER,
     ),
     refuted=Outcome("Something else adds to the constant, or takes from it, as matrices grow."),
+    headline=True,
 )
 ROW = Claim(
     "joint_wdc.row",

@@ -30,6 +30,7 @@ REMOVES = Claim(
     Role.PAPER,
     supported=Outcome("The paper's experiment reproduces.", Bearing.CONSISTENT),
     refuted=Outcome("The paper's experiment does not reproduce.", Bearing.CONTRADICTS),
+    headline=True,
 )
 GAIN = Claim(
     "mnist.gain",

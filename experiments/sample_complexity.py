@@ -31,6 +31,7 @@ AFFINE = Claim(
     "no theorem; counting asks for 4 (n + p - 1)",
     supported=Outcome("Each unknown costs a fixed number of entries.", Bearing.SHARPER),
     refuted=Outcome("The needed length has another law than a + b (n + p).", Bearing.SHARPER),
+    headline=True,
 )
 POWER = Claim(
     "sample_complexity.power",
@@ -54,6 +55,7 @@ WIDTH = Claim(
     role=Role.PAPER,
     supported=Outcome("A3 is sufficient, not necessary, in n_{d-1}.", Bearing.SHARPER),
     refuted=Outcome("Wider inner layers need longer signals, as A3 asks.", Bearing.CONSISTENT),
+    headline=True,
 )
 SEARCH = Claim(
     "sample_complexity.search",

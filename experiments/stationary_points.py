@@ -42,6 +42,7 @@ HALF = Claim(
     "the expected slope is quadratic in the angle to -h0, so that delta^2 balances epsilon",
     supported=Outcome("The theorem's power 1/4 can be improved to 1/2.", Bearing.SHARPER),
     refuted=Outcome("The balance of slope and deviation does not place the minima by itself."),
+    headline=True,
 )
 NUMBER = Claim(
     "stationary_points.number",

@@ -39,9 +39,9 @@ from harness import library, schema, streams
 from harness.errors import InputError, printable
 from harness.mnist import pictures, training
 from harness.report.collect import update
-from harness.report.markdown import insert_claims
+from harness.report.markdown import insert
 from harness.report.result import Result, in_one_line
-from harness.report.text import verdict_lines
+from harness.report.text import closing_lines, verdict_lines
 from harness.report.write import check_free, write_report
 from harness.schema import ConfigError, Run
 from harness.storage import compare
@@ -282,8 +282,8 @@ def _report(arguments: Sequence[str]) -> int:
             broken.append(error)
     written = write_report(store, judged)
     if given["readme"]:
-        insert_claims(judged, store.root, Path(given["readme"]))
-    print(*map(verdict_lines, judged), f"report: {written}", sep="\n")
+        insert(judged, store.root, Path(given["readme"]))
+    print(*map(verdict_lines, judged), closing_lines(judged), "", f"report: {written}", sep="\n")
     for fault in broken:
         _refuse(fault)
     return BAD_INPUT_CODE if broken else 0

@@ -88,6 +88,7 @@ class Claim:
     role : why it is tested.
     evidence : how what is measured lies to what the statement is about.
     supported, refuted : what either verdict would mean.
+    headline : whether its finding is among the few that every report begins with.
     """
 
     id: str
@@ -97,16 +98,22 @@ class Claim:
     evidence: Evidence = Evidence.VALUE
     supported: Outcome = Outcome()
     refuted: Outcome = Outcome()
+    headline: bool = False
+
+    def outcome(self, verdict: Verdict) -> Outcome | None:
+        """What a verdict means; None if the data decide nothing."""
+        match verdict:
+            case Verdict.SUPPORTED | Verdict.NOT_FOUND:
+                return self.supported
+            case Verdict.REFUTED:
+                return self.refuted
+            case _:
+                return None
 
     def bearing(self, verdict: Verdict) -> Bearing | None:
         """What a verdict says of the paper; None if the data decide nothing."""
-        match verdict:
-            case Verdict.SUPPORTED | Verdict.NOT_FOUND:
-                return self.supported.bearing
-            case Verdict.REFUTED:
-                return self.refuted.bearing
-            case _:
-                return None
+        outcome = self.outcome(verdict)
+        return outcome.bearing if outcome else None
 
 
 @dataclass(frozen=True)

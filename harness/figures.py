@@ -47,25 +47,39 @@ STYLE: Any = {
     "lines.linewidth": 1.4,
     "lines.markersize": 4.5,
     "pdf.fonttype": 42,
+    "svg.hashsalt": "harness",
 }
+
+
+METADATA: Any = {
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None},
+    "svg": {"Date": None, "Creator": None},
+}
+"""What Matplotlib leaves out of a file, so that it has the same bytes when it is drawn again."""
 
 
 def render(experiment: Experiment, table: pd.DataFrame) -> dict[str, bytes]:
     """The experiment's figure as {"png": ..., "pdf": ...}, the same bytes for the same table."""
+    return files(lambda: experiment.figure(table), ("png", "pdf"))
+
+
+def files(draw: Callable[[], Figure], suffixes: Sequence[str]) -> dict[str, bytes]:
+    """The figure that `draw` makes in the harness's style, as the bytes of files by suffix."""
     import matplotlib
     from cycler import cycler
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # a user's matplotlibrc changes nothing
         matplotlib.rcParams.update(STYLE | {"axes.prop_cycle": cycler(color=COLOURS)})
-        figure = experiment.figure(table)
-        files = {}
-        for suffix, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):
+        figure = draw()
+        written = {}
+        for suffix in suffixes:
             stream = io.BytesIO()
-            figure.savefig(stream, format=suffix, metadata=metadata)
-            files[suffix] = stream.getvalue()
-            figure.set_layout_engine("none")  # laid out by the first: both files show the same
-    return files
+            figure.savefig(stream, format=suffix, metadata=METADATA[suffix])
+            written[suffix] = stream.getvalue()
+            figure.set_layout_engine("none")  # laid out by the first: all files show the same
+    return written
 
 
 def canvas(rows: int, columns: int, width: float = 7.2, height: float = 2.8) -> tuple[Figure, Any]:

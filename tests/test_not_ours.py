@@ -24,6 +24,15 @@ def test_a_report_of_someone_else_is_never_overwritten(harness, undisturbed, tmp
         assert tree(tmp_path) == before
 
 
+def test_a_figure_of_someone_else_is_never_overwritten(harness, tmp_path):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "overview.png").write_text("mine")
+    before = tree(tmp_path)
+    line = harness(*SWEEP).refusal
+    assert "results=results: overview.png there is not of the harness: move it" in line
+    assert tree(tmp_path) == before
+
+
 @pytest.mark.parametrize("name", ["figure.png", "claims.csv", "verdict.json"])
 def test_a_folder_of_someone_else_is_no_sweep(harness, tmp_path, name):
     (tmp_path / "docs").mkdir()

@@ -132,8 +132,8 @@ def test_the_page_says_of_each_claim_what_the_other_report_says(swept):
 def test_the_page_holds_its_figure_and_needs_no_other_file(swept):
     source = (swept / "report.html").read_text()
     outline = Outline(source)
-    [image] = outline.every("img", "src")
-    assert image == page._data_uri((swept / "toy" / "figure.png").read_bytes())
+    drawn = [swept / "overview.png", swept / "toy" / "figure.png"]
+    assert outline.every("img", "src") == [page._data_uri(path.read_bytes()) for path in drawn]
     assert all(outline.every("img", "alt"))
     assert not outline.every("script", "src")
     assert not outline.every("link", "href")

@@ -39,6 +39,9 @@ JUDGED = {
     "toy/figure.pdf",
     "claims.csv",
     "claims.tex",
+    "overview.png",
+    "overview.pdf",
+    "overview.svg",
     "REPORT.md",
     "report.html",
 }
@@ -616,6 +619,15 @@ def test_a_page_is_edited_between_the_lines_alone(harness, tmp_path, encoding, e
         assert "[toy.small](results/REPORT.md#toy)" in table
         assert set(re.findall(r"\r?\n", table)) == {ends}
     assert {path.name for path in real.parent.iterdir()} == {"page.md", "n.tmp"}
+
+
+def test_findings_and_claims_may_both_stand_in_a_page(harness, swept, tmp_path):
+    page = tmp_path / "PAGE.md"
+    page.write_text("\n".join((*markdown.FINDINGS, "between", *markdown.CLAIMS)))
+    assert harness("report", f"readme={page}").code == 0
+    findings, _, claims = page.read_text().partition("between")
+    assert "[toy.small]" in claims
+    assert "- **" not in findings  # toy.small is no headline
 
 
 @pytest.mark.parametrize("text", [None, "no lines\n"])

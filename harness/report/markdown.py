@@ -15,6 +15,7 @@ from harness.report.text import (
     EXPECTED_ERRORS,
     INTRODUCTION,
     fresh_seed,
+    headlines,
     members,
     number,
     verdicts_by_role,
@@ -22,7 +23,8 @@ from harness.report.text import (
 from harness.storage.files import StoreError, reason, write_atomically
 
 CLAIMS = ("<!-- claims: written by `make readme` -->", "<!-- end of claims -->")
-"""The lines of a Markdown page between which `insert_claims` writes."""
+FINDINGS = ("<!-- findings: written by `make readme` -->", "<!-- end of findings -->")
+"""The lines of a Markdown page between which `insert` writes the table, or the findings."""
 
 
 class Ready(str):
@@ -38,6 +40,10 @@ def report(results: Sequence[Result]) -> str:
         "",
         INTRODUCTION,
         "",
+        *_findings(results, ""),
+        "",
+        "![All claims: each interval beside its threshold](overview.png)",
+        "",
         *table_lines(pd.DataFrame(verdicts_by_role(results))),
         "",
         EXPECTED_ERRORS,
@@ -50,8 +56,8 @@ def report(results: Sequence[Result]) -> str:
     return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)  # no text of a table starts a tag
 
 
-def insert_claims(results: Sequence[Result], root: Path, page: Path) -> None:
-    """Write the table of all claims into a Markdown page, with links to the report in `root`.
+def insert(results: Sequence[Result], root: Path, page: Path) -> None:
+    """Write findings, claims or both into a Markdown page, with links to the report in `root`.
 
     The rest of the page stays as it is, byte for byte, and so do its line ends and mode.  Of a
     symbolic link the page that it leads to is changed.
@@ -59,16 +65,51 @@ def insert_claims(results: Sequence[Result], root: Path, page: Path) -> None:
     Raises
     ------
     StoreError
-        If the page cannot be read or lacks one of the two lines of `CLAIMS`.
+        If the page cannot be read, or has neither the two lines of `CLAIMS` nor of `FINDINGS`.
     """
     try:
         data = read_regular(page)
     except OSError as error:
         raise StoreError(f"readme={page}: must be a Markdown page ({reason(error)})") from None
-    before, begin, rest = data.partition(CLAIMS[0].encode())
-    _, end, after = rest.partition(CLAIMS[1].encode())
-    if not begin or not end:
-        raise StoreError(f"readme={page}: must have the lines {CLAIMS[0]} and {CLAIMS[1]}")
+    edited = data
+    for marks, lines in (
+        (FINDINGS, _findings(results, f"{root}/REPORT.md")),
+        (CLAIMS, _claims(results, root)),
+    ):
+        edited = _between(edited, marks, lines)
+    if edited == data and not any(_split_at(data, marks) for marks in (CLAIMS, FINDINGS)):
+        pairs = " or ".join(f"{first} and {last}" for first, last in (CLAIMS, FINDINGS))
+        raise StoreError(f"readme={page}: must have the lines {pairs}")
+    write_atomically(page.resolve(), edited, keep_mode=True)
+
+
+def _split_at(data: bytes, marks: tuple[str, str]) -> tuple[bytes, bytes, bytes] | None:
+    """A page before, between and after two lines; None if it lacks one of them."""
+    before, begin, rest = data.partition(marks[0].encode())
+    inside, end, after = rest.partition(marks[1].encode())
+    return (before + begin, inside, end + after) if begin and end else None
+
+
+def _between(data: bytes, marks: tuple[str, str], lines: Sequence[str]) -> bytes:
+    """The page with these lines between two others, if it has those."""
+    if (parts := _split_at(data, marks)) is None:
+        return data
+    before, inside, after = parts
+    line_end = b"\r\n" if inside.startswith(b"\r\n") else b"\n"
+    text = line_end.join(line.encode() for line in ("", "", *lines, "", ""))
+    return before + text + after
+
+
+def _findings(results: Sequence[Result], report: str) -> list[str]:
+    """The headlines as a list, each with a link to its section of the report."""
+    return [
+        f"- **{escaped(one.meaning)}** {escaped(one.measured)} "
+        f"[{one.finding.claim.id}]({report}#{_heading_id(one.name)})"
+        for one in headlines(results)
+    ]
+
+
+def _claims(results: Sequence[Result], root: Path) -> list[str]:
     rows = [
         {
             "claim": Ready(f"[{f.claim.id}]({root}/REPORT.md#{_heading_id(result.name)})"),
@@ -80,10 +121,7 @@ def insert_claims(results: Sequence[Result], root: Path, page: Path) -> None:
         for result in results
         for f in result.findings
     ]
-    line_end = b"\r\n" if rest.startswith(b"\r\n") else b"\n"
-    table = [line.encode() for line in ("", "", *table_lines(pd.DataFrame(rows)), "", "")]
-    edited = b"".join([before, begin, line_end.join(table), end, after])
-    write_atomically(page.resolve(), edited, keep_mode=True)
+    return table_lines(pd.DataFrame(rows))
 
 
 def _overview(results: Sequence[Result]) -> pd.DataFrame:

@@ -25,6 +25,7 @@ from harness.report.text import (
     EXPECTED_ERRORS,
     INTRODUCTION,
     fresh_seed,
+    headlines,
     interval,
     number,
     verdicts_by_role,
@@ -55,10 +56,17 @@ class Excerpt:
     total: int
 
 
-def render(results: Sequence[Result], figures: Mapping[str, bytes | None]) -> str:
-    """The page; `figures` maps the name of a sweep to its PNG file, or to None."""
+def render(
+    results: Sequence[Result], figures: Mapping[str, bytes | None], overview: bytes | None = None
+) -> str:
+    """The page; `figures` maps the name of a sweep to its PNG file, or to None.
+
+    overview : the PNG file of the figure of all claims.
+    """
     return _template("report.html").render(
         introduction=INTRODUCTION,
+        headlines=headlines(results),
+        overview=_data_uri(overview),
         roles=verdicts_by_role(results),
         expected_errors=EXPECTED_ERRORS,
         fresh_seed=fresh_seed,

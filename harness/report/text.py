@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -30,6 +31,40 @@ EXPECTED_ERRORS = (
     "The last column is the number of decided claims that chance alone would decide wrongly, at "
     "most, if every interval missed as often as its level allows."
 )
+
+
+@dataclass(frozen=True)
+class Headline:
+    """A finding in words: what it means, and what was measured."""
+
+    name: str
+    finding: Finding
+    meaning: str
+    measured: str
+
+
+def headlines(results: Iterable[Result]) -> list[Headline]:
+    """The findings that a report begins with, in words that follow from their verdicts alone."""
+    return [
+        _headline(result, finding)
+        for result in results
+        for finding in result.findings
+        if finding.claim.headline
+    ]
+
+
+def _headline(result: Result, finding: Finding) -> Headline:
+    outcome = finding.claim.outcome(finding.verdict)
+    meaning = outcome.meaning if outcome else "The data do not decide yet."
+    if finding.verdict == Verdict.NOT_FOUND:
+        meaning = "A search has found nothing against it, which is no proof."
+    fresh = result.confirmed(finding)
+    again = f"; on a fresh seed {fresh.estimate}, {fresh.verdict}" if fresh else ""
+    measured = (
+        f"{finding.claim.statement}: {finding.verdict}, {result.state(finding)} "
+        f"({finding.statistic}: {finding.estimate}, threshold {finding.threshold}{again})."
+    )
+    return Headline(result.name, finding, meaning, measured)
 
 
 def verdicts_by_role(results: Iterable[Result]) -> list[dict[str, str | int]]:
@@ -69,13 +104,22 @@ def members(finding: Finding) -> pd.DataFrame:
 
 
 def verdict_lines(result: Result) -> str:
-    """The verdicts of a sweep for the terminal, one line each."""
+    """The verdicts of a sweep for the terminal: the claim, and below it what was measured."""
     lines = [
-        f"{f.verdict:>12}  {f.claim.id}: {f.statistic} = {f.estimate}, threshold {f.threshold}"
+        f"{f.verdict:>12}  {f.claim.id}: {f.claim.statement}\n"
+        f"{'':>14}{f.statistic} = {f.estimate}, threshold {f.threshold}"
         f"{'; ' * bool(f.note)}{f.note} ({result.state(f)})"
         for f in result.findings
     ]
     return "\n".join(lines) or f"{result.name}: no rows yet"
+
+
+def closing_lines(results: Sequence[Result]) -> str:
+    """What was found, in words, and the number of verdicts by role, for the terminal."""
+    lines = [f"- {one.meaning} {one.measured}" for one in headlines(results)]
+    counts = pd.DataFrame(verdicts_by_role(results))
+    found = ["", "What was found:", *lines] if lines else []
+    return "\n".join([*found, "", counts.to_string(index=False)] if len(counts) else found)
 
 
 def interval(estimate: Estimate) -> str:

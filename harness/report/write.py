@@ -15,7 +15,7 @@ import pandas as pd
 from harness import figures
 from harness.claims import Finding
 from harness.reading import RECORD_BYTES
-from harness.report import markdown, page
+from harness.report import markdown, overview, page
 from harness.report.result import Result
 from harness.report.text import MARK, interval, number
 from harness.storage.files import StoreError, write_atomically
@@ -32,6 +32,8 @@ MARKS = {
     "claims.tex": "claim & statistic & value & interval & n & threshold & verdict",
 }
 """The files of a report, each with a text by which it is known to be ours."""
+OVERVIEW = ("overview.png", "overview.pdf", "overview.svg")
+"""The figure of all claims."""
 DERIVED = {"claims.csv", "claims.tex", "summary.csv", "summary.tex", "figure.png", "figure.pdf"}
 """Files of a sweep that are removed where its table does not give them."""
 
@@ -47,10 +49,11 @@ def check_free(store: Store, names: Iterable[str] = ()) -> None:
         except FileNotFoundError:
             continue
         if not ours:
-            raise StoreError(
-                f"results={store.root}: {name} there is not of the harness: move it, or choose "
-                "another folder with results=FOLDER"
-            )
+            raise _not_ours(store, name)
+    if not any((store.root / name).exists() for name in MARKS):
+        for name in OVERVIEW:
+            if (store.root / name).exists():
+                raise _not_ours(store, name)
     for name in names:
         folder = store.sweep_folder(name)
         if store.has_table(name) or (folder / "provenance.json").exists():
@@ -60,6 +63,13 @@ def check_free(store: Store, names: Iterable[str] = ()) -> None:
                 f"results={store.root}: {name}/{found[0]} there is not of a sweep: move it, or "
                 "choose another name=NAME"
             )
+
+
+def _not_ours(store: Store, name: str) -> StoreError:
+    return StoreError(
+        f"results={store.root}: {name} there is not of the harness: move it, or choose another "
+        "folder with results=FOLDER"
+    )
 
 
 def write_sweep(store: Store, result: Result) -> None:
@@ -79,10 +89,13 @@ def write_report(store: Store, results: Sequence[Result]) -> Path:
     path = store.root / "REPORT.md"
     write_atomically(path, markdown.report(results).encode())
     drawn = {result.name: store.read_figure(result.name) for result in results}
-    write_atomically(store.root / "report.html", page.render(results, drawn).encode())
+    drawings = overview.render(results)
+    text = page.render(results, drawn, drawings.get("png"))
+    write_atomically(store.root / "report.html", text.encode())
     claimed = [result for result in results if result.findings]
     texts = _texts("claims", _claims_table(claimed)) if claimed else ()
     _replace(store.root, ("claims.csv", "claims.tex"), texts)
+    _replace(store.root, OVERVIEW, ((f"overview.{kind}", drawings[kind]) for kind in drawings))
     return path
 
 
