@@ -6,9 +6,10 @@
 # make confirm    the same sweeps on the fresh seeds of their designs, into results/confirmation,
 #                  then the report with both
 # make report      verdicts, figures and report again from stored results; measures nothing
-# make readme      the same, and the table of claims in README.md
+# make readme      the same, and the findings in README.md
 # make test        all tests, on all cores;  make test-fast  those that are not marked slow;
 # make test-extra  only those of the MNIST part
+# make docs        the site, docs/_build/index.html, with a page for each claim
 # make lint        ruff and mypy;  make venv  the virtual environment alone
 
 PYTHON  ?= python3
@@ -22,7 +23,7 @@ ALL := $(basename $(notdir $(wildcard conf/experiment/*.yaml)))
 EXPERIMENTS ?= $(filter-out $(SOFTWARE),$(ALL))
 NEED_EXTRA := generators mnist trained_prior
 
-.PHONY: reproduce confirm software mnist report readme test test-fast test-extra lint venv extra
+.PHONY: reproduce confirm software mnist report readme test test-fast test-extra docs lint venv extra
 venv: .venv/installed
 extra: .venv/extra
 
@@ -72,6 +73,10 @@ test-fast: venv
 
 test-extra: extra
 	$(PYTEST) -k "mnist or generators or trained_prior or checkpoint"
+
+docs: venv
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build
 
 lint: venv
 	$(BIN)/ruff check .

@@ -82,6 +82,8 @@ class Outcome:
 class Claim:
     """A statement that data can refute.
 
+    Attributes
+    ----------
     id : short and unique, such as "hyperbolas.radius".
     statement : one line that stands alone.
     source : where it comes from (equation or theorem of the paper).
@@ -144,6 +146,8 @@ class Member:
 class Finding:
     """A claim, what was measured for it, and the verdict.
 
+    Attributes
+    ----------
     tested : where: the range of the coordinates and the number of networks.
     statistic : the name of what was measured.
     estimate : its value; of a family, that of the member that decides.

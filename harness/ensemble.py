@@ -27,6 +27,8 @@ Growth = Literal["log", "factor", "geometric", "proportional"]
 class Ensemble(Settings):
     """Two random networks with ell outputs (Theorem 2); none of its hypotheses is enforced.
 
+    Attributes
+    ----------
     n, p : latent dimensions.
     d, s : depths.
     ell : signal length, the last width of both networks.

@@ -74,8 +74,8 @@ class Experiment(Settings, ABC):
     The fields are the coordinates of a cell: the configuration sets them and a sweep varies them.
     A field called `thresholds` holds the numbers that `judge` compares with; no row depends on it.
 
-    Class attributes
-    ----------------
+    Attributes
+    ----------
     claims : the claims that `judge` decides.
     caption : the figure's caption, which stands alone.
     version : raise it when `trial` changes, so that cells stored by the old one are not used.

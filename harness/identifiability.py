@@ -23,6 +23,8 @@ being lost.
 class Identifiability:
     """What the networks let one see of a truth; `dataclasses.asdict` gives columns of a table.
 
+    Attributes
+    ----------
     active_rows : rows whose last unit is active in both networks at the truth.  Any other row is
         zero in a whole neighbourhood, so fewer than n + p - 1 of them exclude full rank.
     rank : rank of the Jacobian of (h, m) -> G1(h) * G2(m) at the truth, at most n + p - 1.

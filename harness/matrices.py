@@ -30,6 +30,8 @@ LARGEST_ENTRY = 1e70
 class Matrix(Settings):
     """An (ell, n) matrix with E w w^T = (alpha/ell) I for its rows w, or one from a file.
 
+    Attributes
+    ----------
     law :
         one of `harness.laws`, or "truncated": Gaussian with rows longer than 3 sqrt(n/ell) set to
         zero (Theorem 2)

@@ -36,6 +36,8 @@ class ConfigError(InputError):
 class Design(Settings):
     """The design of an experiment's claims: their statistics, thresholds, grids and cells.
 
+    Attributes
+    ----------
     version : raised when the design changes; findings on seeds seen before are exploratory.
     fresh_seed : the seed that confirms them, which nobody has used before the design was fixed.
     """
@@ -48,6 +50,8 @@ class Design(Settings):
 class Run(Settings):
     """Settings that every run has, whatever its experiment.
 
+    Attributes
+    ----------
     experiment : name of the experiment.
     name : folder under results/ for the sweep's table and figure.
     results : the results folder.

@@ -259,12 +259,12 @@ def harness(
     return run
 
 
-README_CLAIM = re.compile(r"`(my_claims/\w+\.(?:py|yaml))`:\n\n```\w+\n(.+?)```", re.DOTALL)
+PAGE_CLAIM = re.compile(r"`(my_claims/\w+\.(?:py|yaml))`:\n\n```\w+\n(.+?)```", re.DOTALL)
 
 
-def write_readme_claim(folder: Path) -> None:
-    """Write the files of the README's section on claims of one's own below a folder."""
-    found = README_CLAIM.findall((ROOT / "README.md").read_text())
+def write_own_claim(folder: Path) -> None:
+    """Write the files of the page on claims of one's own below a folder."""
+    found = PAGE_CLAIM.findall((ROOT / "docs" / "own-claim.md").read_text())
     assert [path for path, _ in found] == ["my_claims/norms.py", "my_claims/norms.yaml"]
     for path, text in found:
         (folder / path).parent.mkdir(exist_ok=True)

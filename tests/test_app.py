@@ -21,7 +21,7 @@ from harness import library, schema
 from harness.app import main
 from harness.claims import Verdict
 from harness.sweep import sweep
-from tests.conftest import ROOT, TIMEOUT, TOY_CELLS, tree, write_readme_claim
+from tests.conftest import ROOT, TIMEOUT, TOY_CELLS, tree, write_own_claim
 
 pytestmark = pytest.mark.slow
 
@@ -323,15 +323,15 @@ def test_the_version_is_the_one_of_the_package(harness):
 
 @pytest.fixture
 def mine(tmp_path: Path) -> Path:
-    """A folder with the claim of the README."""
-    write_readme_claim(tmp_path)
+    """A folder with the claim of docs/own-claim.md."""
+    write_own_claim(tmp_path)
     return tmp_path / "my_claims"
 
 
 SWEEP = ("-m", "experiment=norms", "claims=my_claims", "trials=5")
 
 
-def test_the_claim_of_the_readme_runs_as_printed(harness, tmp_path, mine):
+def test_the_claim_of_the_docs_runs_as_printed(harness, tmp_path, mine):
     done = harness(*SWEEP)
     assert done.code == 0, done.err
     assert done.out.strip().startswith(tuple(Verdict))

@@ -226,10 +226,10 @@ def test_the_caption_and_the_module_say_what_is_seen_and_asked(name):
     assert importlib.import_module(f"experiments.{name}").__doc__
 
 
-def test_the_readme_lists_every_experiment():
-    readme = (ROOT / "README.md").read_text()
+def test_the_docs_list_every_experiment():
+    page = (ROOT / "docs" / "experiments.md").read_text()
     for name in NAMES:
-        assert f"[{name}](experiments/{name}.py)" in readme
+        assert f"[{name}](../experiments/{name}.py)" in page
     for path in Path(ROOT / "experiments").glob("*.py"):
         assert path.stem in {*NAMES, "__init__"}
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from harness import __version__
-from tests.conftest import ROOT, Outcome, write_readme_claim
+from tests.conftest import ROOT, Outcome, write_own_claim
 
 SOURCES = ("harness", "experiments", "conf", "hydra_plugins")
 DATA = {"experiments": "harness/_data/experiments", "conf": "harness/_data/conf"}
@@ -123,8 +123,8 @@ def test_only_the_harness_and_its_hydra_plugins_are_installed(installed):
 
 
 @pytest.mark.slow
-def test_the_readme_s_claim_runs_from_an_empty_folder_by_workers_too(installed, tmp_path):
-    write_readme_claim(tmp_path)
+def test_the_claim_of_the_docs_runs_from_an_empty_folder_by_workers_too(installed, tmp_path):
+    write_own_claim(tmp_path)
     two = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
     done = installed.run(tmp_path, "-m", "experiment=norms", "claims=my_claims", "trials=5", *two)
     assert done.code == 0, done

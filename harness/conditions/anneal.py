@@ -50,6 +50,8 @@ LEFT = sum(0.5**k * (b - a) for k, (a, b) in enumerate(pairwise((0.0, *CULLS, 1.
 class Rows:
     """One inequality of a condition: the rows of W gate, and C's, if any, weigh.
 
+    Attributes
+    ----------
     units : (ell, n), rows of unit length (or zero); others : (ell, p) those of C, or None.
     squares : (ell,), ||w_i||^2, for the joint condition ell ||b_i||^2 ||c_i||^2, over `size`.
     alpha : factor of Q over `size`, which makes the larger of both 1.

@@ -14,6 +14,8 @@ from harness.conditions.definition import JointWitness, WdcWitness
 class Bracket:
     """lower <= constant of the matrix <= upper.
 
+    Attributes
+    ----------
     lower : the residual's norm at `witness`.
     upper : certified, including rounding; inf where no bound is certified.
     witness : the vectors that prove the lower end.

@@ -23,6 +23,8 @@ ARC, SLIVER, EMPTY = range(3)
 class Cells(NamedTuple):
     """Cell k lies between switch k and switch k + 1 (cyclically), counter-clockwise.
 
+    Attributes
+    ----------
     row, on : (E,) the row that switch k toggles, and whether it becomes active.
     centre, radius : (E,) polar angle of the middle of the cell, half its width.
     kind : (E,) ARC, SLIVER or EMPTY.

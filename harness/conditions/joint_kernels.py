@@ -26,6 +26,8 @@ TOL = 1e-14
 class Pair(NamedTuple):
     """The two matrices that a box is bounded with.
 
+    Attributes
+    ----------
     rows : (2, ell, 3), w and ||w|| of B and of C.
     squares : (2, ell, 3), (t, p, q) of ell w w^T.
     alpha : factor of the mean.

@@ -25,6 +25,8 @@ from harness.conditions.mean_kernels import mean_norm, subtract_mean
 class Rows(NamedTuple):
     """What a pair of cells is bounded with.
 
+    Attributes
+    ----------
     W : (ell, n).
     doubt : (ell,) allowance for rounding in w.x.
     opposed : (ell,) whether the row before is antiparallel and no shorter: of the two at most one

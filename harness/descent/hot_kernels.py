@@ -54,6 +54,8 @@ EXTENT = np.dtype([("radius", np.float64), ("version", np.int64)])
 class Ball(NamedTuple):
     """The ball of one network, and copies of the `size` hot units.
 
+    Attributes
+    ----------
     B : (n ell,), whose first n size entries are the hot columns of B^T, (n, size).
     z : (ell,), whose first `size` entries are the hot pre-activations.
     state : (ell,), see `judge_units`.

@@ -25,6 +25,8 @@ TRACE_LIMIT = 2**30
 class Stopping:
     """When a trial ends; losses are in units of f(0, 0) = 1/2 ||y0||^2.
 
+    Attributes
+    ----------
     loss_rtol : converged if f <= loss_rtol.
     stall_rtol, stall_window : stalled if the last stall_window steps lowered f by less than
         stall_rtol f.
@@ -46,6 +48,8 @@ class Stopping:
 class Trace:
     """The trials at T log-spaced steps, after step (i).
 
+    Attributes
+    ----------
     step : (T,)
     loss : (T, trials), NaN after the end of a trial.
     distance : (T, trials, 4), `Demodulation.neighbourhood` for the four hyperbolas, in the order of
@@ -69,6 +73,8 @@ class Trace:
 class TrackingReport:
     """How the tracking engine did its work, trial by trial; every field is (trials,).
 
+    Attributes
+    ----------
     evaluations : evaluations of a network, at the iterate or at its negative.
     plain : how many of them used W_d in place of the tracked matrix.
     updates : rank-one updates of tracked matrices.
@@ -92,6 +98,8 @@ class TrackingReport:
 class Solution:
     """Final iterates of all trials; the leading axis of every array is the trial.
 
+    Attributes
+    ----------
     h : (trials, n)
     m : (trials, p)
     loss : (trials,)
@@ -116,6 +124,8 @@ class Solution:
 class Arguments:
     """Checked arguments of `alternating_descent`.
 
+    Attributes
+    ----------
     h, m, eta : (trials, n), (trials, p), (trials,), starts and step sizes.
     trace_at : steps to record, increasing; empty without a trace.
     """

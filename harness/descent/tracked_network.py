@@ -59,6 +59,8 @@ since : rank-one updates since the matrices were last recomputed.
 class Network(NamedTuple):
     """A network with U units, its state on both sides, and working space.
 
+    Attributes
+    ----------
     n, depth : n and d.
     layers : (d + 1,) of LAYER; layer 0 is the input.
     W : flat, W_1^T, ..., W_d^T.

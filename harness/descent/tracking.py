@@ -172,6 +172,8 @@ class _Traces(NamedTuple):
 class _Ends:
     """Where the trials leave their results, one row each.
 
+    Attributes
+    ----------
     h, m : (trials, n), (trials, p), the iterates.
     state, effort : (trials,) of the kernels' STATE and EFFORT.
     code : (trials,), return value of `advance`.

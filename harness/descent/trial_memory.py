@@ -88,6 +88,8 @@ class Trial(NamedTuple):
 class Record(NamedTuple):
     """The trace at steps `at` (T,): loss (T,), h (T, n), m (T, p), flips and changes (T,).
 
+    Attributes
+    ----------
     pattern_h, pattern_m : 1 for the units, of all layers, that were active at the step before.
     """
 

@@ -19,6 +19,8 @@ OFFSET = -3.0
 class Arcs:
     """The circle cut into arcs on each of which a network R^2 -> R^ell is linear.
 
+    Attributes
+    ----------
     angles : (R,) boundaries, increasing in (-pi, pi]; arc k runs from angles[k] to angles[k + 1],
         the last one on to angles[0] + 2 pi.  None is longer than pi/2.
     layer, unit : (R,) the unit whose pre-activation vanishes at the boundary, layers counted from

@@ -22,6 +22,8 @@ NEWTON_STEPS = 1
 class PlaneKinks:
     """The kinks of a network on the great circle of a plane, in the order of their angles.
 
+    Attributes
+    ----------
     angles : (R,) in (-pi, pi], from the first of the two vectors towards the second
     points : (R, n) unit vectors; all of their positive multiples lie on the same kink
     layer, unit : (R,) the unit that switches, layers counted from 1

@@ -31,6 +31,8 @@ RETURNED = 1e-3
 class Basin:
     """Numbers about the truth's neighbourhood; `dataclasses.asdict` gives columns of a table.
 
+    Attributes
+    ----------
     lowest, highest : extreme eigenvalues of the Hessian at the balanced truth, on the complement
         of the scaling direction, in units of c ||h0|| ||m0||, c = alpha / (2^(d+s) ell).  In
         expectation 1 on the n + p - 2 angles and 2 along (h, m).

@@ -87,19 +87,21 @@ def stationary_points(P: Demodulation) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame, a row for each point, sorted by loss
-        theta, phi : polar angles of h and m in the coordinates of R^2, in (-pi, pi]
-        r : ||h|| ||m||
-        loss_ratio : 2 f / ||y0||^2
-        kind : name of a `Kind`: "minimum" or "saddle" where f is differentiable; "kink minimum",
-            "kink saddle" or "kink maximum" where it is not, by one-sided slopes; "degenerate" where
-            a slope or curvature that would tell is zero (this includes lines along which f is
-            constant, one point for each pair of arcs); "dead cone" for an arc of directions with
-            G = 0, where f is constant: the row gives its middle, and the other angle and epsilon
-            are NaN
-        layer_h, layer_m : layer of the unit whose kink the point lies on, 0 for none
-        branch : signs of the nearest hyperbola (Theorem 3)
-        epsilon : least epsilon with the point in A_epsilon of that hyperbola
+    DataFrame
+        A row for each point, sorted by loss, with columns
+
+        - theta, phi: polar angles of h and m in the coordinates of R^2, in (-pi, pi]
+        - r: ||h|| ||m||
+        - loss_ratio: 2 f / ||y0||^2
+        - kind: name of a `Kind`: "minimum" or "saddle" where f is differentiable; "kink minimum",
+          "kink saddle" or "kink maximum" where it is not, by one-sided slopes; "degenerate" where
+          a slope or curvature that would tell is zero (this includes lines along which f is
+          constant, one point for each pair of arcs); "dead cone" for an arc of directions with
+          G = 0, where f is constant: the row gives its middle, and the other angle and epsilon
+          are NaN
+        - layer_h, layer_m: layer of the unit whose kink the point lies on, 0 for none
+        - branch: signs of the nearest hyperbola (Theorem 3)
+        - epsilon: least epsilon with the point in A_epsilon of that hyperbola
 
     Raises
     ------

@@ -48,6 +48,8 @@ LEADING, LONGER = 8, 4
 class Deviation:
     """The largest deviation of one partial gradient that a search found.
 
+    Attributes
+    ----------
     lower : ||g - t|| over its natural scale c max(A, B) ||m|| (of g2: ||h||) at the witness,
         A = ||h|| ||m||, by `Demodulation.gradients` and `expected_gradients`: a lower end of the
         supremum.

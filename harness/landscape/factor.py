@@ -30,6 +30,8 @@ BLOCK = 2**21
 class Factor:
     """The points of one factor and its network there; outputs in the support of y0 come first.
 
+    Attributes
+    ----------
     points, norms : (I, n), (I,)
     truth : (n,), h0 or m0
     y : (q,), the entries of y0 that are not zero

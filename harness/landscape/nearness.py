@@ -24,6 +24,8 @@ TRUE_LOSS = 1e-9
 class Minima:
     """R local minima beside the truth.
 
+    Attributes
+    ----------
     h, m : (R, n), (R, p), balanced: ||h|| = ||m||.
     epsilon : (R,) least epsilon with the point in A_epsilon of one of the four hyperbolas.
     both_kinks : (R,) whether the point lies on kinks of both networks.

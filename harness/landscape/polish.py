@@ -78,6 +78,8 @@ f falls by about 1e-6 of the curvature, far above rounding, and the quadratic mo
 class Spot:
     """A stationary point (h, m), balanced, with the kinks that it lies on.
 
+    Attributes
+    ----------
     kind : minimum, saddle, kink minimum, kink saddle (with kinks) or degenerate.
     residual : relative gradient along the kinks, or rate at which f falls to the side of a kink,
         whichever is larger.
@@ -94,6 +96,8 @@ class Spot:
 class _Piece:
     """The quadratic model of f at x = (h, m) on the active kinks.
 
+    Attributes
+    ----------
     L : Lambda of both networks
     rows : effective rows of the active kinks, of h and of m
     g : (n + p,) gradient of the piece

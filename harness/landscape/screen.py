@@ -44,6 +44,8 @@ BLOCK = 100_000
 class Candidates:
     """Where a stationary point may be: (R, 2) indices, of h and of m.
 
+    Attributes
+    ----------
     cells : arc, arc
     edges_h : boundary of h, arc of m
     edges_m : arc of h, boundary of m

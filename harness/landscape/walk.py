@@ -74,6 +74,8 @@ def walk(
 class Ray:
     """One network on x + t u, t >= 0.
 
+    Attributes
+    ----------
     values : G and its one-sided derivative at t = 0, each (ell,)
     first, layer : the first break t > 0 (infinity if there is none) and the layer of its unit
     zero : units of inner layers that are on a kink at t = 0 and leave it

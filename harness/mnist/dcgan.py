@@ -34,6 +34,8 @@ class CheckpointError(ValueError):
 class Recipe:
     """How a DCGAN is trained.
 
+    Attributes
+    ----------
     width : channels of the generator's last hidden layer.
     origin : identifies the images and everything else that the result depends on.
     """

@@ -53,6 +53,8 @@ Kind = Literal["dcgan", "decoder"]
 class Effort:
     """How long a method searches.
 
+    Attributes
+    ----------
     starts : random starts of each image.
     steps : steps of Algorithm 1 on DCGANs, and of Adam.
     kappa, max_steps : scale-free step size and step limit of Algorithm 1 on ReLU networks.

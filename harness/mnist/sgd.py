@@ -26,6 +26,8 @@ Generator = nn.Module
 class Variant:
     """Which parts of Algorithm 1 run; see `PRINTED` and `RELEASED`.
 
+    Attributes
+    ----------
     every_step : check the signs at every step; otherwise only before the first one.
     joint : take both gradients at the same point.
     balance : step (iv), make the norms of h and m equal after each step.

@@ -61,6 +61,8 @@ class Models(Settings):
 class Training(Settings):
     """Settings of `harness train`.
 
+    Attributes
+    ----------
     weights : folder to write the weights to.
     threads : number of PyTorch's threads.
     """

@@ -35,6 +35,8 @@ CHECKED_STEPS = 50
 class Work:
     """The same work in several ways.
 
+    Attributes
+    ----------
     methods : the ways by name.
     amount : number of residuals, points, pairs of arcs or steps.
     operations : floating-point operations that the work takes at least.

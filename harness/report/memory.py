@@ -41,6 +41,8 @@ STARTED = time.time()
 class Memory:
     """The judgement of a table, and the digest of everything it depends on.
 
+    Attributes
+    ----------
     columns, rows : the summary; both None if there is none.
     """
 

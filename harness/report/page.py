@@ -45,6 +45,8 @@ PNG = b"\x89PNG\r\n\x1a\n"
 class Excerpt:
     """The first rows of a table, without the columns that have one value throughout.
 
+    Attributes
+    ----------
     rows : the cells of each row, as (text, number to sort by or None).
     same : name and value of each column left out.
     total : number of rows of the whole table.

@@ -70,6 +70,8 @@ class Result:
 
     The table is judged once, when `findings` are first asked for; `summary` alike.
 
+    Attributes
+    ----------
     table_file : name of the table's file.
     own : whether the table is the last sweep's of that name, not one that an earlier sweep left.
     judged : the judgement, if it is known already.

@@ -23,7 +23,8 @@ INTRODUCTION = (
     f"{LEVEL:.0%}, jointly (Bonferroni) where a claim is about the worst of several cells, not "
     "over the claims; n counts what the interval is taken over. The premise of the theorems holds "
     "for no network that a computer holds (see premise): what is tested is their conclusions, at "
-    "the sizes given. The README says which rules were made after a look at data."
+    "the sizes given. A finding is exploratory until the same design has confirmed it on a fresh "
+    "seed."
 )
 
 

@@ -17,6 +17,8 @@ from harness.experiment import Experiment, Scalar, canonical, coordinates, neede
 class Cell:
     """A point of an experiment's grid.  With the trial number it determines the rows of a trial.
 
+    Attributes
+    ----------
     name : name of the experiment.
     experiment : the experiment, whose fields are the coordinates of the point.
     seed : seed of the sweep, from which each trial derives its own.

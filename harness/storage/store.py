@@ -54,6 +54,8 @@ SEGMENT_BYTES = 2**30
 class Gathered:
     """What `collect` learns beside the rows.
 
+    Attributes
+    ----------
     seconds : total time of the trials.
     complete : number of cells that have all trials.
     kernels : number of segments by the BLAS kernel that computed them; kernels differ in the last

@@ -29,6 +29,8 @@ class CellsFailedError(Exception):
 class Failure:
     """Why a cell failed.
 
+    Attributes
+    ----------
     kind : type and first line of the exception, or how the job ended.
     trace : first lines of the traceback, or the path of the job's log.
     """

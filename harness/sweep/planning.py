@@ -30,6 +30,8 @@ SIZES = {"GB": 1e9, "MB": 1e6, "kB": 1e3}
 class Measured(NamedTuple):
     """What the store holds of one cell.
 
+    Attributes
+    ----------
     missing : number of missing trials.
     trials, seconds, bytes : number, total time and size of the stored trials.
     """
@@ -44,6 +46,8 @@ class Measured(NamedTuple):
 class Workers:
     """The parallelism of a launcher.
 
+    Attributes
+    ----------
     jobs : number of jobs that run at the same time; None if the launcher is unknown.
     threads : number of trials that a job runs in parallel.
     timeout_min : time limit of a job in minutes; None if there is none.
