@@ -181,7 +181,7 @@ class Ablation(Experiment):
 
     def figure(self, table: pd.DataFrame) -> Figure:
         table = self._with_success(selection.at_baseline(self, table, ("arm", "ell")))
-        figure, axes = figures.canvas(1, 3, width=11, height=3.4)
+        figure, axes = figures.panels(3)
         arms = [arm for arm in WORDS if (table["arm"] == arm).any()]
         ells = sorted(table["ell"].unique())
         for index, ell in enumerate(ells):
@@ -195,10 +195,10 @@ class Ablation(Experiment):
                 [_change(cell, arm) for arm in arms],
                 [stats.quantile(steps) for steps in won],
             )
-            for ax, points in zip(axes[0], values, strict=True):
+            for ax, points in zip(axes, values, strict=True):
                 style: Any = {"label": f"ell = {ell}", "index": index, "line": False}
                 figures.estimates(ax, places, points, **style)
-        rates, changes, steps = axes[0]
+        rates, changes, steps = axes
         for sign in (-1, 1):
             changes.axhline(sign * self.thresholds.share, color="black", linestyle=":", linewidth=1)
         rates.set(
@@ -209,13 +209,13 @@ class Ablation(Experiment):
         changes.set(ylabel="change of the success rate", title="(b) against the printed algorithm")
         steps.set(ylabel="steps", title="(c) cost of a success")
         figures.plain_log(steps)
-        for ax in axes[0]:
+        for ax in axes:
             ax.set_xticks(range(len(arms)), labels=[WORDS[arm] for arm in arms], rotation=40)
             for label in ax.get_xticklabels():
                 label.set_horizontalalignment("right")
             ax.grid(False, axis="x")
-        figures.headroom(changes, 0.25)
-        figures.legend(changes, loc="upper left", ncols=3)
+        handles, labels = changes.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=6)
         return figure
 
     def _with_success(self, table: pd.DataFrame) -> pd.DataFrame:

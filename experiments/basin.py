@@ -197,8 +197,8 @@ class Basin(Experiment):
 
     def figure(self, table: pd.DataFrame) -> Figure:
         table = self._measured(table)
-        figure, axes = figures.canvas(2, 2, width=7.2, height=2.6)
-        (extremes, gap), (region, rate) = axes
+        figure, axes = figures.panels(4)
+        extremes, gap, region, rate = axes
         look: Any = {
             "statistic": stats.quantile,
             "by": "d",
@@ -220,7 +220,7 @@ class Basin(Experiment):
         gap.set(title="(b) approach to the expectation", ylabel="1 - least curvature")
         region.set(title="(c) certified linear region", ylabel="relative radius")
         rate.set(title="(d) rate of Algorithm 1", ylabel="log measured / log predicted")
-        for ax in axes.flat:
+        for ax in axes:
             figures.log_ticks(ax, table["ell"].unique())
             ax.set_xlabel("ell")
         for ax in (gap, region):

@@ -228,10 +228,9 @@ class Benchmark(Experiment):
     def figure(self, table: pd.DataFrame) -> Figure:
         table = table[table["installed"].astype(bool)]
         table = table.assign(size=table["widths"].map(_weights), method=table["method"].map(WORDS))
-        figure, axes = figures.canvas(3, 2, width=8.5, height=3.0)
-        for ax, (task, unit) in zip(axes.ravel(), UNITS.items(), strict=False):
+        figure, axes = figures.panels(len(UNITS))
+        for ax, (task, unit) in zip(axes, UNITS.items(), strict=True):
             self._draw(ax, table[table["task"] == task], unit)
-        axes[-1, -1].remove()
         return figure
 
     def _draw(self, ax: Axes, table: pd.DataFrame, unit: str) -> None:

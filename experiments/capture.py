@@ -171,8 +171,8 @@ class Capture(Experiment):
         return selection.summarise(self._with_success(table), ["n", "ell"], values)
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        figure, axes = figures.canvas(1, 3, width=9.5, height=3.2)
-        ends, rates, gain = axes[0]
+        figure, axes = figures.panels(3)
+        ends, rates, gain = axes
         table = self._with_success(table)
         long, half = self._parts(table)
         kinds = {
@@ -195,7 +195,7 @@ class Capture(Experiment):
         ends.set(title="(a) ends without sign checks", ylabel="share of networks", ylim=(0, 1.02))
         rates.set(title="(b) ends at the truth", ylabel="success rate", ylim=(0, 1.02))
         gain.set(title="(c) what sign checks add", ylabel="rise of the success rate")
-        for ax in axes[0]:
+        for ax in axes:
             figures.log_ticks(ax, table["n"].unique())
             ax.set_xlabel("n = p")
             figures.legend(ax)

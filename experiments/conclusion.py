@@ -269,8 +269,8 @@ class Conclusion(Experiment):
         rows = self._measured(selection.ok(table))
         rows["far"] = rows["epsilon"] > self.thresholds.epsilon
         plane, ratio = self._plane(rows), self.thresholds.ratio
-        figure, axes = figures.canvas(2, 3, width=11.5, height=3.3)
-        top, (fading, recall, foretold) = axes
+        figure, axes = figures.panels(6)
+        *top, fading, recall, foretold = axes
         for ax, letter, growth in zip(top, "ab", ("proportional", "geometric"), strict=False):
             own = plane[plane["growth"] == growth]
             _draw_curves(ax, own, "ell")
@@ -294,7 +294,7 @@ class Conclusion(Experiment):
             figures.log_ticks(ax, many["n"].unique())
             ax.set(xlabel="n = p", ylim=(-0.02, 1.05))
         _draw_foretold(foretold, plane)
-        for ax in axes.flat:
+        for ax in axes:
             figures.legend(ax)
         return figure
 

@@ -174,8 +174,8 @@ class Convergence(Experiment):
 
     def figure(self, table: pd.DataFrame) -> Figure:
         table = self._with_success(table)
-        figure, axes = figures.canvas(2, 4, width=13, height=3.1)
-        (square, latent, depth, inner), (step, check, path, rate) = axes
+        figure, axes = figures.panels(8)
+        square, latent, depth, inner, step, check, path, rate = axes
 
         base = self._square(table)
         self._draw_heat_map(square, base, x="ell", y="n")
@@ -189,7 +189,7 @@ class Convergence(Experiment):
         inner.set_title("(d) inner widths c n log n")
         steps = selection.at_baseline(self, table, ("kappa", "start_size"))
         self._draw_lines(step, steps, x="kappa", by="start_size")
-        step.set_title(f"(e) step size and start, ell = {self.network.ell}")
+        step.set_title(f"(e) step and start size, ell = {self.network.ell}")
         checks = selection.at_baseline(self, table, ("sign_check", "ell"))
         self._draw_lines(check, checks, x="ell", by="sign_check")
         check.set_title("(f) sign check")

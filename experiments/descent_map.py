@@ -161,8 +161,8 @@ class DescentMap(Experiment):
 
     def figure(self, table: pd.DataFrame) -> Figure:
         table = self._measured(table)
-        figure, axes = figures.canvas(1, 3, width=11.5, height=3.7)
-        example, distance, shares = axes[0]
+        figure, axes = figures.panels(3)
+        example, distance, shares = axes
         self._draw_map(figure, example, table)
         for index, ((n, d), group) in enumerate(table.groupby(["n", "d"])):
             look: Any = {"label": f"n = {n}, d = s = {d}", "index": index}
@@ -170,8 +170,8 @@ class DescentMap(Experiment):
         distance.axhline(self.epsilon, color="0.4", linestyle=":", linewidth=1)
         distance.set(
             ylim=(0, 1.05),
-            ylabel="least epsilon (median of networks)",
-            title=r"(b) $A_\epsilon$ that holds every failure of $(-t_1, -t_2)$",
+            ylabel=r"least $\epsilon$, median",
+            title=r"(b) $A_\epsilon$ that holds every failure",
         )
         self._draw_shares(shares, table)
         for ax in (distance, shares):

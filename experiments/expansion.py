@@ -200,8 +200,8 @@ class Expansion(Experiment):
 
     def figure(self, table: pd.DataFrame) -> Figure:
         arms = {name: self._judged(rows) for name, rows in self._arms(table).items()}
-        figure = figures.sheet(11, 6.4)
-        axes = figure.subplot_mosaic("aab;cde")
+        figure = figures.sheet(figures.WIDE, 6.2)
+        axes = figure.subplot_mosaic("aa;bc;de")
         _draw_rates(axes["a"], arms["wide"])
         _draw_needed(axes["b"], arms["wide"])
         sizes, window = _window(arms["wide"])

@@ -175,8 +175,8 @@ class ExpectedLandscape(Experiment):
         return type(table)(rows)
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        figure, axes = figures.canvas(1, 2, width=7.2, height=3.2)
-        typical, worst = axes[0]
+        figure, axes = figures.panels(2)
+        typical, worst = axes
         wide = self._wide(table)
         for place, (d, group) in enumerate(wide.groupby("d")):
             for q, (name, words) in enumerate((("loss", "loss"), ("grad_h", "gradient in h"))):

@@ -149,7 +149,7 @@ class Figure1(Experiment):
 
     def figure(self, table: pd.DataFrame) -> Figure:
         table = self._measured(table)
-        figure, axes = figures.canvas(2, 2, width=8, height=3.4)
+        figure, axes = figures.panels(4)
         choice = (table["expansivity"] - self.expansivity).abs().idxmin()
         example = table.loc[choice]
         P = replace(self, expansivity=int(example["expansivity"])).problem(
@@ -160,9 +160,9 @@ class Figure1(Experiment):
         loss = product_grid(P, axis[:, None], axis[:, None]).loss.T / P.loss_at_zero
         title = f"(a) widths 1-{P.G1.widths[1]}-{P.ell}, trial {example['trial']}"
         self._draw_surface(figure, axes, axis, loss, title)
-        self._draw_map(figure, axes[0, 1], axis, loss)
-        self._draw_positions(axes[1, 0], table)
-        self._draw_errors(axes[1, 1], table)
+        self._draw_map(figure, axes[1], axis, loss)
+        self._draw_positions(axes[2], table)
+        self._draw_errors(axes[3], table)
         return figure
 
     def _measured(self, table: pd.DataFrame) -> pd.DataFrame:
@@ -175,8 +175,8 @@ class Figure1(Experiment):
     def _draw_surface(
         self, figure: Figure, axes: Any, axis: np.ndarray, loss: np.ndarray, title: str
     ) -> None:
-        place = axes[0, 0].get_subplotspec()
-        axes[0, 0].remove()
+        place = axes[0].get_subplotspec()
+        axes[0].remove()
         surface: Any = figure.add_subplot(place, projection="3d")
         h, m = np.meshgrid(axis, axis)
         surface.plot_surface(

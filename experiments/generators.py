@@ -132,11 +132,11 @@ class Generators(Experiment):
         ]
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        figure, axes = figures.canvas(1, 3, width=11, height=3.7)
-        for ax in axes[0, :2]:
+        figure, axes = figures.panels(3)
+        for ax in axes[:2]:
             ax.axis("off")
         for index, (kind, group) in enumerate(table.groupby("kind", sort=False)):
-            ax = axes[0, index]
+            ax = axes[index]
             ax.imshow(images.from_png(group["sheet_png"].iloc[0]), cmap="gray", vmin=0, vmax=1)
             name = {"dcgan": "DCGAN", "decoder": "ReLU network"}[str(kind)]
             ax.set_title(name)
@@ -145,13 +145,13 @@ class Generators(Experiment):
             shares = [stats.proportion(np.arange(drawn) < group[name].sum()) for name in columns]
             at = [place + 0.2 * (index - 0.5) for place in range(len(columns))]
             label = f"{name}, {drawn} samples"
-            figures.estimates(axes[0, 2], at, shares, label=label, index=index, line=False)
-        axes[0, 2].axhline(0.1, color="black", linestyle=":", linewidth=1)
-        axes[0, 2].set(xlabel="nearest class", ylabel="share of samples")
-        axes[0, 2].set_xticks(range(len(CLASSES) + 1), labels=[*map(str, CLASSES), "none"])
-        axes[0, 2].set_ylim(bottom=0)
-        figures.headroom(axes[0, 2], 0.2)
-        figures.legend(axes[0, 2], loc="upper left")
+            figures.estimates(axes[2], at, shares, label=label, index=index, line=False)
+        axes[2].axhline(0.1, color="black", linestyle=":", linewidth=1)
+        axes[2].set(xlabel="nearest class", ylabel="share of samples")
+        axes[2].set_xticks(range(len(CLASSES) + 1), labels=[*map(str, CLASSES), "none"])
+        axes[2].set_ylim(bottom=0)
+        figures.headroom(axes[2], 0.2)
+        figures.legend(axes[2], loc="upper left")
         return figure
 
 

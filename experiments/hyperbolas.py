@@ -182,11 +182,11 @@ class Hyperbolas(Experiment):
     def figure(self, table: pd.DataFrame) -> Figure:
         table = self._measured(table)
         equal = table[(table["d"] == table["s"]) & (table["branch"] != "++")]
-        figure, axes = figures.canvas(1, 3, width=9.5, height=3.2)
+        figure, axes = figures.panels(3)
         depth = np.arange(1, equal["d"].max() + 1 if len(equal) else 2)
         rhos = np.array([rho(int(d)) for d in depth])
         widest = selection.largest(equal, "ell")
-        left, middle, right = axes[0]
+        left, middle, right = axes
 
         one, both = (widest[widest["branch"] == branch] for branch in ("-+", "--"))
         dots = partial(figures.curve, x="d", statistic=stats.quantile, line=False, band=True)
@@ -204,7 +204,8 @@ class Hyperbolas(Experiment):
         wrong = (~_ordered(_deep(equal))).rename("wrong").reset_index()
         look: Any = {"by": "ell", "label": "ell = {}", "spread": 1.01}
         figures.curves(right, wrong, "d", "wrong", stats.proportion, **look)
-        for ax in axes[0]:
+        right.set(ylabel="networks with a wrong order")
+        for ax in axes:
             ax.set(xlabel="depth d = s", xticks=depth)
             if ax is not middle:
                 figures.headroom(ax, 0.5 if ax is right else 0.3)

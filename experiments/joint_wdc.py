@@ -222,8 +222,8 @@ class JointWdc(Experiment):
         return selection.summarise(square, ["n", "ell"], values)
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        figure, axes = figures.canvas(1, 3, width=9.5, height=3.3)
-        law, ratio, share = axes[0]
+        figure, axes = figures.panels(3)
+        law, ratio, share = axes
         square = self._square(table)
         square = square.assign(length=square["ell"] / (square["n"] * square["p"]))
         fitted, held_out = _split(square)

@@ -137,8 +137,8 @@ class Laws(Experiment):
         return selection.summarise(self._with_success(table), ["law", "ell"], values)
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        figure, axes = figures.canvas(1, 2, width=7.2, height=3.2)
-        rates, ratios = axes[0]
+        figure, axes = figures.panels(2)
+        rates, ratios = axes
         findings = self.judge(table)
         table = self._with_success(table)
         figures.curves(rates, table, "ell", "found", stats.proportion, by="law", spread=1.01)

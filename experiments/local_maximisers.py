@@ -160,18 +160,18 @@ class LocalMaximisers(Experiment):
 
     def figure(self, table: pd.DataFrame) -> Figure:
         table = self._measured(table)
-        figure, axes = figures.canvas(1, 3, width=9.5, height=3.2)
-        left, middle, right = axes[0]
+        figure, axes = figures.panels(3)
+        left, middle, right = axes
         look: Any = {"by": "d", "label": "d = s = {}"}
         figures.curves(left, table, "ell", "some_rise", stats.proportion, **look)
         figures.curves(middle, table, "ell", "least_cosine", stats.quantile, **look)
         figures.curves(right, table, "ell", "rises", stats.quantile, **look)
         for d, colour in zip(sorted(table["d"].unique()), figures.COLOURS, strict=False):
             middle.axhline(rho(int(d)) ** 2, color=colour, linestyle="--", linewidth=1)
-        left.set(ylabel="networks with a rising direction", ylim=(-0.03, 1.03))
-        middle.set(ylabel=r"least cosine of $y_0$ and $G_1(u) * G_2(v)$")
-        right.set(ylabel="share of direction pairs that rise (median)")
-        for ax in axes[0]:
+        left.set(ylabel="networks where some rises", ylim=(-0.03, 1.03))
+        middle.set(ylabel=r"least $\cos(y_0, G_1(u) * G_2(v))$")
+        right.set(ylabel="direction pairs that rise")
+        for ax in axes:
             figures.log_ticks(ax, table["ell"].unique())
             ax.set_xlabel("ell")
             figures.legend(ax)

@@ -296,10 +296,10 @@ class Mnist(Experiment):
 
     def figure(self, table: pd.DataFrame) -> Figure:
         if "x_psnr" not in table:
-            figure = figures.sheet(8.5, 3.2)
+            figure = figures.sheet(figures.WIDE, 2.2)
             plates.draw_own(figure.subfigures(1, 1, squeeze=False)[0, 0], table)
             return figure
-        figure = figures.sheet(8.5, 8.2)
+        figure = figures.sheet(figures.WIDE, 6.6)
         pictures, plots = figure.subfigures(2, 1, height_ratios=[1.5, 1], squeeze=False).ravel()
         table = table[table["ground"] == self.ground]
         plates.draw_pairs(pictures, table[table["method"] == "dcgan_printed"])

@@ -165,8 +165,8 @@ class Noise(Experiment):
     def figure(self, table: pd.DataFrame) -> Figure:
         table = selection.at_baseline(self, table, ("noise", "ell")).dropna(subset="error")
         table = table.assign(good=_good(table))
-        figure, axes = figures.canvas(1, 3, width=11, height=3.3)
-        by_noise, by_ell, share = axes[0]
+        figure, axes = figures.panels(3)
+        by_noise, by_ell, share = axes
         noisy = table[table["noise"] > 0]
         self._draw(by_noise, noisy, x="noise", by="ell")
         self._draw(by_ell, noisy, x="ell", by="noise")

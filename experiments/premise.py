@@ -141,8 +141,8 @@ class Premise(Experiment):
 
     def figure(self, table: pd.DataFrame) -> Figure:
         expansion, table = self._expansion(table), self._own(table)
-        figure, axes = figures.canvas(1, 2, width=7.2, height=3.3)
-        constant, spread = axes[0]
+        figure, axes = figures.panels(2)
+        constant, spread = axes
         figures.curve(constant, table, "ell", "upper", stats.quantile, label="measured", line=False)
         rate, level = self._fit(table)
         deepest = premise_epsilon(*DEPTHS[-1])

@@ -209,7 +209,7 @@ class SampleComplexity(Experiment):
         findings, table = self.judge(table), self._judged(table)
         square = table[(table["n"] == table["p"]) & (table["d"] == self.network.d)]
         base = square[square["c"] == self.network.c]
-        figure, ((rates, lengths), (widths, ratios)) = figures.canvas(2, 2, width=9.5, height=3.4)
+        figure, (rates, lengths, widths, ratios) = figures.panels(4)
         units = base.assign(ratio=base["ell"] / base["floor"])
         figures.curves(rates, units, "ratio", "found", stats.proportion, by="n", label="n = {}")
         figures.log_ticks(rates, (1, 1.5, 2, 3, 4, 6))

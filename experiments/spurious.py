@@ -168,8 +168,7 @@ class Spurious(Experiment):
     def figure(self, table: pd.DataFrame) -> Figure:
         rows = _escaped(self._measured(selection.ok(table)))
         plane, many = rows[(rows["n"] == 2) & (rows["minima"] > 0)], rows[rows["n"] > 2]
-        figure, axes = figures.canvas(1, 2, width=8.5, height=3.3)
-        escape, trap = axes[0]
+        figure, (escape, trap) = figures.panels(2)
         look: Any = {"spread": 1.04}
         figures.curves(escape, plane, "ell", "escaped", stats.proportion, by="growth", **look)
         look |= {"by": "n", "label": "n = p = {}"}

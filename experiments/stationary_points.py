@@ -228,8 +228,8 @@ class StationaryPoints(Experiment):
         networks = self._networks(table)
         rows = _by_hyperbola(networks)
         found = rows.dropna(subset="angle")
-        figure, axes = figures.canvas(1, 3, width=11.5, height=3.6)
-        power, count, conditions = axes[0]
+        figure, axes = figures.panels(3)
+        power, count, conditions = axes
         _draw_power(power, found)
         own = networks[networks["d"] == self.network.d]
         here = rows[rows["d"] == self.network.d].astype({"near": float})
@@ -252,7 +252,7 @@ class StationaryPoints(Experiment):
             figures.log_ticks(ax, networks["ell"].unique())
             ax.set_xlabel("ell")
         figures.headroom(conditions, 0.25)
-        for ax in axes.flat:
+        for ax in axes:
             figures.legend(ax)
         return figure
 

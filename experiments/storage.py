@@ -184,16 +184,16 @@ class Storage(Experiment):
         return selection.summarise(table, ["cells", "method"], values, sort=False)
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        figure, axes = figures.canvas(1, 2)
+        figure, axes = figures.panels(2)
         shown = table.assign(memory=table["memory"] / 1e6, method=table["method"].map(WORDS))
         for ax, y, label in zip(
-            axes[0], ("time", "memory"), ("seconds", "largest memory (MB)"), strict=True
+            axes, ("time", "memory"), ("seconds", "largest memory (MB)"), strict=True
         ):
             order = WORDS.values()
             figures.curves(ax, shown, "cells", y, stats.quantile, by="method", order=order)
             ax.set(xscale="log", yscale="log", xlabel="cells", ylabel=label)
-        figures.headroom(axes[0, 0], 0.45)
-        figures.legend(axes[0, 0], loc="upper left")
+        figures.headroom(axes[0], 0.45)
+        figures.legend(axes[0], loc="upper left")
         return figure
 
 

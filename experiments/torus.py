@@ -45,11 +45,11 @@ RATE = Claim(
     refuted=Outcome("The landscape converges more slowly than a mean fluctuates."),
 )
 MARKS: dict[str, dict[str, Any]] = {
-    "minimum": {"marker": "o", "color": "#D55E00", "s": 16, "label": "minimum"},
-    "kink minimum": {"marker": "D", "color": "#CC79A7", "s": 13, "label": "minimum on a kink"},
-    "saddle": {"marker": "x", "color": "white", "s": 13, "label": "saddle"},
-    "kink saddle": {"marker": "+", "color": "white", "s": 13, "label": "saddle on a kink"},
-    "kink maximum": {"marker": "^", "color": "#56B4E9", "s": 8, "label": "maximum on a kink"},
+    "minimum": {"marker": "o", "color": "#D55E00", "s": 9, "label": "minimum"},
+    "kink minimum": {"marker": "D", "color": "#CC79A7", "s": 7, "label": "minimum on a kink"},
+    "saddle": {"marker": "x", "color": "white", "s": 7, "label": "saddle"},
+    "kink saddle": {"marker": "+", "color": "white", "s": 7, "label": "saddle on a kink"},
+    "kink maximum": {"marker": "^", "color": "#56B4E9", "s": 5, "label": "maximum on a kink"},
 }
 DRAWN_ELL = 800
 """Largest ell drawn.  All stationary points of one network at ell = 2,000 take half a minute."""
@@ -158,7 +158,7 @@ class Torus(Experiment):
         depths = sorted(table["d"].unique())
         ells = sorted(table.loc[table["ell"] <= DRAWN_ELL, "ell"].unique())
         rows, columns = max(len(depths), 1), len(ells) + 1
-        figure, axes = figures.canvas(rows, columns, width=2.9 * columns + 0.6, height=3.0)
+        figure, axes = figures.canvas(rows, columns, height=1.55)
         image = None
         for d, line in zip(depths, axes, strict=False):
             for ell, ax in zip(ells, line, strict=False):
@@ -185,17 +185,17 @@ class Torus(Experiment):
         found = stationary_points(P)
         for kind, mark in MARKS.items():
             at = found[found["kind"] == kind]
-            ax.scatter(at["theta"], at["phi"], linewidths=0.7, **mark)
+            ax.scatter(at["theta"], at["phi"], linewidths=0.5, **mark)
         _rings(ax)
         widths = "-".join(map(str, P.G1.widths))
-        ax.set_title(f"{widths}: {len(found)} points")
+        ax.set_title(f"{widths}\n{len(found)} points", fontsize=7)
         return image
 
     def _draw_expected(self, ax: Axes, d: int) -> None:
         grid = np.linspace(-np.pi, np.pi, 361)
         _colours(ax, grid, expected_profile(grid[:, None], grid, d, d))
         _rings(ax)
-        ax.set_title(f"expected, d = s = {d}")
+        ax.set_title(f"expected,\nd = s = {d}", fontsize=7)
 
 
 def _colours(ax: Axes, grid: np.ndarray, loss_ratio: np.ndarray) -> Any:
@@ -215,16 +215,15 @@ def _rings(ax: Axes) -> None:
     """The predicted four points, those at pi on both sides of the cut."""
     for theta in (-np.pi, 0, np.pi):
         for phi in (-np.pi, 0, np.pi):
-            ring: Any = {"s": 110, "facecolors": "none", "edgecolors": "black"}
+            ring: Any = {"s": 50, "facecolors": "none", "edgecolors": "black"}
             ax.scatter(theta, phi, **ring, clip_on=False, zorder=5)
 
 
 def _torus_axes(ax: Axes, *, first: bool, last: bool) -> None:
-    ticks = [-np.pi, -np.pi / 2, 0, np.pi / 2, np.pi]
-    names = [r"$-\pi$", r"$-\pi/2$", "0", r"$\pi/2$", r"$\pi$"]
+    ticks, names = [-np.pi, 0, np.pi], [r"$-\pi$", "0", r"$\pi$"]
     ax.set(xlim=(-np.pi, np.pi), ylim=(-np.pi, np.pi), aspect="equal")
-    ax.set_xticks(ticks, labels=names)
-    ax.set_yticks(ticks, labels=names)
+    ax.set_xticks(ticks, labels=names if last else [""] * 3)
+    ax.set_yticks(ticks, labels=names if first else [""] * 3)
     ax.grid(False)
     if last:
         ax.set_xlabel("angle of h to h0")
@@ -238,7 +237,7 @@ def _legend(figure: Figure) -> None:
         figures.mark(marker=mark["marker"], color=mark["color"], label=mark["label"], markersize=5)
         for mark in MARKS.values()
     ]
-    ring: Any = {"marker": "o", "markersize": 9, "markerfacecolor": "none", "color": "black"}
+    ring: Any = {"marker": "o", "markersize": 7, "markerfacecolor": "none", "color": "black"}
     handles.append(figures.mark(label="hyperbolas of Theorem 2", **ring))
-    legend = figure.legend(handles=handles, loc="outside lower center", ncols=6)
+    legend = figure.legend(handles=handles, loc="outside lower center", ncols=3)
     legend.get_frame().set(facecolor="0.72", alpha=1)

@@ -294,8 +294,8 @@ class TrainedPrior(Experiment):
         return type(table)(rows)
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        figure, axes = figures.canvas(2, 2, width=8.5, height=3.1)
-        constants, cosines, found, minima = axes.ravel()
+        figure, axes = figures.panels(4)
+        constants, cosines, found, minima = axes
         layers = wdc_columns(table)
         for index, (prior, group) in enumerate(_by_prior(table)):
             offset = 0.15 * (index - 1.5)

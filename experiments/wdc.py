@@ -205,8 +205,8 @@ class Wdc(Experiment):
         return selection.summarise(table, ["law", "n", "ell"], values)
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        figure, axes = figures.canvas(1, 3, width=9.5, height=3.3)
-        laws, shapes, sampled = axes[0]
+        figure, axes = figures.panels(3)
+        laws, shapes, sampled = axes
         plane, gaussian = self._plane(table), self._gaussian(table)
         look: Any = {"statistic": stats.quantile, "band": True}
         figures.curves(laws, plane, "ell", "upper", by="law", spread=1.04, **look)
@@ -220,8 +220,12 @@ class Wdc(Experiment):
         shares = gaussian.assign(share=gaussian["sampled"] / gaussian["lower"])
         figures.curve(sampled, shares, "n", "share", **look)
         sampled.set(title="(c) what sampling finds", ylim=(0, 1.05))
-        sampled.set_ylabel(f"largest of {self.samples} samples / best lower end")
-        for ax, column, rows in ((laws, "ell", plane), (shapes, "n", table), (sampled, "n", table)):
+        sampled.set_ylabel(f"{self.samples} samples / search")
+        for ax, column, rows in (
+            (laws, "ell", plane),
+            (shapes, "n", ratios),
+            (sampled, "n", shares),
+        ):
             if ax is not sampled:
                 figures.plain_log(ax)
             figures.log_ticks(ax, rows[column].unique())

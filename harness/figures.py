@@ -7,6 +7,7 @@ still starts without it.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -31,25 +32,43 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")  # one more than colours: 56 pairs differ
 SEQUENTIAL = "cividis"
 
+WIDE, NARROW = 5.5, 3.25
+"""Widths of a figure in inches: of a page's text, and of a column."""
+
 STYLE: Any = {
     "figure.dpi": 100,
-    "savefig.dpi": 160,
-    "font.size": 9,
-    "axes.titlesize": 9.5,
-    "axes.labelsize": 9,
-    "legend.fontsize": 8,
+    "savefig.dpi": 220,
+    "font.size": 7.5,
+    "axes.titlesize": 8,
+    "axes.labelsize": 7.5,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "legend.handlelength": 1.6,
+    "legend.labelspacing": 0.3,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
     "legend.framealpha": 0.75,
     "legend.edgecolor": "none",
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
     "grid.alpha": 0.25,
-    "lines.linewidth": 1.4,
-    "lines.markersize": 4.5,
+    "lines.linewidth": 1.1,
+    "lines.markersize": 3.5,
     "pdf.fonttype": 42,
     "svg.hashsalt": "harness",
 }
 
+
+TYPESET = {"ell": r"\ell", "h0": "h_0", "m0": "m_0", "-h0": "-h_0", "-m0": "-m_0"}
+SYMBOLS = re.compile(
+    r"h m\^T|-[hm]0\b|\b(?:ell|n_1|n_i|h0|m0)\b|\b[nphmd]\b(?!\^)|\bs\b(?= = | \+)|(?<== )s\b"
+)
+"""Symbols in running words; s alone is a second."""
+PANEL = re.compile(r"\([a-h]\) ")
+"""How the title of a panel begins."""
 
 METADATA: Any = {
     "png": {"Software": None},
@@ -68,11 +87,14 @@ def files(draw: Callable[[], Figure], suffixes: Sequence[str]) -> dict[str, byte
     """The figure that `draw` makes in the harness's style, as the bytes of files by suffix."""
     import matplotlib
     from cycler import cycler
+    from matplotlib.text import Text
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # a user's matplotlibrc changes nothing
         matplotlib.rcParams.update(STYLE | {"axes.prop_cycle": cycler(color=COLOURS)})
         figure = draw()
+        for text in figure.findobj(Text):
+            text.set_text(as_mathematics(text.get_text()))
         written = {}
         for suffix in suffixes:
             stream = io.BytesIO()
@@ -82,10 +104,40 @@ def files(draw: Callable[[], Figure], suffixes: Sequence[str]) -> dict[str, byte
     return written
 
 
-def canvas(rows: int, columns: int, width: float = 7.2, height: float = 2.8) -> tuple[Figure, Any]:
+def as_mathematics(text: str) -> str:
+    """Symbols in the words of a figure set as mathematics: "n = p, ell / n" -> "$n$ = $p$, ...".
+
+    Text with mathematics of its own stays as it is.
+    """
+    if "$" in text:
+        return text
+    panel = PANEL.match(text)
+    start = panel.end() if panel else 0
+    words = SYMBOLS.sub(lambda found: f"${TYPESET.get(found[0], found[0])}$", text[start:])
+    return text[:start] + words
+
+
+def canvas(rows: int, columns: int, width: float = WIDE, height: float = 2.1) -> tuple[Figure, Any]:
     """A figure of rows x columns axes, each row `height` inches, and its (rows, columns) axes."""
     figure = sheet(width, height * rows)
     return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def panels(count: int, height: float = 2.1) -> tuple[Figure, list[Axes]]:
+    """A figure as wide as a page, with `count` axes in rows of two, each `height` inches high.
+
+    The last of an odd number is as wide as two; one alone makes a figure as wide as a column.
+    """
+    if count == 1:
+        figure = sheet(NARROW, height)
+        return figure, [figure.subplots()]
+    rows = -(-count // 2)
+    figure = sheet(WIDE, height * rows)
+    grid = figure.add_gridspec(rows, 2)
+    places: list[Any] = [grid[k // 2, k % 2] for k in range(count)]
+    if count % 2:
+        places[-1] = grid[rows - 1, :]
+    return figure, [figure.add_subplot(place) for place in places]
 
 
 def sheet(width: float, height: float) -> Figure:

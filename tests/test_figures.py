@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -10,7 +12,9 @@ from matplotlib.container import ErrorbarContainer
 
 from harness import figures
 from harness.claims import Claim, above, within
+from harness.schema import experiment_names
 from harness.stats import Estimate, mean, undetermined
+from tests.conftest import ROOT
 
 
 def table() -> pd.DataFrame:
@@ -106,3 +110,35 @@ def test_a_users_matplotlib_settings_change_no_byte(monkeypatch):
     for key, value in {"text.usetex": True, "font.size": 20, "savefig.dpi": 50}.items():
         monkeypatch.setitem(matplotlib.rcParams, key, value)
     assert figures.render(experiment, rows) == before
+
+
+WORDS = {
+    "n = p": "$n$ = $p$",
+    "(d) d = s = 2, ell = 160 n": r"(d) $d$ = $s$ = 2, $\ell$ = 160 $n$",
+    "(-h0, m0)": "($-h_0$, $m_0$)",
+    "median error of h m^T": "median error of $h m^T$",
+    "time: 0.5 s": "time: 0.5 s",
+    "as printed, no sign check": "as printed, no sign check",
+    r"$\rho_d$ and n": r"$\rho_d$ and n",
+}
+
+
+@pytest.mark.parametrize(("text", "set_"), WORDS.items())
+def test_symbols_in_words_are_set_as_mathematics(text, set_):
+    assert figures.as_mathematics(text) == set_
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
+def test_panels_fill_a_page_s_width_two_in_a_row(count):
+    figure, axes = figures.panels(count)
+    assert len(axes) == count
+    width = figures.NARROW if count == 1 else figures.WIDE
+    assert figure.get_size_inches()[0] == width
+
+
+@pytest.mark.parametrize("name", experiment_names())
+def test_a_figure_has_one_of_the_two_widths(name):
+    source = (ROOT / "experiments" / f"{name}.py").read_text()
+    for call in re.findall(r"figures\.(?:sheet|canvas)\([^)]*\)", source):
+        assert "width" not in call, call
+        assert "sheet" not in call or "figures.WIDE" in call, call

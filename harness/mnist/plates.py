@@ -57,9 +57,9 @@ def _draw(figure: SubFigure, rows: Sequence[str], columns: Sequence[Sequence[Pic
         for spine in ax.spines.values():
             spine.set_visible(False)
     for ax, name in zip(axes[:, 0], rows, strict=True):
-        ax.set_ylabel(name, fontsize=8)
+        ax.set_ylabel(name, fontsize=7)
     for column, pictures in zip(axes.T, columns, strict=False):
         for ax, (image, words) in zip(column, pictures, strict=True):
             ax.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
             if words:
-                ax.set_xlabel(words, fontsize=8, labelpad=1)
+                ax.set_xlabel(words, fontsize=7, labelpad=1)
