@@ -6,7 +6,7 @@
 # make confirm    the same sweeps on the fresh seeds of their designs, into results/confirmation,
 #                  then the report with both
 # make report      verdicts, figures and report again from stored results; measures nothing
-# make readme      the same, and the findings in README.md
+# make readme      the same, and the findings in README.md and docs/findings.md
 # make test        all tests, on all cores;  make test-fast  those that are not marked slow;
 # make test-extra  only those of the MNIST part
 # make docs        the site, docs/_build/index.html, with a page for each claim
@@ -60,7 +60,7 @@ report: venv
 	$(BIN)/harness report results=$(RESULTS)
 
 readme: venv
-	$(BIN)/harness report results=$(RESULTS) readme=README.md
+	$(BIN)/harness report results=$(RESULTS) readme=README.md,docs/findings.md
 
 # A module runs in one process, so that its tests share what they prepare.
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile

@@ -261,7 +261,7 @@ def _settings(arguments: Sequence[str], defaults: Mapping[str, str], usage: str)
 
 
 def _report(arguments: Sequence[str]) -> int:
-    """`harness report [results=FOLDER] [readme=PAGE]`."""
+    """`harness report [results=FOLDER] [readme=PAGE,...]`."""
     usage = "`harness report` takes results=FOLDER and readme=PAGE"
     given = _settings(arguments, {"results": "results", "readme": ""}, usage)
     results = Path(given["results"])
@@ -281,8 +281,8 @@ def _report(arguments: Sequence[str]) -> int:
         except StoreError as error:
             broken.append(error)
     written = write_report(store, judged)
-    if given["readme"]:
-        insert(judged, store.root, Path(given["readme"]))
+    for page in filter(None, given["readme"].split(",")):
+        insert(judged, store.root, Path(page))
     print(*map(verdict_lines, judged), closing_lines(judged), "", f"report: {written}", sep="\n")
     for fault in broken:
         _refuse(fault)

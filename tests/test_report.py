@@ -630,6 +630,28 @@ def test_findings_and_claims_may_both_stand_in_a_page(harness, swept, tmp_path):
     assert "- **" not in findings  # toy.small is no headline
 
 
+def test_what_one_claim_came_to_is_written_where_a_page_asks_for_it(harness, swept, tmp_path):
+    pages = [tmp_path / "PAGE.md", tmp_path / "docs" / "page.md"]
+    pages[1].parent.mkdir()
+    for page in pages:
+        page.write_text(
+            "a\n<!-- claim: toy.small -->\nstale\n<!-- end of claim -->\nb\n"
+            "<!-- claim: toy.other -->\n<!-- end of claim -->\nc\n"
+        )
+    for _ in range(2):
+        assert harness("report", "readme=PAGE.md,docs/page.md").code == 0
+        for page, report in zip(pages, ("results", "../results"), strict=True):
+            text = page.read_text()
+            assert text.count(f"[toy.small]({report}/REPORT.md#toy)") == 1
+            assert text.count("Not measured in this version yet.") == 1
+            assert "stale" not in text
+            assert [line for line in text.splitlines() if line in ("a", "b", "c")] == [
+                "a",
+                "b",
+                "c",
+            ]
+
+
 @pytest.mark.parametrize("text", [None, "no lines\n"])
 def test_a_page_without_the_two_lines_is_refused(harness, tmp_path, text):
     assert harness("-m", "experiment=toy").code == 0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from harness.report.result import Result
 from harness.report.text import (
     EXPECTED_ERRORS,
     INTRODUCTION,
+    Headline,
     fresh_seed,
     headlines,
+    in_words,
     members,
     number,
     verdicts_by_role,
@@ -25,6 +28,8 @@ from harness.storage.files import StoreError, reason, write_atomically
 CLAIMS = ("<!-- claims: written by `make readme` -->", "<!-- end of claims -->")
 FINDINGS = ("<!-- findings: written by `make readme` -->", "<!-- end of findings -->")
 """The lines of a Markdown page between which `insert` writes the table, or the findings."""
+CLAIM = re.compile(rb"(<!-- claim: ([\w.]+) -->)(.*?)(<!-- end of claim -->)", re.DOTALL)
+"""The lines between which it writes what one claim came to."""
 
 
 class Ready(str):
@@ -40,7 +45,7 @@ def report(results: Sequence[Result]) -> str:
         "",
         INTRODUCTION,
         "",
-        *_findings(results, ""),
+        *_findings(headlines(results), ""),
         "",
         "![All claims: each interval beside its threshold](overview.png)",
         "",
@@ -57,7 +62,7 @@ def report(results: Sequence[Result]) -> str:
 
 
 def insert(results: Sequence[Result], root: Path, page: Path) -> None:
-    """Write findings, claims or both into a Markdown page, with links to the report in `root`.
+    """Write findings, claims or what one claim came to into a Markdown page, linked to the report.
 
     The rest of the page stays as it is, byte for byte, and so do its line ends and mode.  Of a
     symbolic link the page that it leads to is changed.
@@ -65,22 +70,28 @@ def insert(results: Sequence[Result], root: Path, page: Path) -> None:
     Raises
     ------
     StoreError
-        If the page cannot be read, or has neither the two lines of `CLAIMS` nor of `FINDINGS`.
+        If the page cannot be read, or has no two lines of `CLAIMS`, of `FINDINGS` or for a `CLAIM`.
     """
     try:
         data = read_regular(page)
     except OSError as error:
         raise StoreError(f"readme={page}: must be a Markdown page ({reason(error)})") from None
-    edited = data
-    for marks, lines in (
-        (FINDINGS, _findings(results, f"{root}/REPORT.md")),
-        (CLAIMS, _claims(results, root)),
-    ):
-        edited = _between(edited, marks, lines)
-    if edited == data and not any(_split_at(data, marks) for marks in (CLAIMS, FINDINGS)):
+    if not CLAIM.search(data) and not any(_split_at(data, marks) for marks in (CLAIMS, FINDINGS)):
         pairs = " or ".join(f"{first} and {last}" for first, last in (CLAIMS, FINDINGS))
         raise StoreError(f"readme={page}: must have the lines {pairs}")
+    report = os.path.relpath(root / "REPORT.md", page.parent)
+    edited = _between(data, FINDINGS, _findings(headlines(results), report))
+    edited = _between(edited, CLAIMS, _claims(results, report))
+    edited = CLAIM.sub(lambda found: _one_claim(results, report, found), edited)
     write_atomically(page.resolve(), edited, keep_mode=True)
+
+
+def _one_claim(results: Sequence[Result], report: str, found: re.Match[bytes]) -> bytes:
+    """The text between two lines for a claim, with those lines."""
+    begin, claim, inside, end = found.groups()
+    known = [one for one in in_words(results) if one.finding.claim.id == claim.decode()]
+    lines = _findings(known, report) or ["- Not measured in this version yet."]
+    return b"".join([begin, _lines(inside, lines), end])
 
 
 def _split_at(data: bytes, marks: tuple[str, str]) -> tuple[bytes, bytes, bytes] | None:
@@ -95,24 +106,28 @@ def _between(data: bytes, marks: tuple[str, str], lines: Sequence[str]) -> bytes
     if (parts := _split_at(data, marks)) is None:
         return data
     before, inside, after = parts
-    line_end = b"\r\n" if inside.startswith(b"\r\n") else b"\n"
-    text = line_end.join(line.encode() for line in ("", "", *lines, "", ""))
-    return before + text + after
+    return before + _lines(inside, lines) + after
 
 
-def _findings(results: Sequence[Result], report: str) -> list[str]:
-    """The headlines as a list, each with a link to its section of the report."""
+def _lines(old: bytes, new: Sequence[str]) -> bytes:
+    """Lines in place of old ones, with their line ends, and an empty line around them."""
+    line_end = b"\r\n" if old.startswith(b"\r\n") else b"\n"
+    return line_end.join(line.encode() for line in ("", "", *new, "", ""))
+
+
+def _findings(found: Iterable[Headline], report: str) -> list[str]:
+    """Findings in words as a list, each with a link to its section of the report."""
     return [
         f"- **{escaped(one.meaning)}** {escaped(one.measured)} "
         f"[{one.finding.claim.id}]({report}#{_heading_id(one.name)})"
-        for one in headlines(results)
+        for one in found
     ]
 
 
-def _claims(results: Sequence[Result], root: Path) -> list[str]:
+def _claims(results: Sequence[Result], report: str) -> list[str]:
     rows = [
         {
-            "claim": Ready(f"[{f.claim.id}]({root}/REPORT.md#{_heading_id(result.name)})"),
+            "claim": Ready(f"[{f.claim.id}]({report}#{_heading_id(result.name)})"),
             "statement": f.claim.statement,
             "verdict": Ready(f"**{f.verdict}**, {result.state(f)}"),
             "measured": str(f.estimate),

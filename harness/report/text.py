@@ -45,13 +45,13 @@ class Headline:
 
 
 def headlines(results: Iterable[Result]) -> list[Headline]:
-    """The findings that a report begins with, in words that follow from their verdicts alone."""
-    return [
-        _headline(result, finding)
-        for result in results
-        for finding in result.findings
-        if finding.claim.headline
-    ]
+    """The findings that a report begins with."""
+    return [one for one in in_words(results) if one.finding.claim.headline]
+
+
+def in_words(results: Iterable[Result]) -> list[Headline]:
+    """All findings, in words that follow from their verdicts alone."""
+    return [_headline(result, finding) for result in results for finding in result.findings]
 
 
 def _headline(result: Result, finding: Finding) -> Headline:
