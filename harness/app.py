@@ -2,10 +2,8 @@
 
 ``harness experiment=X``     one cell: measures it, stores it, prints its rows
 ``harness -m experiment=X``  the experiment's sweep: cells, table, verdicts, figure, report
-``harness report``           collects, judges and draws again what is stored, measures nothing
-``harness compare``          whether two results folders say the same, to a tolerance
 ``harness train``            trains the generators of the MNIST part
-``harness pictures name=X``  writes the images of a sweep of the MNIST part as PNG files
+``harness report``, ...      the commands of `harness.commands`
 
 With ``claims=FOLDER`` all but `compare` and `train` know the experiments of a folder of your own
 too (`harness.library`).
@@ -18,7 +16,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import hydra
@@ -32,22 +30,14 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import TypeAdapter
-from tqdm import tqdm
 
 import harness
-from harness import library, schema, streams
+from harness import commands, library, schema, streams
 from harness.errors import InputError, printable
-from harness.mnist import pictures, training
-from harness.report.collect import update
-from harness.report.markdown import insert
-from harness.report.result import Result, in_one_line
-from harness.report.text import closing_lines, verdict_lines
-from harness.report.write import check_free, write_report
+from harness.mnist import training
 from harness.schema import ConfigError, Run
-from harness.storage import compare
 from harness.storage.cell import Cell
-from harness.storage.files import DiskError, StoreError
-from harness.storage.store import ReadOnlyStore, Store
+from harness.storage.files import DiskError
 from harness.storage.tables import without_images
 from harness.sweep import allowed, failures, interrupts, planning, sweep
 from harness.sweep.failures import CellsFailedError, Failure
@@ -58,7 +48,7 @@ from hydra_plugins.harness_config import PROFILES, plain
 from hydra_plugins.harness_yaml import read_mapping
 
 BAD_INPUT = (InputError, HydraException, OmegaConfBaseException, yaml.YAMLError)
-FAILED_CODE, BAD_INPUT_CODE = 1, 2
+FAILED_CODE = 1
 HELP = {"--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i"}
 NUMBA_CACHE = "NUMBA_CACHE_DIR"
 """The one setting of numba that is obeyed: it changes no result."""
@@ -107,16 +97,14 @@ def _run(arguments: Sequence[str]) -> int:
             print(f"harness {harness.__version__}")
             return 0
         _check_text(arguments)
-        if not arguments or arguments[0] not in WITHOUT_CLAIMS:
+        words = [argument for argument in arguments if not argument.startswith("claims=")]
+        if words in ([], ["--help"], ["-h"], ["help"]):
+            return commands.guide()
+        if arguments[0] not in WITHOUT_CLAIMS:
             arguments = _with_claims(arguments)
-        if arguments[:1] == ["report"]:
-            return _report(arguments[1:])
-        if arguments[:1] == ["compare"]:
-            return _compare(arguments[1:])
-        if arguments[:1] == ["train"]:
-            return _train(arguments[1:])
-        if arguments[:1] == ["pictures"]:
-            return _pictures(arguments[1:])
+        if command := {**commands.COMMANDS, "train": _train}.get(arguments[0]):
+            return commands.run(command, arguments[1:])
+        commands.check_word(arguments[0], ("train",))
         if NUMBA_FILE.exists():
             raise ConfigError(f"{NUMBA_FILE}: numba would obey it; remove it or leave this folder")
         if not HELP.intersection(arguments):
@@ -130,7 +118,7 @@ def _run(arguments: Sequence[str]) -> int:
     except BAD_INPUT as error:
         if interrupts.seen():
             raise
-        code = _refuse(error)
+        code = commands.refuse(_one_line(error))
         return FAILED_CODE if isinstance(error, DiskError) else code
     except MemoryError:
         return _out_of_memory()
@@ -175,7 +163,7 @@ def _with_claims(arguments: Sequence[str]) -> list[str]:
     folder = library.use_claims(given[0].removeprefix("claims="))
     if found := re.search(r"['$\\\n]", str(folder)):
         raise ConfigError(f"claims={schema.shown(folder)}: the path must not contain {found[0]!r}")
-    if rest[:1] in (["report"], ["pictures"]):
+    if rest and rest[0] in commands.COMMANDS:
         return rest
     for name in library.own_names():
         _, node = read_mapping(folder / f"{name}.yaml", trusted=True)
@@ -219,7 +207,7 @@ def _hydra_main(cfg: DictConfig) -> list[tuple[str, Failure]] | Failure:
             raise
         if in_sweep:  # the sweep may have run for hours: its other jobs go on
             return failures.failure(error)
-        raise SystemExit(_refuse(error)) from None
+        raise SystemExit(commands.refuse(_one_line(error))) from None
     if in_sweep:
         threads = sweep.threads(settings.runtime.choices["hydra/launcher"])
         return run_job(run.store, cells, run.trials, threads)
@@ -228,7 +216,7 @@ def _hydra_main(cfg: DictConfig) -> list[tuple[str, Failure]] | Failure:
     except MemoryError:
         raise SystemExit(_out_of_memory()) from None
     except DiskError as error:
-        _refuse(error)
+        commands.refuse(_one_line(error))
         raise SystemExit(FAILED_CODE) from None
 
 
@@ -249,69 +237,13 @@ def _one_cell(run: Run, cell: Cell) -> list[tuple[str, Failure]]:
     return []
 
 
-def _settings(arguments: Sequence[str], defaults: Mapping[str, str], usage: str) -> dict[str, str]:
-    """Settings of a command from its key=value arguments; ConfigError for any other argument."""
-    given = dict(defaults)
-    for argument in arguments:
-        key, _, value = argument.partition("=")
-        if key not in given or not value:
-            raise ConfigError(f"{argument}: {usage} alone")
-        given[key] = value
-    return given
-
-
-def _report(arguments: Sequence[str]) -> int:
-    """`harness report [results=FOLDER] [readme=PAGE,...]`."""
-    usage = "`harness report` takes results=FOLDER and readme=PAGE"
-    given = _settings(arguments, {"results": "results", "readme": ""}, usage)
-    results = Path(given["results"])
-    store = Store(results)
-    if not store.names():
-        raise StoreError(f"results={results}: holds no sweep")
-    store.check()
-    check_free(store)
-    judged: list[Result] = []
-    broken: list[StoreError] = []
-    for name in tqdm(store.names(), desc="report", unit="sweep", disable=None):
-        try:
-            with in_one_line(store, name):
-                judged.append(update(store, name))
-        except DiskError:
-            raise
-        except StoreError as error:
-            broken.append(error)
-    written = write_report(store, judged)
-    for page in filter(None, given["readme"].split(",")):
-        insert(judged, store.root, Path(page))
-    print(*map(verdict_lines, judged), closing_lines(judged), "", f"report: {written}", sep="\n")
-    for fault in broken:
-        _refuse(fault)
-    return BAD_INPUT_CODE if broken else 0
-
-
-def _compare(arguments: Sequence[str]) -> int:
-    """`harness compare FOLDER FOLDER [rtol=1e-9]`; 1 if they do not agree."""
-    tolerances = [a.partition("=")[2] for a in arguments if a.startswith("rtol=")]
-    folders = [argument for argument in arguments if not argument.startswith("rtol=")]
-    try:
-        rtol = float(tolerances[-1]) if tolerances else compare.RTOL
-    except ValueError:
-        rtol = -1.0
-    if not rtol >= 0:
-        raise ConfigError(f"rtol={tolerances[-1]}: must be a number, 0 or more")
-    if len(folders) != 2:
-        raise ConfigError("`harness compare` takes two results folders and rtol=NUMBER")
-    one, other = (ReadOnlyStore(Path(folder)) for folder in folders)
-    for store in (one, other):
-        if not store.names():
-            raise StoreError(f"results={store.root}: holds no sweep")
-    comparisons = compare.compare_folders(one, other, rtol)
-    print(*(comparison.line for comparison in comparisons), sep="\n")
-    return 0 if all(comparison.agree for comparison in comparisons) else 1
-
-
 def _train(arguments: Sequence[str]) -> int:
-    """`harness train [key=value ...]`, with the keys of conf/train.yaml."""
+    """Train the generators of the MNIST part, from checkpoints if there are some.
+
+    harness train [key=value ...]
+
+    The keys are those of conf/train.yaml, such as profile=paper and weights=FOLDER.
+    """
     if bad := [text for text in arguments if not re.match(r"[\w.]+=", text)]:
         raise ConfigError(f"{bad[0]}: `harness train` takes key=value")
     base = OmegaConf.to_container(OmegaConf.load(library.CONF / "train.yaml"))
@@ -328,26 +260,6 @@ def _train(arguments: Sequence[str]) -> int:
     for path in training.train(settings):
         print(f"weights: {path}")
     return 0
-
-
-def _pictures(arguments: Sequence[str]) -> int:
-    """`harness pictures name=NAME [results=FOLDER] [to=FOLDER]`."""
-    usage = "`harness pictures` takes name=NAME, results=FOLDER and to=FOLDER"
-    given = _settings(arguments, {"name": "", "results": "results", "to": ""}, usage)
-    name, store = given["name"], ReadOnlyStore(Path(given["results"]))
-    if not store.names():
-        raise StoreError(f"results={store.root}: holds no sweep")
-    if name not in store.names():
-        raise StoreError(f"name={name}: must be one of {', '.join(store.names())}")
-    folder = Path(given["to"] or f"{name}_pictures")
-    print(f"pictures: {pictures.write(store, name, folder)} in {folder}")
-    return 0
-
-
-def _refuse(error: Exception) -> int:
-    """Print one line on what is wrong with the input; return the exit code."""
-    print(f"error: {_one_line(error)}", file=sys.stderr)
-    return BAD_INPUT_CODE
 
 
 def _one_line(error: Exception) -> str:

@@ -44,6 +44,14 @@ def own_names() -> list[str]:
     return [] if folder is None else _names_in(folder)
 
 
+def configuration(name: str) -> Path:
+    """The configuration file of an experiment."""
+    folder = claims_folder()
+    if folder is not None and name in own_names():
+        return folder / f"{name}.yaml"
+    return CONF / "experiment" / f"{name}.yaml"
+
+
 def module(name: str) -> ModuleType:
     """The module of an experiment, imported.
 

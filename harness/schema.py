@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -171,10 +172,17 @@ def _adapter(name: str, claims: Path | None) -> TypeAdapter[Experiment]:
     return TypeAdapter(experiment_class(library.module(name)))
 
 
+ALIKE = 0.65
+"""Likeness, as `difflib` has it, from which on one name is taken for a slip for another."""
+
+
 def unknown_experiment(name: str) -> str:
     """One line for a name that no experiment has."""
+    names = experiment_names()
+    near = get_close_matches(name, names, 1, ALIKE)
+    meant = f"; did you mean {near[0]}?" if near else ""
     hint = f"; {library.HINT}" if library.claims_folder() is None else ""
-    return f"experiment={shown(name)}: must be one of {', '.join(experiment_names())}{hint}"
+    return f"experiment={shown(name)}: must be one of {', '.join(names)}{meant}{hint}"
 
 
 def _one_line(owner: str, error: ValidationError) -> str:

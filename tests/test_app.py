@@ -74,10 +74,10 @@ def table(folder: Path) -> list[str]:
 def test_a_sweep_says_its_verdicts_and_where_the_report_is(harness, tmp_path):
     done = harness("-m", TOY)
     assert done.code == 0
-    *verdicts, last = done.out.splitlines()
-    assert len(verdicts) == 1
-    assert verdicts[0].strip().startswith(tuple(Verdict))
-    assert "toy.small" in verdicts[0]
+    verdict, measured, last = done.out.splitlines()
+    assert verdict.strip().startswith(tuple(Verdict))
+    assert "toy.small: The median of |draw| is small" in verdict
+    assert "threshold <= 2 (exploratory)" in measured
     assert last == f"report: {Path('results') / 'REPORT.md'}"
     assert f"{TOY_CELLS}/{TOY_CELLS}" in done.err
 

@@ -213,7 +213,7 @@ COMMANDS = [
     Refused(f"{TOY} scale", "'scale'"),
     Refused(f"{TOY} scale=[1", r"\[1"),
     Refused(f"{TOY} scale=${{nope}}", "nope"),
-    Refused("reprot", "'reprot'"),
+    Refused("reprot", "reprot: must be KEY=VALUE or one of"),
     *(
         Refused(
             f"{mode}{TOY} results={value}", rf'results=.*: is no value .*"results=\'{quoted}\'"$'
