@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_args
 
@@ -19,13 +20,16 @@ from harness.mnist.methods import METHODS, Method
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.figure import Figure
 
+CLOSER = (
+    "brings a held-out digit closer to the truth than its distorted image is, in three quarters of "
+    "pairs"
+)
 REMOVES = Claim(
     "mnist.removes",
     "For dark digits on white, as in the authors' code, Algorithm 1 with DCGAN priors as printed "
-    "brings a held-out digit closer to the truth than its distorted image is, in three quarters "
-    "of pairs",
+    f"{CLOSER}",
     "section 4, Figure 2",
     Role.PAPER,
     supported=Outcome("The paper's experiment reproduces.", Bearing.CONSISTENT),
@@ -72,8 +76,7 @@ HOMOMORPHIC = Claim(
 BLACK = Claim(
     "mnist.black",
     "For bright digits on black, where most of the image is 0, Algorithm 1 with DCGAN priors as "
-    "printed brings a held-out digit closer to the truth than its distorted image is, in three "
-    "quarters of pairs",
+    f"printed {CLOSER}",
     "not in the paper; a harder problem",
     Role.CONTROL,
     supported=Outcome("The prior fills in what the black ground hides.", Bearing.SHARPER),
@@ -81,8 +84,7 @@ BLACK = Claim(
 )
 NETWORK = Claim(
     "mnist.network",
-    "For bright digits on black, Algorithm 1 with bias-free expansive ReLU networks brings a "
-    "held-out digit closer to the truth than its distorted image is, in three quarters of pairs",
+    f"For bright digits on black, Algorithm 1 with bias-free expansive ReLU networks {CLOSER}",
     "section 4, with the architecture of Theorem 2",
     Role.PRACTICE,
     supported=Outcome("The theorem's architecture serves as a prior of images.", Bearing.SHARPER),
@@ -121,9 +123,7 @@ class Mnist(Experiment):
     images : a folder of 64 x 64 grey PNG files to take apart, in place of the digits.
     """
 
-    claims: ClassVar[tuple[Claim, ...]] = (
-        *(REMOVES, GAIN, RELEASED, SEARCH, HOMOMORPHIC, BLACK, NETWORK),
-    )
+    claims = (REMOVES, GAIN, RELEASED, SEARCH, HOMOMORPHIC, BLACK, NETWORK)
     caption: ClassVar[str] = (
         "Held-out MNIST digits, dark on white as in the authors' code, times random Gaussian "
         "distortions, taken apart by Algorithm 1 with trained generators as priors; of several "
@@ -164,10 +164,7 @@ class Mnist(Experiment):
         if self.images is not None:
             if self.method in methods.PROJECTIONS:
                 raise ValueError(f"method={self.method}: needs the truth, not a folder of images")
-            found, names = images.read_folder(Path(self.images), images.LARGE)
-            for name, image in zip(names, found, strict=True):
-                if (seen := images.ground_of(image)) not in (self.ground, None):
-                    raise ValueError(f"ground={self.ground}: {name} seems to be on {seen}")
+            found = images.read_folder_on(self.ground, Path(self.images), images.LARGE)
             prints.append(weights.checksum(found.tobytes()))
             batches = 1
         if self.batch >= batches:
@@ -248,17 +245,23 @@ class Mnist(Experiment):
     def judge(self, table: pd.DataFrame) -> list[Finding]:
         limits = self.thresholds
         table = selection.at_baseline(self, table, ("method", "ground", "batch", "sha256"))
-        white, black = (_wide(table[table["ground"] == ground]) for ground in ("white", "black"))
-        closer = "share of pairs with the higher PSNR of the digit, after the best scale"
-        rise = "median rise of the PSNR of the digit, dB"
+        white, black = (
+            quality.by_pair(table[table["ground"] == one], METHODS, methods.side)
+            for one in get_args(Ground)
+        )
+        share, rise = quality.share_better, quality.rise
+        words: dict[Any, str] = {
+            share: "share of pairs with the higher PSNR of the digit, after the best scale",
+            rise: "median rise of the PSNR of the digit, dB",
+        }
         decisions = (
-            (REMOVES, white, _share, "dcgan_printed", "y_large", limits.rate, closer),
-            (GAIN, white, _rise, "dcgan_printed", "y_large", limits.gain, rise),
-            (RELEASED, white, _rise, "dcgan_released", "dcgan_printed", -limits.decibels, rise),
-            (SEARCH, white, _rise, "dcgan_adam", "dcgan_printed", limits.decibels, rise),
-            (HOMOMORPHIC, white, _share, "dcgan_printed", "homomorphic", limits.rate, closer),
-            (BLACK, black, _share, "dcgan_printed", "y_large", limits.rate, closer),
-            (NETWORK, black, _share, "decoder_engine", "y_small", limits.rate, closer),
+            (REMOVES, white, share, "dcgan_printed", "y_large", limits.rate),
+            (GAIN, white, rise, "dcgan_printed", "y_large", limits.gain),
+            (RELEASED, white, rise, "dcgan_released", "dcgan_printed", -limits.decibels),
+            (SEARCH, white, rise, "dcgan_adam", "dcgan_printed", limits.decibels),
+            (HOMOMORPHIC, white, share, "dcgan_printed", "homomorphic", limits.rate),
+            (BLACK, black, share, "dcgan_printed", "y_large", limits.rate),
+            (NETWORK, black, share, "decoder_engine", "y_small", limits.rate),
         )
         where = selection.spread(table, ("starts", "steps", "max_steps"))
         return [
@@ -266,10 +269,10 @@ class Mnist(Experiment):
                 claim,
                 compare(values, better, worse),
                 threshold,
-                statistic=statistic,
+                statistic=words[compare],
                 tested=f"{len(values)} held-out digits times random distortions, {where}",
             )
-            for claim, values, compare, better, worse, threshold, statistic in decisions
+            for claim, values, compare, better, worse, threshold in decisions
         ]
 
     def summary(self, table: pd.DataFrame) -> pd.DataFrame | None:
@@ -303,59 +306,12 @@ class Mnist(Experiment):
         pictures, plots = figure.subfigures(2, 1, height_ratios=[1.5, 1], squeeze=False).ravel()
         table = table[table["ground"] == self.ground]
         plates.draw_pairs(pictures, table[table["method"] == "dcgan_printed"])
-        self._draw_distributions(plots, table)
+        groups = [(methods.LABELS[name], group) for (_, name), group in _by_method(table)]
+        plates.draw_distributions(plots, groups)
         return figure
-
-    def _draw_distributions(self, figure: SubFigure, table: pd.DataFrame) -> None:
-        axes = figure.subplots(1, 3, sharey=True)
-        groups = _by_method(table)
-        box: Any = {"orientation": "horizontal", "whis": (5, 95), "showfliers": False}
-        box |= {"medianprops": {"color": figures.COLOURS[1]}, "widths": 0.6}
-        names = "digit: PSNR [dB]", "digit: SSIM", "distortion: PSNR [dB]"
-        for ax, column, title in zip(axes, ("x_psnr", "x_ssim", "w_psnr"), names, strict=True):
-            values = [group[column].dropna() for _, group in groups]
-            ax.boxplot(values, positions=np.arange(len(groups)), **box)
-            ax.set_xlabel(title)
-            if (own := column.replace("x_", "y_")) in table and own != column:
-                ax.axvline(table[own].median(), color="black", linestyle="--", linewidth=1)
-        axes[0].set_yticks(
-            np.arange(len(groups)), labels=[methods.LABELS[name] for (_, name), _ in groups]
-        )
-        axes[0].invert_yaxis()
 
 
 def _by_method(table: pd.DataFrame) -> list[tuple[tuple[Ground, Method], pd.DataFrame]]:
-    places = [(ground, method) for ground in get_args(Ground) for method in METHODS]
-    groups = {
-        place: table[(table["ground"] == place[0]) & (table["method"] == place[1])]
-        for place in places
-    }
-    return [(place, group) for place, group in groups.items() if len(group)]
-
-
-def _wide(table: pd.DataFrame, column: str = "x_psnr") -> pd.DataFrame:
-    """PSNR of the digit or of the product: a row for each pair, a column for each method.
-
-    y_large, y_small : PSNR of the distorted image itself.  NaN counts as worse than all else.
-    """
-    if "x_psnr" not in table:
-        return type(table)(columns=[*METHODS, "y_large", "y_small"], dtype=float)
-    rows = table.dropna(subset="y_psnr").fillna({column: -np.inf})
-    wide = rows.pivot_table(index=["trial", "pair"], columns="method", values=column)
-    own = rows.pivot_table(index=["trial", "pair"], columns="method", values="y_psnr")
-    large = [method for method in own if methods.side(method) == images.LARGE]
-    small = [method for method in own if methods.side(method) == images.SIDE]
-    wide["y_large"], wide["y_small"] = own[large].mean(axis=1), own[small].mean(axis=1)
-    return wide.reindex(columns=[*METHODS, "y_large", "y_small"])
-
-
-def _share(wide: pd.DataFrame, better: str, worse: str) -> stats.Estimate:
-    """Share of the pairs with both values in which that of `better` is higher."""
-    both = wide[[better, worse]].dropna()
-    return stats.proportion(both[better].to_numpy() > both[worse].to_numpy())
-
-
-def _rise(wide: pd.DataFrame, better: str, worse: str) -> stats.Estimate:
-    """Median of the differences of the pairs with both values."""
-    both = wide[[better, worse]].dropna()
-    return stats.quantile(both[better].to_numpy() - both[worse].to_numpy())
+    groups = dict(iter(table.groupby(["ground", "method"])))
+    places = product(get_args(Ground), METHODS)
+    return [(place, groups[place]) for place in places if place in groups]

@@ -239,3 +239,12 @@ def _unread(image: PngImageFile) -> str:
     if "transparency" in image.info:
         return "a transparent grey"
     return "several pictures" if image.is_animated else ""
+
+
+def read_folder_on(ground: Ground, folder: Path, side: int) -> NDArray[np.float64]:
+    """The images of `read_folder`; ValueError if one seems to be on the other ground."""
+    found, names = read_folder(folder, side)
+    for name, image in zip(names, found, strict=True):
+        if (seen := ground_of(image)) not in (ground, None):
+            raise ValueError(f"ground={ground}: {name} seems to be on {seen}")
+    return found

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.figures import COLOURS
 from harness.mnist.images import from_png
 
 if TYPE_CHECKING:
@@ -40,6 +41,24 @@ def draw_own(figure: SubFigure, table: pd.DataFrame) -> None:
         y, x, w = (from_png(row[f"{name}_png"]) for name in ("y", "x", "w"))
         columns.append([(y, ""), (x, ""), (w, f"fit {min(row['fit_psnr'], EXACT):.0f}")])
     _draw(figure, ("distorted", "digit", "distortion"), columns)
+
+
+def draw_distributions(figure: SubFigure, groups: Sequence[tuple[str, pd.DataFrame]]) -> None:
+    """Boxes of PSNR and SSIM for each group of rows, named; dashed: the distorted image itself."""
+    axes = figure.subplots(1, 3, sharey=True)
+    box: Any = {"orientation": "horizontal", "whis": (5, 95), "showfliers": False}
+    box |= {"medianprops": {"color": COLOURS[1]}, "widths": 0.6}
+    names = "digit: PSNR [dB]", "digit: SSIM", "distortion: PSNR [dB]"
+    for ax, column, title in zip(axes, ("x_psnr", "x_ssim", "w_psnr"), names, strict=True):
+        values = [group[column].dropna() for _, group in groups]
+        ax.boxplot(values, positions=np.arange(len(groups)), **box)
+        ax.set_xlabel(title)
+        own = column.replace("x_", "y_")
+        distorted = [group[own] for _, group in groups if own != column and own in group]
+        if distorted:
+            ax.axvline(np.nanmedian(np.concatenate(distorted)), color="black", linestyle="--")
+    axes[0].set_yticks(np.arange(len(groups)), labels=[name for name, _ in groups])
+    axes[0].invert_yaxis()
 
 
 def _first(table: pd.DataFrame) -> pd.DataFrame:

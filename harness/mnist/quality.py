@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 from numpy.typing import NDArray
 
+from harness import stats
 from harness.arrays import Array
-from harness.mnist.images import SIDE, resize, training_digits
+from harness.mnist.images import LARGE, SIDE, resize, training_digits
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def rescaled(image: Array, truth: Array) -> Array:
@@ -80,3 +87,34 @@ def classify(
     overlaps = vectors @ (known / np.linalg.norm(known, axis=1, keepdims=True)).T
     classes = np.where(sizes > 0, labels[overlaps.argmax(axis=1)], -1)
     return classes, overlaps.max(axis=1) / np.where(sizes > 0, sizes, 1.0)
+
+
+def by_pair(
+    table: pd.DataFrame, methods: Sequence[str], side: Callable[[Any], int]
+) -> pd.DataFrame:
+    """PSNR of the digit: a row for each pair of a table, a column for each method.
+
+    y_large, y_small : PSNR of the distorted image itself, in the two sizes.  NaN counts as worse
+        than all else.
+    """
+    if "x_psnr" not in table:
+        return type(table)(columns=[*methods, "y_large", "y_small"], dtype=float)
+    rows = table.dropna(subset="y_psnr").fillna({"x_psnr": -np.inf})
+    places: Any = {"index": ["trial", "pair"], "columns": "method"}
+    wide = rows.pivot_table(values="x_psnr", **places)
+    own = rows.pivot_table(values="y_psnr", **places)
+    for name, large in (("y_large", True), ("y_small", False)):
+        wide[name] = own[[m for m in own if (side(m) == LARGE) == large]].mean(axis=1)
+    return wide.reindex(columns=[*methods, "y_large", "y_small"])
+
+
+def share_better(wide: pd.DataFrame, better: str, worse: str) -> stats.Estimate:
+    """Share of the pairs with both values in which that of `better` is higher."""
+    both = wide[[better, worse]].dropna()
+    return stats.proportion(both[better].to_numpy() > both[worse].to_numpy())
+
+
+def rise(wide: pd.DataFrame, better: str, worse: str) -> stats.Estimate:
+    """Median of the differences of the pairs with both values."""
+    both = wide[[better, worse]].dropna()
+    return stats.quantile(both[better].to_numpy() - both[worse].to_numpy())
