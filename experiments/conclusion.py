@@ -99,12 +99,14 @@ class Conclusion(Experiment):
 
     minima : their number; first, second, both : what each of the hunts found, and both of them.
     known : of the census' minima, the number that the hunts found; NaN without a census.
+    expected, least, most : how many the hunts expect, a lower bound on average, and its interval.
     epsilon, kinks : distance to the nearest hyperbola of the worst of them, and of the worst on
         kinks of both networks; 0 if there is none.
     radius : of the worst, `theorem_radius`.
     wdc_first, wdc, joint : lower ends of the conditions' constants, the greater of both networks'.
     """
 
+    version: ClassVar[int] = 2
     claims: ClassVar[tuple[Claim, ...]] = (PLANE, NONE, FADES, FORETOLD)
     caption: ClassVar[str] = (
         "Theorem 2's conclusion without its premise, d = s = 2: share of networks with a local "
@@ -136,6 +138,9 @@ class Conclusion(Experiment):
             "second": len(second.h),
             "both": int(second.among(first).sum()),
             "known": float(minima.among(hunts).sum()) if plane else np.nan,
+            "expected": hunts.expected,
+            "least": hunts.interval[0],
+            "most": hunts.interval[1],
             "epsilon": float(minima.epsilon.max(initial=0)),
             "kinks": float(minima.epsilon[minima.both_kinks].max(initial=0)),
             "radius": float(theorem_radius(P, minima.h, minima.m).max(initial=0)),
@@ -194,7 +199,9 @@ class Conclusion(Experiment):
             return f"{selection.spread(part, ('n', 'ell'))}, {len(part)} networks, {method}"
 
         def hunts(part: pd.DataFrame) -> str:
-            recall = f"{_recall(part):.2f} of the other's minima"
+            expected = part["minima"].sum() / max(part["expected"].sum(), 1)
+            recall = f"{_recall(part):.2f} of the other's minima, both at most {expected:.2f} of "
+            recall += "all by Chao's estimate"
             return tested(part, f"two hunts, each finding {recall}")
 
         return [

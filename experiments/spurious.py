@@ -64,9 +64,11 @@ class Spurious(Experiment):
     minima : their number, of all there are for n = p = 2, otherwise of those that a hunt finds.
     checked : at how many of them the check takes other signs than the minimum's own.
     escapes : from how many of them the truth is found.
+    expected, least, most : how many there are by a hunt's estimate, a lower bound on average, and
+        its interval (`Hunt.expected`); their number where it is known.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     claims: ClassVar[tuple[Claim, ...]] = (PLANE, TRAPS)
     caption: ClassVar[str] = (
         "Algorithm 1 from local minima beside the truth, with one sign check before it descends. "
@@ -95,6 +97,9 @@ class Spurious(Experiment):
             "minima": len(minima.h),
             "checked": int((np.min(others, axis=0) < own).sum()),
             "escapes": int((descent.status == Status.CONVERGED).sum()),
+            "expected": minima.expected,
+            "least": minima.interval[0],
+            "most": minima.interval[1],
         }
         return [row]
 
@@ -138,7 +143,7 @@ class Spurious(Experiment):
                 selection.jointly(stats.proportion, many, "n", "trapped"),
                 limits.traps,
                 statistic="share of networks in which one that a hunt finds is not escaped",
-                tested=tested(many, f"hunts of {self.starts} starts"),
+                tested=tested(many, f"hunts of {self.starts} starts, {_found(many)}"),
             ),
         ]
 
@@ -155,6 +160,7 @@ class Spurious(Experiment):
         values: dict[str, Any] = {
             "networks": len,
             "minima": lambda g: f"{g['minima'].mean():.1f}",
+            "found of expected": _found_share,
             "other signs are better": lambda g: _share(g["checked"].sum(), g["minima"].sum()),
             "escaped": lambda g: _share(g["escapes"].sum(), g["minima"].sum()),
             "networks with minima": lambda g: (g["minima"] > 0).sum(),
@@ -195,3 +201,12 @@ def _escaped(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _share(part: int, whole: int) -> str:
     return f"{part / whole:.2f}" if whole else ""
+
+
+def _found_share(rows: pd.DataFrame) -> str:
+    """Minima that hunts found, of the number they expect; at most, as the estimate is low."""
+    return _share(rows["minima"].sum(), rows["expected"].sum())
+
+
+def _found(rows: pd.DataFrame) -> str:
+    return f"which find at most {_found_share(rows) or 'none'} of the minima by Chao's estimate"

@@ -32,7 +32,14 @@ def escapes(plane: float, many: float, trials: int = 200) -> pd.DataFrame:
     for n, ell, growth in PLANE + MANY[:4]:
         share = (np.arange(trials) + 0.5) / trials
         free = share < (plane if n == 2 else many)
-        columns = {"minima": 2, "checked": 2, "escapes": np.where(free, 2, 1)}
+        columns = {
+            "minima": 2,
+            "expected": 2.5,
+            "least": 2.0,
+            "most": 4.0,
+            "checked": 2,
+            "escapes": np.where(free, 2, 1),
+        }
         parts.append(pd.DataFrame(place(n, ell, growth, trials) | columns))
     kept = ("starts", "max_steps", "kappa")
     return pd.concat(parts).assign(**{name: settings("spurious")[name] for name in kept})
@@ -93,6 +100,9 @@ def outcomes(
             "second": 3,
             "both": 2,
             "known": 3.0 if n == 2 else np.nan,
+            "expected": 4.5,
+            "least": 4.0,
+            "most": 8.0,
             "epsilon": np.where(rank < share, 0.6 + 0.3 * rank, 0.4 * rank),
             "kinks": np.where(rank < kinks, 0.6, 0.0),
             "radius": 1.0,
@@ -133,3 +143,5 @@ def test_hunts_join_what_each_of_them_finds():
     [row] = experiment.trial(np.random.default_rng(0))
     assert row["minima"] == row["first"] + row["second"] - row["both"] > 0
     assert np.isnan(row["known"])
+    assert row["minima"] <= row["expected"]
+    assert row["least"] <= row["most"]

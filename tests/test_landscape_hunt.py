@@ -76,7 +76,7 @@ def test_fields_are_what_they_say(found: list[tuple[Demodulation, Hunt]]) -> Non
         assert all(
             len(getattr(result, field.name)) == count
             for field in fields(result)
-            if field.name not in ("descents", "lost")
+            if field.name not in ("descents", "lost", "expected", "expected_interval")
         )
         assert result.h.shape == (count, P.n)
         assert result.m.shape == (count, P.p)
@@ -96,6 +96,9 @@ def test_fields_are_what_they_say(found: list[tuple[Demodulation, Hunt]]) -> Non
         assert set(result.kind.tolist()) <= kinds
         minima = [kind.endswith("minimum") for kind in result.kind.tolist()]
         assert result.is_minimum.tolist() == minima
+        low, high = result.expected_interval
+        assert low <= high
+        assert result.is_minimum.sum() <= min(result.expected, high)
 
 
 def test_no_point_is_reported_twice(found: list[tuple[Demodulation, Hunt]]) -> None:

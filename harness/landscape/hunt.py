@@ -3,7 +3,9 @@
 Descents by several methods start where they may end at spurious points: near each of the four
 hyperbolas at growing distances, at rotations of the truth, on kinks of inner layers, in valleys of
 random sections of the landscape, at random points, and at points given by the caller.  Every end is
-polished to a stationary point (`harness.landscape.polish`), and each point is reported once.
+polished to a stationary point (`harness.landscape.polish`), and each point is reported once.  How
+often separate samples of the starts find the same minima tells how many there are at least
+(`harness.landscape.recapture`).
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from harness.arrays import Array
+from harness.arrays import Array, Ints
 from harness.descent import alternating_descent, step_size
 from harness.landscape.arcs import direction, linear_arcs, on_plane
 from harness.landscape.cells import cell_starts
@@ -21,6 +23,7 @@ from harness.landscape.kinds import MINIMA
 from harness.landscape.kinks import Kink
 from harness.landscape.newton import Points, at_best_scale, descend, find_roots
 from harness.landscape.polish import Spot, settle
+from harness.landscape.recapture import chao2
 from harness.landscape.tolerances import CONVERGING, SAME_END
 from harness.network import ReluNetwork
 from harness.problem import BRANCHES, Branch, Demodulation
@@ -37,6 +40,11 @@ ROOT_STEPS = 15
 """Newton steps towards a zero of the gradient, for saddles."""
 SECTION = 100
 """Directions of each factor in a section, about."""
+SAMPLES = 6
+"""Samples that the starts are dealt into, to estimate the number of minima."""
+
+End = tuple[Spot, Ints]
+"""A stationary point, and of each descent that ended there the sample of its start."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +53,8 @@ class Hunt:
 
     There may be others: R is a lower bound.
 
+    Attributes
+    ----------
     h, m : (R, n), (R, p), balanced: ||h|| = ||m||.
     loss_ratio : (R,) 2 f / ||y0||^2.
     r : (R,) ||h|| ||m||.
@@ -58,6 +68,10 @@ class Hunt:
     kinks : for each point its kinks (factor, layer, unit), factor 1 or 2, layer from 1.
     descents, lost : number of descents, and number of those that ended at no stationary point (on
         K, at infinity, or not at all).
+    expected : Chao's estimate of the number of minima, on average a LOWER bound: minima that are
+        harder to find than others are missing from it too.
+    expected_interval : its nominal 95% interval.  Its lower end is one of the number of minima; its
+        upper end is none, and is infinite if the starts make fewer than two samples.
     """
 
     h: Array
@@ -72,6 +86,8 @@ class Hunt:
     kinks: tuple[tuple[Kink, ...], ...]
     descents: int
     lost: int
+    expected: float
+    expected_interval: tuple[float, float]
 
     @property
     def is_minimum(self) -> NDArray[np.bool_]:
@@ -111,19 +127,20 @@ def hunt(
     """
     given = _check(P, starts, h_init, m_init)
     h, m = _starts(P, rng, starts, given)
-    points = _descents(P, h, m)
-    ends = _polished(P, points)
+    dealt = np.arange(len(h)) % SAMPLES  # a share of every kind of start in each
+    points, samples = _descents(P, h, m, dealt)
+    ends = _polished(P, points, samples)
     on_kinks = _kink_starts(P, rng, -(-starts // 8)) + cell_starts(P)
-    for h_k, m_k, kinks in on_kinks:
-        ends += _counted(settle(P, h_k, m_k, kinks), 1)
+    for index, (h_k, m_k, kinks) in enumerate(on_kinks):
+        ends += _counted(settle(P, h_k, m_k, kinks), np.array([index % SAMPLES]))
     descents = len(points.h) + len(on_kinks)
     if saddles:
         roots = find_roots(P, h, m, ROOT_STEPS)
         roots.gradient[roots.gradient > CONVERGING] = np.nan
-        extra = _polished(P, roots, stay=True)
-        descents += sum(hits for _, hits in extra)
+        extra = _polished(P, roots, dealt, stay=True)
+        descents += sum(hits.size for _, hits in extra)
         ends += extra
-    return _gather(P, ends, descents)
+    return _gather(P, ends, descents, min(SAMPLES, len(h)))
 
 
 def _check(
@@ -267,18 +284,21 @@ def _unit(x: Array) -> Array:
 # Descents and their ends
 
 
-def _descents(P: Demodulation, h: Array, m: Array) -> Points:
-    """Ends of Newton's descent from every start, and of gradient descent followed by Newton's."""
+def _descents(P: Demodulation, h: Array, m: Array, dealt: Ints) -> tuple[Points, Ints]:
+    """Ends of Newton's descent from every start, and of gradient descent followed by Newton's.
+
+    With the sample of each: `dealt` has that of each start.
+    """
     slow = alternating_descent(
         P, h, m, step=step_size(P, 0.25), max_steps=GRADIENT_STEPS, sign_check="never"
     )
     kept = np.isfinite(slow.loss) & (slow.loss < P.loss_at_zero)
     h, m = np.concatenate([h, slow.h[kept]]), np.concatenate([m, slow.m[kept]])
-    return descend(P, h, m, NEWTON_STEPS)
+    return descend(P, h, m, NEWTON_STEPS), np.concatenate([dealt, dealt[kept]])
 
 
-def _polished(P: Demodulation, points: Points, stay: bool = False) -> list[tuple[Spot, int]]:
-    """Stationary points reached by `settle` from the points, with the number of descents for each.
+def _polished(P: Demodulation, points: Points, samples: Ints, stay: bool = False) -> list[End]:
+    """Stationary points reached by `settle` from the points, with the samples of each descent.
 
     Points that have converged to the same place are polished once.
     """
@@ -286,16 +306,16 @@ def _polished(P: Demodulation, points: Points, stay: bool = False) -> list[tuple
     smooth = points.gradient <= CONVERGING
     labels = np.arange(len(places))
     labels[smooth] = labels[smooth][_first_alike(places[smooth])]
-    ends: list[tuple[Spot, int]] = []
+    ends: list[End] = []
     for k in np.unique(labels[np.isfinite(points.gradient)]):
         spots = settle(P, points.h[k], points.m[k], stay=stay)
-        ends += _counted(spots, int(np.sum(labels == k)))
+        ends += _counted(spots, samples[labels == k])
     return ends
 
 
-def _counted(spots: list[Spot], hits: int) -> list[tuple[Spot, int]]:
+def _counted(spots: list[Spot], hits: Ints) -> list[End]:
     """Credit the last spot of a descent with its hits, and saddles on the way with none."""
-    return [(spot, hits if spot is spots[-1] else 0) for spot in spots]
+    return [(spot, hits if spot is spots[-1] else hits[:0]) for spot in spots]
 
 
 def _first_alike(places: Array) -> NDArray[np.int64]:
@@ -308,9 +328,9 @@ def _first_alike(places: Array) -> NDArray[np.int64]:
     return labels
 
 
-def _gather(P: Demodulation, ends: list[tuple[Spot, int]], descents: int) -> Hunt:
+def _gather(P: Demodulation, ends: list[End], descents: int, samples: int) -> Hunt:
     """Merge ends that are the same point, and sort them by loss."""
-    spots, hits = [spot for spot, _ in ends], np.array([hit for _, hit in ends], dtype=np.int64)
+    spots = [spot for spot, _ in ends]
     h = np.array([spot.h for spot in spots]).reshape(-1, P.n)
     m = np.array([spot.m for spot in spots]).reshape(-1, P.p)
     labels = _first_alike(np.concatenate([h, m], axis=1))
@@ -318,18 +338,27 @@ def _gather(P: Demodulation, ends: list[tuple[Spot, int]], descents: int) -> Hun
     loss = P.loss(h, m) / P.loss_at_zero
     kept = kept[np.argsort(loss[kept], kind="stable")]
     h, m = h[kept], m[kept]
+    hits = np.zeros((kept.size, SAMPLES), dtype=np.int64)
+    for row, k in enumerate(kept):
+        for place in np.flatnonzero(labels == k):
+            hits[row] += np.bincount(ends[place][1], minlength=SAMPLES)
+    kind = np.array([spots[k].kind for k in kept], dtype=np.str_)
+    minima = hits[np.isin(kind, MINIMA), :samples] > 0
+    expected, (low, high) = chao2(minima)
     distances = np.stack([P.neighbourhood(h, m, branch) for branch in BRANCHES], axis=-1)
     return Hunt(
         h,
         m,
         loss_ratio=loss[kept],
         r=np.linalg.norm(h, axis=1) * np.linalg.norm(m, axis=1),
-        kind=np.array([spots[k].kind for k in kept], dtype=np.str_),
+        kind=kind,
         branch=tuple(BRANCHES[k] for k in np.argmin(distances, axis=-1)),
         epsilon=distances.min(axis=-1),
-        hits=np.array([hits[labels == k].sum() for k in kept], dtype=np.int64),
+        hits=hits.sum(axis=1),
         residual=np.array([spots[k].residual for k in kept], dtype=np.float64),
         kinks=tuple(spots[k].kinks for k in kept),
         descents=descents,
         lost=descents - int(hits.sum()),
+        expected=max(expected, len(minima)),
+        expected_interval=(low, max(high, len(minima))),
     )

@@ -29,12 +29,16 @@ class Minima:
     h, m : (R, n), (R, p), balanced: ||h|| = ||m||.
     epsilon : (R,) least epsilon with the point in A_epsilon of one of the four hyperbolas.
     both_kinks : (R,) whether the point lies on kinks of both networks.
+    expected, interval : how many there are, R by census; of a hunt a lower-bound estimate and its
+        interval, see `Hunt`.
     """
 
     h: Array
     m: Array
     epsilon: Array
     both_kinks: Bools
+    expected: float
+    interval: tuple[float, float]
 
     def among(self, others: Minima) -> Bools:
         """(R,) which of them are some of the others."""
@@ -44,13 +48,18 @@ class Minima:
         return np.asarray(near.any(axis=1))
 
     def joined(self, others: Minima) -> Minima:
-        """They and the others, each point once."""
+        """They and the others, each point once; of two estimates the larger, both being lower."""
         new = ~others.among(self)
+        count = float(len(self.h) + new.sum())
+        larger = max((self, others), key=lambda each: each.expected)
+        low, high = larger.interval
         return Minima(
             np.concatenate([self.h, others.h[new]]),
             np.concatenate([self.m, others.m[new]]),
             np.concatenate([self.epsilon, others.epsilon[new]]),
             np.concatenate([self.both_kinks, others.both_kinks[new]]),
+            max(larger.expected, count),
+            (low, max(high, count)),
         )
 
 
@@ -61,7 +70,8 @@ def census_minima(P: Demodulation) -> Minima:
     radius = np.sqrt(at["r"].to_numpy())[:, None]
     h, m = (radius * direction(at[name].to_numpy()) for name in ("theta", "phi"))
     both = (at["layer_h"] > 0) & (at["layer_m"] > 0)
-    return Minima(h, m, at["epsilon"].to_numpy(), both.to_numpy())
+    count = float(len(at))
+    return Minima(h, m, at["epsilon"].to_numpy(), both.to_numpy(), count, (count, count))
 
 
 def hunted_minima(P: Demodulation, rng: np.random.Generator, starts: int) -> Minima:
@@ -69,7 +79,12 @@ def hunted_minima(P: Demodulation, rng: np.random.Generator, starts: int) -> Min
     found = hunt(P, rng, starts)
     at = found.is_minimum & (found.loss_ratio > TRUE_LOSS)
     both = [{kink[0] for kink in kinks} == {1, 2} for kinks in found.kinks]
-    return Minima(found.h[at], found.m[at], found.epsilon[at], np.array(both, dtype=bool)[at])
+    true = int((found.is_minimum & ~at).sum())
+    low, high = (max(0.0, end - true) for end in found.expected_interval)
+    return Minima(
+        *(found.h[at], found.m[at], found.epsilon[at], np.array(both, dtype=bool)[at]),
+        *(found.expected - true, (low, high)),
+    )
 
 
 def flipped_angles(P: Demodulation, h: Array, m: Array, branch: Branch) -> Array:
