@@ -168,8 +168,12 @@ def show(arguments: Sequence[str]) -> int:
     if name not in schema.experiment_names():
         raise ConfigError(schema.unknown_experiment(name))
     written = _configuration(name)
+    try:
+        claims = experiment_class(library.module(name)).claims
+    except Exception as error:  # of a claim of one's own
+        raise ConfigError(f"{name}.py: {_fault(error)}") from None
     print(f"{name}: {_question(name)}\n\nclaims")
-    for claim in experiment_class(library.module(name)).claims:
+    for claim in claims:
         print(f"  {claim.id} ({claim.role}): {claim.statement}")
     left_out = {"defaults", "experiment", "profiles", "thresholds", "design"}
     for title, part in (
@@ -180,14 +184,24 @@ def show(arguments: Sequence[str]) -> int:
             f"\n{title}", *(f"  {key} = {_shown(value)}" for key, value in part.items()), sep="\n"
         )
     for profile, sweep in written["profiles"].items():
+        if not isinstance(sweep, dict) or not isinstance(sweep.get("grids"), list):
+            raise ConfigError(f"{name}.yaml: profiles.{profile}: must have trials and grids")
         print(f"\nprofile {profile}, {sweep.get('trials')} trials a cell")
         print(*(f"  {_shown(grid)}" for grid in sweep["grids"]), sep="\n")
     return 0
 
 
 def _question(name: str) -> str:
-    """The first line of an experiment's docstring."""
-    return (inspect.getdoc(library.module(name)) or "").partition("\n")[0]
+    """The first line of an experiment's docstring, or why it cannot be read."""
+    try:
+        module = library.module(name)
+    except Exception as error:  # of a claim of one's own
+        return _fault(error)
+    return (inspect.getdoc(module) or "").partition("\n")[0]
+
+
+def _fault(error: Exception) -> str:
+    return printable(f"cannot be used ({type(error).__name__}: {error})")
 
 
 def _configuration(name: str) -> dict[str, Any]:

@@ -52,6 +52,31 @@ def test_a_claim_of_one_s_own_is_listed_and_shown(harness, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("module", "configuration", "words"),
+    [
+        ("def (", "profiles: {}", r"a.py: cannot be used (SyntaxError: "),
+        ("x = 1", "profiles: {}", r"a.py: cannot be used (TypeError: "),
+        (None, "experiment: a", "a.yaml: has no profiles"),
+        (None, "profiles: {quick: 3}", "a.yaml: profiles.quick: must have trials and grids"),
+    ],
+)
+def test_a_claim_of_one_s_own_that_cannot_be_used_is_one_line(
+    harness, tmp_path, module, configuration, words
+):
+    from tests.conftest import write_own_claim
+
+    write_own_claim(tmp_path)
+    folder = tmp_path / "my_claims"
+    good = (folder / "norms.py").read_text()
+    (folder / "a.py").write_text(good if module is None else module)
+    (folder / "a.yaml").write_text(configuration)
+    assert words in harness("show", "a", "claims=my_claims").err
+    listed = harness("list", "claims=my_claims")
+    assert listed.code == 0
+    assert "norms " in listed.out
+
+
+@pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["reprot"], "reprot: must be KEY=VALUE or one of compare, list, pictures, report, show"),
