@@ -33,7 +33,6 @@ INFORMATION = Claim(
     role=Role.PAPER,
     supported=Outcome("Expansion is needed for information alone.", Bearing.HYPOTHESIS_NEEDED),
     refuted=Outcome("Descent needs more expansion than information does.", Bearing.SHARPER),
-    headline=True,
 )
 GROWTH = Claim(
     "expansion.growth",
@@ -42,6 +41,7 @@ GROWTH = Claim(
     role=Role.PAPER,
     supported=Outcome("The logarithm of A2 is sufficient, not necessary.", Bearing.SHARPER),
     refuted=Outcome("Expansion has to grow with n, as A2 asks.", Bearing.CONSISTENT),
+    headline=True,
 )
 SHARP = Claim(
     "expansion.sharp",

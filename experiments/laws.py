@@ -142,7 +142,7 @@ class Laws(Experiment):
         findings = self.judge(table)
         table = self._with_success(table)
         figures.curves(rates, table, "ell", "found", stats.proportion, by="law", spread=1.01)
-        figures.log_ticks(rates, table["ell"].unique())
+        figures.log_ticks(rates, [100 * 2**k for k in range(6)])
         rates.set(xlabel="ell", ylabel="success rate", title="(a) success by law")
         figures.legend(rates, loc="lower right")
         members = findings[0].members
@@ -152,7 +152,8 @@ class Laws(Experiment):
         for limit in (1 / self.thresholds.factor, self.thresholds.factor):
             ratios.axhline(limit, color="0.5", linestyle="--")
         ratios.axhline(1, color="0.5", linewidth=0.8)
-        ratios.set(title="(b) needed ell", ylabel="over that of Gaussian weights")
+        ratios.set(title="(b) needed ell", ylabel="over that of Gaussian weights", yscale="log")
+        figures.plain_log(ratios)
         return figure
 
     def _with_success(self, table: pd.DataFrame) -> pd.DataFrame:

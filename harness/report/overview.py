@@ -89,7 +89,7 @@ def draw(found: Sequence[Row]) -> Figure:
     figure = figures.sheet(WIDTH, 0.9 + ROW * half)
     for ax, part in zip(figure.subplots(1, 2), (found[:half], found[half:]), strict=True):
         _column(ax, part, half)
-    figure.supxlabel("distance from threshold / length of the interval on that side", fontsize=7.5)
+    figure.suptitle("Distance from the threshold / length of the interval towards it", fontsize=8)
     roles = [role for role in Role if role in {row.role for row in found}]
     entries = [figures.mark(marker=MARKER[role], color="0.4", label=role) for role in roles]
     entries += [
