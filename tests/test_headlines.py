@@ -63,7 +63,7 @@ def test_what_is_not_determined_has_no_place():
 def test_a_finding_in_words_says_what_its_verdict_means_with_the_numbers():
     [words] = text.headlines([shown(found(1.0, 0.95, 1.05))])
     assert words.meaning == "It is one."
-    assert "The size is one: SUPPORTED, exploratory" in words.measured
+    assert "The size is one: SUPPORTED, exploratory, profile quick" in words.measured
     assert "1 [0.95, 1.05] (n = 7), threshold in [0.9, 1.1]" in words.measured
     [words] = text.headlines([shown(found(2.0, 1.9, 2.1))])
     assert words.meaning == "It is not one."

@@ -45,8 +45,9 @@ class Headline:
 
 
 def headlines(results: Iterable[Result]) -> list[Headline]:
-    """The findings that a report begins with."""
-    return [one for one in in_words(results) if one.finding.claim.headline]
+    """The findings that a report begins with, those first that the data decide."""
+    chosen = [one for one in in_words(results) if one.finding.claim.headline]
+    return sorted(chosen, key=lambda one: one.finding.verdict == Verdict.INCONCLUSIVE)
 
 
 def in_words(results: Iterable[Result]) -> list[Headline]:
@@ -62,7 +63,8 @@ def _headline(result: Result, finding: Finding) -> Headline:
     fresh = result.confirmed(finding)
     again = f"; on a fresh seed {fresh.estimate}, {fresh.verdict}" if fresh else ""
     measured = (
-        f"{finding.claim.statement}: {finding.verdict}, {result.state(finding)} "
+        f"{finding.claim.statement}: {finding.verdict}, {result.state(finding)}, profile "
+        f"{result.origin.profile} "
         f"({finding.statistic}: {finding.estimate}, threshold {finding.threshold}{again})."
     )
     return Headline(result.name, finding, meaning, measured)
