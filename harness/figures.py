@@ -37,7 +37,7 @@ WIDE, NARROW = 5.5, 3.25
 
 STYLE: Any = {
     "figure.dpi": 100,
-    "savefig.dpi": 220,
+    "savefig.dpi": 150,
     "font.size": 7.5,
     "axes.titlesize": 8,
     "axes.labelsize": 7.5,

@@ -143,9 +143,10 @@ def test_the_page_holds_its_figure_and_needs_no_other_file(swept):
 
 def test_every_link_leads_to_a_section_or_to_a_file_that_is_there(swept):
     outline = Outline((swept / "report.html").read_text())
-    targets = outline.every("section", "id")
+    targets = [*outline.every("section", "id"), *outline.every("article", "id")]
+    assert len(set(targets)) == len(targets)
     links = outline.every("a", "href")
-    assert {"#toy", "#_claims", "toy/table.csv.gz", "toy/provenance.json"} <= set(links)
+    assert {"#toy.small", "#_claims", "toy/table.csv.gz", "toy/provenance.json"} <= set(links)
     for link in links:
         assert link[1:] in targets if link.startswith("#") else (swept / unquote(link)).exists()
 
@@ -306,13 +307,33 @@ def sizes(opened: Any, column: int) -> list[str]:
     return [cell.text for cell in cells[:4]]
 
 
-def test_a_claim_leads_to_its_section(opened):
+def test_a_claim_leads_to_its_place(opened):
     opened.find_element("link text", "second.claim").click()
-    section = opened.find_element("id", "second")
-    assert opened.current_url.endswith("#second")
-    top = opened.execute_script("return arguments[0].getBoundingClientRect().top", section)
+    article = opened.find_element("id", "second.second.claim")
+    assert opened.current_url.endswith("#second.second.claim")
+    top = opened.execute_script("return arguments[0].getBoundingClientRect().top", article)
     assert 0 <= top < 800
-    assert "second" in section.text
+    assert "It holds" in article.text
+
+
+def test_claims_are_filtered_by_words_verdict_and_role(opened):
+    def shown() -> list[str]:
+        rows = opened.find_elements("css selector", "#_claims tbody tr")
+        return [row.text.split()[0] for row in rows if row.is_displayed()]
+
+    words = opened.find_element("name", "words")
+    assert shown() == ["fixed.claim", "second.claim"]
+    words.send_keys("SECOND")
+    assert shown() == ["second.claim"]
+    assert opened.find_element("tag name", "output").text == "1 of 2 claims"
+    words.clear()
+    words.send_keys(" ")
+    assert len(shown()) == 2
+    opened.find_element("css selector", "[name=verdict][value=SUPPORTED]").click()
+    assert shown() == []
+    opened.find_element("css selector", "[name=verdict][value=SUPPORTED]").click()
+    opened.find_element("css selector", "[name=role][value=sharper]").click()
+    assert shown() == []
 
 
 def test_a_click_sorts_by_number_a_second_one_the_other_way_and_missing_values_stay_last(opened):

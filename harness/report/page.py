@@ -20,6 +20,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
+from harness.claims import Role, Verdict
 from harness.report.result import Result
 from harness.report.text import (
     EXPECTED_ERRORS,
@@ -28,6 +29,7 @@ from harness.report.text import (
     headlines,
     interval,
     number,
+    place,
     verdicts_by_role,
 )
 from harness.storage.tables import without_images
@@ -72,6 +74,7 @@ def render(
         roles=verdicts_by_role(results),
         expected_errors=EXPECTED_ERRORS,
         fresh_seed=fresh_seed,
+        place=place,
         results=results,
         images={name: _data_uri(data) for name, data in figures.items()},
         style=_inline("report.css"),
@@ -95,6 +98,7 @@ def _environment() -> jinja2.Environment:
         "number": number,
         "anchor": anchor,
         "policy": _policy,
+        "seen": _seen,
         "table": lambda result: excerpt(result.table, TABLE_ROWS, fold=True),
         "summary": lambda result: excerpt(result.summary, SUMMARY_ROWS),
         "text": text,
@@ -115,6 +119,14 @@ def _inline(name: str) -> Markup:
 def _policy(source: str) -> str:
     """The Content-Security-Policy source that allows this inline text alone."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()}'"
+
+
+def _seen(results: Sequence[Result], what: str) -> list[str]:
+    """The verdicts, or the roles, that findings have, in their own order."""
+    order: list[str] = [str(one) for one in (Verdict if what == "verdict" else Role)]
+    found = [finding for result in results for finding in result.findings]
+    had = {str(f.verdict if what == "verdict" else f.claim.role) for f in found}
+    return [word for word in order if word in had]
 
 
 def _data_uri(data: bytes | None) -> str | None:

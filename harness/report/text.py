@@ -36,12 +36,13 @@ EXPECTED_ERRORS = (
 
 @dataclass(frozen=True)
 class Headline:
-    """A finding in words: what it means, and what was measured."""
+    """A finding in words: what it means, what was measured, and its place in the page."""
 
     name: str
     finding: Finding
     meaning: str
     measured: str
+    place: str
 
 
 def headlines(results: Iterable[Result]) -> list[Headline]:
@@ -67,7 +68,13 @@ def _headline(result: Result, finding: Finding) -> Headline:
         f"{result.origin.profile} "
         f"({finding.statistic}: {finding.estimate}, threshold {finding.threshold}{again})."
     )
-    return Headline(result.name, finding, meaning, measured)
+    return Headline(result.name, finding, meaning, measured, place(result, finding))
+
+
+def place(result: Result, finding: Finding) -> str:
+    """The name of a finding's place in the page: its claim, in a sweep of another name after that."""
+    own = result.name == result.origin.experiment
+    return finding.claim.id if own else f"{result.name}.{finding.claim.id}"
 
 
 def verdicts_by_role(results: Iterable[Result]) -> list[dict[str, str | int]]:

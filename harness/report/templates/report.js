@@ -1,5 +1,6 @@
 "use strict";
-// A click on a column's header sorts its table; a second click turns the order round.
+// A click on a column's header sorts its table; a second click turns the order round.  A form above
+// the table of all claims says which of its rows are shown.
 
 function valueOf(row, column) {
   const cell = row.cells[column];
@@ -39,4 +40,25 @@ for (const table of document.querySelectorAll("table.sortable")) {
     button.addEventListener("click", () => sort(table, header));
     header.append(button);
   }
+}
+
+function filter(form, rows) {
+  const words = form.elements.words.value.trim().toLowerCase();
+  const chosen = (name) => new Set(Array.from(form.querySelectorAll(`[name=${name}]:checked`), (box) => box.value));
+  const verdicts = chosen("verdict"), roles = chosen("role");
+  let shown = 0;
+  for (const row of rows) {
+    const fits = verdicts.has(row.dataset.verdict) && roles.has(row.dataset.role) && row.textContent.toLowerCase().includes(words);
+    row.hidden = !fits;
+    shown += fits;
+  }
+  form.querySelector("output").value = `${shown} of ${rows.length} claims`;
+}
+
+for (const form of document.querySelectorAll("form.filters")) {
+  const rows = form.parentNode.querySelectorAll("tbody tr");
+  form.addEventListener("input", () => filter(form, rows));
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.hidden = false;
+  filter(form, rows);
 }
