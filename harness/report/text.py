@@ -72,7 +72,7 @@ def _headline(result: Result, finding: Finding) -> Headline:
 
 
 def place(result: Result, finding: Finding) -> str:
-    """The name of a finding's place in the page: its claim, in a sweep of another name after that."""
+    """The name of a finding's place in the page: its claim, after the sweep's name if that is another."""
     own = result.name == result.origin.experiment
     return finding.claim.id if own else f"{result.name}.{finding.claim.id}"
 
