@@ -72,7 +72,7 @@ def _headline(result: Result, finding: Finding) -> Headline:
 
 
 def place(result: Result, finding: Finding) -> str:
-    """The name of a finding's place in the page: its claim, after the sweep's name if that is another."""
+    """Where a finding is in the page: its claim, after the name of a sweep that has its own."""
     own = result.name == result.origin.experiment
     return finding.claim.id if own else f"{result.name}.{finding.claim.id}"
 
