@@ -76,15 +76,20 @@ METADATA: Any = {
     "svg": {"Date": None, "Creator": None},
 }
 """What Matplotlib leaves out of a file, so that it has the same bytes when it is drawn again."""
+ABOUT = {"png": "Description", "pdf": "Subject", "svg": "Description"}
+"""The entry of a file's metadata that says where the figure comes from."""
 
 
-def render(experiment: Experiment, table: pd.DataFrame) -> dict[str, bytes]:
+def render(experiment: Experiment, table: pd.DataFrame, about: str = "") -> dict[str, bytes]:
     """The experiment's figure as {"png": ..., "pdf": ...}, the same bytes for the same table."""
-    return files(lambda: experiment.figure(table), ("png", "pdf"))
+    return files(lambda: experiment.figure(table), ("png", "pdf"), about)
 
 
-def files(draw: Callable[[], Figure], suffixes: Sequence[str]) -> dict[str, bytes]:
-    """The figure that `draw` makes in the harness's style, as the bytes of files by suffix."""
+def files(draw: Callable[[], Figure], suffixes: Sequence[str], about: str = "") -> dict[str, bytes]:
+    """The figure that `draw` makes in the harness's style, as the bytes of files by suffix.
+
+    about : where it comes from; the files carry it.
+    """
     import matplotlib
     from cycler import cycler
     from matplotlib.text import Text
@@ -98,7 +103,8 @@ def files(draw: Callable[[], Figure], suffixes: Sequence[str]) -> dict[str, byte
         written = {}
         for suffix in suffixes:
             stream = io.BytesIO()
-            figure.savefig(stream, format=suffix, metadata=METADATA[suffix])
+            metadata = METADATA[suffix] | ({ABOUT[suffix]: about} if about else {})
+            figure.savefig(stream, format=suffix, metadata=metadata)
             written[suffix] = stream.getvalue()
             figure.set_layout_engine("none")  # laid out by the first: all files show the same
     return written

@@ -76,6 +76,14 @@ def test_a_sweep_leaves_exactly_the_files_that_are_promised(swept):
     assert set(committed(swept)) == JUDGED
 
 
+def test_figures_carry_the_command_and_the_table_they_come_from(swept):
+    facts = json.loads((swept / "toy" / "provenance.json").read_text())
+    png, pdf = ((swept / "toy" / f"figure.{kind}").read_bytes() for kind in ("png", "pdf"))
+    for words in ("harness -m experiment=toy profile=quick seed=", facts["table_sha256"]):
+        assert words.encode() in png
+    assert b"/Subject (harness -m experiment=toy" in pdf
+
+
 def test_the_report_has_a_row_for_each_claim_with_what_was_tested_and_found(swept):
     rows = table_rows((swept / "REPORT.md").read_text(), "claim")
     header, _, row = rows[:3]

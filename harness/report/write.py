@@ -117,8 +117,19 @@ def _files(result: Result) -> Iterator[tuple[str, bytes]]:
         yield from _texts("claims", _claims_table([result]))
         if result.summary is not None:
             yield from _texts("summary", result.summary)
-        for suffix, data in figures.render(result.experiment, result.table).items():
-            yield f"figure.{suffix}", data
+        drawn = figures.render(result.experiment, result.table, _about(result))
+        yield from ((f"figure.{suffix}", data) for suffix, data in drawn.items())
+
+
+def _about(result: Result) -> str:
+    """The command, table and source that a figure comes from."""
+    origin = result.origin
+    name = "" if result.name == origin.experiment else f" name={result.name}"
+    return (
+        f"harness -m experiment={origin.experiment}{name} profile={origin.profile} "
+        f"seed={origin.seed} trials={origin.trials}; SHA-256 of the table {origin.table_sha256}; "
+        f"commit {origin.commit or 'unknown'}"
+    )
 
 
 def _record(result: Result, finding: Finding) -> dict[str, Any]:
