@@ -94,7 +94,7 @@ TRAINED = ("torch", "mlxtend")
 
 COMMANDS = [
     # the experiment
-    Refused("", "experiment: missing; must be one of .*convergence.*toy"),
+    Refused("trials=3", "experiment: missing; must be one of .*convergence.*toy"),
     Refused("-m", "experiment: missing; must be one of .*convergence.*toy"),
     Refused("experiment=bogus", "experiment=bogus: must be one of .*convergence.*toy"),
     Refused("-m experiment=bogus", "experiment=bogus: must be one of .*convergence.*toy"),

@@ -537,8 +537,8 @@ def test_a_report_uses_no_remembered_findings(harness, judgements):
 
 def test_a_figure_has_the_same_bytes_for_the_same_table(swept):
     result = load(Store(swept), "toy")
-    first = figures.render(result.experiment, result.table)
-    assert figures.render(result.experiment, result.table) == first
+    first = figures.render(result.experiment, result.table, write._about(result))
+    assert figures.render(result.experiment, result.table, write._about(result)) == first
     assert first["png"] == (swept / "toy" / "figure.png").read_bytes()
     assert first["png"].startswith(b"\x89PNG")
     assert first["pdf"].startswith(b"%PDF")
