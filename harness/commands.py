@@ -1,7 +1,6 @@
 """The commands beside sweeps: `report`, `compare`, `pictures`, `list`, `show`, and the help.
 
-Each takes the words behind its name and returns the exit code.  The first lines of its docstring
-are its help.
+Each takes the words behind its name and returns the exit code.  Its docstring is its help.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from tqdm import tqdm
 import harness
 from harness import library, schema
 from harness.errors import printable
-from harness.experiment import experiment_class
+from harness.experiment import Experiment, experiment_class
 from harness.mnist import pictures
 from harness.report.collect import update
 from harness.report.markdown import insert
@@ -153,7 +152,11 @@ def list_experiments(arguments: Sequence[str]) -> int:
     """
     settings(arguments, {}, "`harness list` takes claims=FOLDER")
     for name in schema.experiment_names():
-        print(f"{name:20} {_question(name)}")
+        try:
+            question, _ = _experiment(name)
+        except ConfigError as error:
+            question = str(error)
+        print(f"{name:20} {question}")
     return 0
 
 
@@ -168,12 +171,9 @@ def show(arguments: Sequence[str]) -> int:
     if name not in schema.experiment_names():
         raise ConfigError(schema.unknown_experiment(name))
     written = _configuration(name)
-    try:
-        claims = experiment_class(library.module(name)).claims
-    except Exception as error:  # of a claim of one's own
-        raise ConfigError(f"{name}.py: {_fault(error)}") from None
-    print(f"{name}: {_question(name)}\n\nclaims")
-    for claim in claims:
+    question, kind = _experiment(name)
+    print(f"{name}: {question}\n\nclaims")
+    for claim in kind.claims:
         print(f"  {claim.id} ({claim.role}): {claim.statement}")
     left_out = {"defaults", "experiment", "profiles", "thresholds", "design"}
     for title, part in (
@@ -184,32 +184,37 @@ def show(arguments: Sequence[str]) -> int:
             f"\n{title}", *(f"  {key} = {_shown(value)}" for key, value in part.items()), sep="\n"
         )
     for profile, sweep in written["profiles"].items():
-        if not isinstance(sweep, dict) or not isinstance(sweep.get("grids"), list):
-            raise ConfigError(f"{name}.yaml: profiles.{profile}: must have trials and grids")
         print(f"\nprofile {profile}, {sweep.get('trials')} trials a cell")
         print(*(f"  {_shown(grid)}" for grid in sweep["grids"]), sep="\n")
     return 0
 
 
-def _question(name: str) -> str:
-    """The first line of an experiment's docstring, or why it cannot be read."""
+def _experiment(name: str) -> tuple[str, type[Experiment]]:
+    """What an experiment asks, by its docstring, and its class.
+
+    Raises
+    ------
+    ConfigError
+        If it is a claim of one's own whose module raises anything, or holds no experiment.
+    """
     try:
         module = library.module(name)
-    except Exception as error:  # of a claim of one's own
-        return _fault(error)
-    return (inspect.getdoc(module) or "").partition("\n")[0]
-
-
-def _fault(error: Exception) -> str:
-    return printable(f"cannot be used ({type(error).__name__}: {error})")
+        kind = experiment_class(module)
+    except Exception as error:
+        reason = printable(f"{type(error).__name__}: {error}")
+        raise ConfigError(f"{name}.py: cannot be used ({reason})") from None
+    return (inspect.getdoc(module) or "").partition("\n")[0], kind
 
 
 def _configuration(name: str) -> dict[str, Any]:
-    """An experiment's configuration file as it is written."""
+    """An experiment's configuration file as it is written, with profiles that have grids."""
     text, _ = read_mapping(library.configuration(name), trusted=True)  # which checks it
     read = yaml.safe_load(text)
     if not isinstance(read.get("profiles"), dict):
         raise ConfigError(f"{name}.yaml: has no profiles")
+    for profile, sweep in read["profiles"].items():
+        if not isinstance(sweep, dict) or not isinstance(sweep.get("grids"), list):
+            raise ConfigError(f"{name}.yaml: profiles.{profile}: must have trials and grids")
     return read
 
 

@@ -123,9 +123,9 @@ def as_mathematics(text: str) -> str:
     return text[:start] + words
 
 
-def canvas(rows: int, columns: int, width: float = WIDE, height: float = 2.1) -> tuple[Figure, Any]:
-    """A figure of rows x columns axes, each row `height` inches, and its (rows, columns) axes."""
-    figure = sheet(width, height * rows)
+def canvas(rows: int, columns: int, height: float = 2.1) -> tuple[Figure, Any]:
+    """A figure as wide as a page: its axes (rows, columns), each row `height` inches high."""
+    figure = sheet(WIDE, height * rows)
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 

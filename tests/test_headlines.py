@@ -50,20 +50,20 @@ def shown(finding: Finding, fresh: Finding | None = None) -> Result:
 @pytest.mark.parametrize("ends", PLACES.values(), ids=PLACES)
 def test_a_claim_is_drawn_beyond_one_only_if_it_is_supported(ends):
     finding = found(*ends)
-    at = overview.place(finding)
+    at = overview.distance(finding)
     assert (at >= 1) == (finding.verdict == Verdict.SUPPORTED)
     assert (at < -1) == (finding.verdict == Verdict.REFUTED)
 
 
 def test_what_is_not_determined_has_no_place():
-    assert np.isnan(overview.place(found(np.nan, -np.inf, np.inf)))
-    assert np.isnan(overview.place(found(1.0, -np.inf, np.inf)))
+    assert np.isnan(overview.distance(found(np.nan, -np.inf, np.inf)))
+    assert np.isnan(overview.distance(found(1.0, -np.inf, np.inf)))
 
 
 def test_a_finding_in_words_says_what_its_verdict_means_with_the_numbers():
     [words] = text.headlines([shown(found(1.0, 0.95, 1.05))])
     assert words.meaning == "It is one."
-    assert "The size is one: SUPPORTED, exploratory, profile quick" in words.measured
+    assert "The size is one: SUPPORTED, exploratory, profile quick, 1 of 2 cells" in words.measured
     assert "1 [0.95, 1.05] (n = 7), threshold in [0.9, 1.1]" in words.measured
     [words] = text.headlines([shown(found(2.0, 1.9, 2.1))])
     assert words.meaning == "It is not one."
@@ -104,5 +104,4 @@ def test_six_to_eight_claims_are_headlines_each_with_both_meanings():
 
 
 def kind(name: str) -> type[Experiment]:
-
     return experiment_class(importlib.import_module(f"experiments.{name}"))

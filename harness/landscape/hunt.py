@@ -70,8 +70,8 @@ class Hunt:
         K, at infinity, or not at all).
     expected : Chao's estimate of the number of minima, on average a LOWER bound: minima that are
         harder to find than others are missing from it too.
-    expected_interval : its nominal 95% interval.  Its lower end is one of the number of minima; its
-        upper end is none, and is infinite if the starts make fewer than two samples.
+    expected_interval : its nominal 95% interval.  The lower end bounds the number of minima from
+        below; the upper end is no bound, and is infinite with fewer than two samples.
     """
 
     h: Array

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 FARTHEST = 30.0
 """Largest distance from its threshold at which an estimate is drawn."""
-WIDTH, ROW = 7.2, 0.135
-"""Width of the figure and height of a row, in inches."""
+ROW = 0.13
+"""Height of a row, in inches."""
 COLOUR = {
     Verdict.SUPPORTED: figures.COLOURS[0],
     Verdict.REFUTED: figures.COLOURS[1],
@@ -32,16 +32,16 @@ FRESH: Any = {"marker": "|", "markersize": 7, "markeredgewidth": 1.4}
 
 @dataclass(frozen=True)
 class Row:
-    """A claim of the figure: its place, and that of the same claim on a fresh seed or NaN."""
+    """A claim of the figure: its `distance`, and that on the fresh seed or NaN."""
 
     label: str
     role: Role
     verdict: Verdict
-    place: float
+    distance: float
     fresh: float
 
 
-def place(finding: Finding) -> float:
+def distance(finding: Finding) -> float:
     """Distance of an estimate from the nearest threshold, positive on the claimed side.
 
     In units of the part of its interval that reaches towards that threshold: the whole interval is
@@ -70,8 +70,8 @@ def rows(results: Sequence[Result]) -> list[Row]:
                     finding.claim.id,
                     finding.claim.role,
                     finding.verdict,
-                    place(finding),
-                    place(fresh) if fresh else np.nan,
+                    distance(finding),
+                    distance(fresh) if fresh else np.nan,
                 )
             )
     return found
@@ -86,7 +86,7 @@ def render(results: Sequence[Result]) -> dict[str, bytes]:
 def draw(found: Sequence[Row]) -> Figure:
     """Two columns of claims, each a marker by role, filled by verdict, beside its threshold."""
     half = -(-len(found) // 2)
-    figure = figures.sheet(WIDTH, 0.9 + ROW * half)
+    figure = figures.sheet(figures.WIDE, 0.9 + ROW * half)
     for ax, part in zip(figure.subplots(1, 2), (found[:half], found[half:]), strict=True):
         _column(ax, part, half)
     figure.suptitle("Distance from the threshold / length of the interval towards it", fontsize=8)
@@ -107,20 +107,20 @@ def _column(ax: Axes, found: Sequence[Row], height: int) -> None:
     ax.axvline(0, color="0.3", linewidth=0.8)
     for y, row in enumerate(found):
         colour = COLOUR[row.verdict]
-        if np.isnan(row.place):
+        if np.isnan(row.distance):
             ax.text(0, y, "undetermined", ha="center", va="center", fontsize=7, color="0.4")
             continue
-        end = row.place - np.sign(row.place)  # of the interval, towards the threshold
-        ax.plot([row.place, end], [y, y], color=colour, linewidth=1.2)
-        ax.plot(row.place, y, marker=MARKER[row.role], color=colour, markersize=4)
+        end = row.distance - np.sign(row.distance)  # of the interval, towards the threshold
+        ax.plot([row.distance, end], [y, y], color=colour, linewidth=1.2)
+        ax.plot(row.distance, y, marker=MARKER[row.role], color=colour, markersize=4)
         ax.plot(row.fresh, y, **FRESH, linestyle="none", color=colour)
     ax.set_xscale("symlog", linthresh=2, linscale=1.2)
     ax.set_xlim(-1.3 * FARTHEST, 1.3 * FARTHEST)
-    ax.set_xticks([-FARTHEST, -5, -1, 1, 5, FARTHEST])
+    ax.set_xticks([-FARTHEST, -1, 1, FARTHEST])
     ax.set_xticklabels([f"{tick:g}" for tick in ax.get_xticks()], fontsize=7)
     ax.set_yticks(range(len(found)), labels=[row.label for row in found], fontsize=7)
     ax.set_ylim(height - 0.4, -0.6)
     ax.grid(False, axis="y")
-    for side, words in ((0.0, "against the claim"), (1.0, "as claimed")):
+    for side, words in ((0.0, "against"), (1.0, "as claimed")):
         align = "left" if side == 0.0 else "right"
         ax.text(side, 1.0, words, transform=ax.transAxes, ha=align, va="bottom", fontsize=7)

@@ -20,7 +20,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from harness.claims import Role, Verdict
+from harness.claims import Verdict
 from harness.report.result import Result
 from harness.report.text import (
     EXPECTED_ERRORS,
@@ -67,7 +67,9 @@ def render(
 
     overview : the PNG file of the figure of all claims.
     """
+    verdicts = {finding.verdict for result in results for finding in result.findings}
     return _template("report.html").render(
+        verdicts=[verdict for verdict in Verdict if verdict in verdicts],
         introduction=INTRODUCTION,
         headlines=headlines(results),
         overview=_data_uri(overview),
@@ -98,7 +100,6 @@ def _environment() -> jinja2.Environment:
         "number": number,
         "anchor": anchor,
         "policy": _policy,
-        "seen": _seen,
         "table": lambda result: excerpt(result.table, TABLE_ROWS, fold=True),
         "summary": lambda result: excerpt(result.summary, SUMMARY_ROWS),
         "text": text,
@@ -119,14 +120,6 @@ def _inline(name: str) -> Markup:
 def _policy(source: str) -> str:
     """The Content-Security-Policy source that allows this inline text alone."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()}'"
-
-
-def _seen(results: Sequence[Result], what: str) -> list[str]:
-    """The verdicts, or the roles, that findings have, in their own order."""
-    order: list[str] = [str(one) for one in (Verdict if what == "verdict" else Role)]
-    found = [finding for result in results for finding in result.findings]
-    had = {str(f.verdict if what == "verdict" else f.claim.role) for f in found}
-    return [word for word in order if word in had]
 
 
 def _data_uri(data: bytes | None) -> str | None:

@@ -63,9 +63,11 @@ def _headline(result: Result, finding: Finding) -> Headline:
         meaning = "A search has found nothing against it, which is no proof."
     fresh = result.confirmed(finding)
     again = f"; on a fresh seed {fresh.estimate}, {fresh.verdict}" if fresh else ""
+    origin = result.origin
+    part = f", {origin.cells_complete} of {origin.cells} cells"
     measured = (
         f"{finding.claim.statement}: {finding.verdict}, {result.state(finding)}, profile "
-        f"{result.origin.profile} "
+        f"{origin.profile}{part * (origin.cells_complete < origin.cells)} "
         f"({finding.statistic}: {finding.estimate}, threshold {finding.threshold}{again})."
     )
     return Headline(result.name, finding, meaning, measured, place(result, finding))
