@@ -247,7 +247,7 @@ class Benchmark(Experiment):
         ax.set_xticks(list(names), labels=list(names.values()), **turned)
         ax.minorticks_off()
         figures.headroom(ax, 0.5)
-        figures.legend(ax, loc="upper left", ncols=1)
+        figures.legend(ax, loc="best")
 
 
 def _ratios(rows: pd.DataFrame, method: str, against: str) -> list[stats.Estimate]:

@@ -294,7 +294,7 @@ class Conclusion(Experiment):
             found = group[group["second"] > 0]
             found = found.assign(recall=found["both"] / found["second"])
             figures.curve(recall, found, "n", "recall", stats.mean, **look)
-        title = f"(d) outside A_{self.thresholds.epsilon:g}, against n"
+        title = f"(d) outside $A_{{{self.thresholds.epsilon:g}}}$, against $n$"
         fading.set(ylabel="share of networks", title=title)
         recall.set(ylabel="share of the other's minima", title="(e) what one hunt finds")
         for ax in (fading, recall):

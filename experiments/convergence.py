@@ -235,7 +235,9 @@ class Convergence(Experiment):
         figures.curves(ax, table, x, "success", stats.proportion, by=by, spread=1.03)
         figures.log_ticks(ax, table[x].unique())
         ax.set(xlabel=x, ylabel="success rate", ylim=(-0.03, 1.4), yticks=np.linspace(0, 1, 6))
-        figures.legend(ax, title=by, loc="upper center", ncols=4, columnspacing=1)  # above the data
+        figures.legend(
+            ax, title=by.replace("_", " "), loc="upper center", ncols=4, columnspacing=1
+        )  # above the data
 
 
 def _at_marks(step: np.ndarray, distance: np.ndarray) -> list[float]:

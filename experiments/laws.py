@@ -142,7 +142,7 @@ class Laws(Experiment):
         findings = self.judge(table)
         table = self._with_success(table)
         figures.curves(rates, table, "ell", "found", stats.proportion, by="law", spread=1.01)
-        figures.log_ticks(rates, [100 * 2**k for k in range(6)])
+        figures.log_ticks(rates, table["ell"].unique())
         rates.set(xlabel="ell", ylabel="success rate", title="(a) success by law")
         figures.legend(rates, loc="lower right")
         members = findings[0].members

@@ -224,9 +224,9 @@ class SampleComplexity(Experiment):
         figures.members(ratios, [finding for finding in findings if finding.claim != WIDTH])
         ratios.set(xlim=(0.5, 3), xlabel="ratio", title="(d) the ratios that decide")
         figures.legend(rates, loc="lower right")
-        for ax in (lengths, widths):
-            ax.set(ylabel="needed ell / floor", ylim=(0, 4))
-            figures.legend(ax, ncols=2, loc="upper right")
+        for ax, top in ((lengths, 7), (widths, 5)):
+            ax.set(ylabel="needed ell / floor", ylim=(0, top))
+            figures.legend(ax, ncols=1 if ax is lengths else 2, loc="upper right")
         return figure
 
     def _judged(self, table: pd.DataFrame) -> pd.DataFrame:
@@ -296,4 +296,4 @@ def _draw_lengths(ax: Axes, base: pd.DataFrame) -> None:
         ):
             ax.plot(sizes, law / (4 * x), line, linewidth=1, label=label)
     figures.log_ticks(ax, sizes)
-    ax.set(xlabel="n = p", title="(b) unknowns: laws of all n but the largest")
+    ax.set(xlabel="n = p", title="(b) laws of all n but the largest")

@@ -62,14 +62,25 @@ STYLE: Any = {
 }
 
 
-TYPESET = {"ell": r"\ell", "h0": "h_0", "m0": "m_0", "-h0": "-h_0", "-m0": "-m_0"}
+TYPESET = {
+    "ell": r"\ell",
+    "epsilon": r"\epsilon",
+    "kappa": r"\kappa",
+    "h0": "h_0",
+    "m0": "m_0",
+    "-h0": "-h_0",
+    "-m0": "-m_0",
+}
 SYMBOLS = re.compile(
-    r"h m\^T|-[hm]0\b|\b(?:ell|n_1|n_i|h0|m0)\b|\b[nphmd]\b(?!\^)|\bs\b(?= = | \+)|(?<== )s\b"
+    r"h m\^T|-[hm]0\b|\b(?:ell|epsilon|kappa|n_1|n_i|h0|m0)\b|\b[nphmd]\b(?!\^)"
+    r"|\bs\b(?= = | \+)|(?<== )s\b"
 )
 """Symbols in running words; s alone is a second."""
 PANEL = re.compile(r"\([a-h]\) ")
 """How the title of a panel begins."""
 
+APART = 1.6
+"""Least ratio of two labels on a logarithmic axis."""
 METADATA: Any = {
     "png": {"Software": None},
     "pdf": {"CreationDate": None},
@@ -319,9 +330,12 @@ def headroom(ax: Axes, share: float) -> None:
 
 
 def log_ticks(ax: Axes, values: Iterable[float], axis: str = "x") -> None:
-    """A logarithmic axis (base 2) with a plain label at each of the values."""
+    """A logarithmic axis (base 2) with plain labels at the values that are `APART` from another."""
     getattr(ax, f"set_{axis}scale")("log", base=2)
-    ordered = sorted(set(values))
+    ordered: list[float] = []
+    for value in sorted(set(values)):
+        if not ordered or value >= APART * ordered[-1]:
+            ordered.append(value)
     getattr(ax, f"set_{axis}ticks")(ordered, labels=[f"{v:g}" for v in ordered])
     getattr(ax, f"{axis}axis").minorticks_off()
 

@@ -142,3 +142,9 @@ def test_a_figure_has_one_of_the_two_widths(name):
     for call in re.findall(r"figures\.(?:sheet|canvas)\([^)]*\)", source):
         assert "width" not in call, call
         assert "sheet" not in call or "figures.WIDE" in call, call
+
+
+def test_labels_on_a_logarithmic_axis_keep_apart():
+    _, [ax] = figures.panels(1)
+    figures.log_ticks(ax, [120, 100, 160, 800, 140, 190])
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["100", "160", "800"]
