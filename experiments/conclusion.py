@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 from annotated_types import Ge, Gt, Le
 
 from harness import claims, figures, scaling, selection, stats
-from harness.arrays import Array
 from harness.claims import Bearing, Claim, Evidence, Finding, Outcome, Role
-from harness.conditions import joint_wdc_search, wdc_bracket, wdc_search
+from harness.conditions import joint_wdc_search, wdc_lower_end
 from harness.ensemble import Ensemble, Size
 from harness.experiment import Experiment, Row, Settings
 from harness.landscape.nearness import census_minima, hunted_minima, theorem_radius
@@ -75,11 +73,10 @@ CURVE = np.arange(1, 10) / 10
 
 @dataclass(frozen=True)
 class Thresholds(Settings):
-    """epsilon : of A, outside which minima are counted.
+    """epsilon : of A, outside which minima are counted; share : largest share of networks with one.
 
-    share : largest share of networks with one; fall : of that share, from the least n to the
-    largest; correlation : least rank correlation.
-    ratio : ell/n of the networks in which none is to be found; from_n : the least of their n.
+    fall : of that share, from the least n to the largest; correlation : least rank correlation.
+    ratio, from_n : ell/n and least n of the networks in which none is to be found.
     """
 
     epsilon: Annotated[float, Gt(0), Le(1)]
@@ -150,111 +147,69 @@ class Conclusion(Experiment):
 
     def _constants(self, P: Demodulation, rng: np.random.Generator) -> Row:
         """Lower ends: of first layers with two columns certified within 1%, else by search."""
-
-        def wdc(W: Array) -> float:
-            if W.shape[1] <= 2:
-                return wdc_bracket(W).lower
-            return wdc_search(W, rng=rng, budget=self.budget).lower
-
-        layers = [[wdc(W) for W in G.weights] for G in (P.G1, P.G2)]
-        B, C = P.G1.weights[-1], P.G2.weights[-1]
-        return {
-            "wdc_first": max(first for first, *_ in layers),
-            "wdc": max(map(max, layers)),
-            "joint": joint_wdc_search(B, C, rng=rng, budget=self.budget).lower,
-        }
+        effort: Any = {"rng": rng, "budget": self.budget}
+        layers = [[wdc_lower_end(W, **effort).lower for W in G.weights] for G in (P.G1, P.G2)]
+        joint = joint_wdc_search(P.G1.weights[-1], P.G2.weights[-1], **effort).lower
+        first = max(constants[0] for constants in layers)
+        return {"wdc_first": first, "wdc": max(map(max, layers)), "joint": joint}
 
     def trials_needed(self, cells: pd.DataFrame) -> dict[str, int]:
-        rows = self._measured(cells)
-        families = {
-            PLANE: _widest(self._plane(rows)).groupby("growth").size().repeat(2),
-            NONE: self._beyond(rows).groupby("n").size(),
-        }
+        _, plane, _, beyond = self._parts(cells)
+        wide, far = _widest(plane).groupby("growth").size(), beyond.groupby("n").size()
+        needed = {PLANE: [*wide, *wide], NONE: [*far]}
         share = self.thresholds.share
-        return {
-            claim.id: ceil(
-                stats.trials_for_proportion(share, level=stats.simultaneous(len(replicas)))
-                / replicas.min()
-            )
-            for claim, replicas in families.items()
-            if len(replicas)
-        }
+        return {claim.id: stats.trials_for_shares(share, k) for claim, k in needed.items()}
 
     def judge(self, table: pd.DataFrame) -> list[Finding]:
         limits = self.thresholds
-        rows = self._measured(selection.ok(table))
-        rows["far"] = rows["epsilon"] > limits.epsilon
-        plane, many, beyond = self._plane(rows), self._many(rows), self._beyond(rows)
+        _, plane, many, beyond = self._parts(self._measured(table))
         wide = _widest(plane)
         outside = f"share of networks with one outside A_{limits.epsilon:g}"
-        places = {
+        kinds = {
             "anywhere": wide["epsilon"] > limits.epsilon,
             "on kinks of both": wide["kinks"] > limits.epsilon,
         }
-        kinds = wide[["growth"]].assign(**places).melt("growth", var_name="where")
+        found = wide[["growth"]].assign(**kinds).melt("growth", var_name="where")
+        places = selection.jointly(stats.proportion, found, ["growth", "where"], "value")
+        far = selection.jointly(stats.proportion, beyond, "n", "far")
         size = plane["growth"] + plane["ell"].astype(str)
         level = stats.simultaneous(len(CONSTANTS))
-
-        def tested(part: pd.DataFrame, method: str = "census") -> str:
-            return f"{selection.spread(part, ('n', 'ell'))}, {len(part)} networks, {method}"
-
-        def hunts(part: pd.DataFrame) -> str:
-            expected = part["minima"].sum() / max(part["expected"].sum(), 1)
-            recall = f"{_recall(part):.2f} of the other's minima, both at most {expected:.2f} of "
-            recall += "all by Chao's estimate"
-            return tested(part, f"two hunts, each finding {recall}")
-
+        foretold = {
+            label: scaling.rank_correlation(size, plane[name], plane["epsilon"], level=level)
+            for name, label in CONSTANTS.items()
+        }
         return [
-            claims.below(
-                PLANE,
-                selection.jointly(stats.proportion, kinds, ["growth", "where"], "value"),
-                limits.share,
-                statistic=outside,
-                tested=tested(wide),
-            ),
-            claims.below(
-                NONE,
-                selection.jointly(stats.proportion, beyond, "n", "far"),
-                limits.share,
-                statistic=outside,
-                tested=hunts(beyond),
-            ),
+            claims.below(PLANE, places, limits.share, statistic=outside, tested=_census(wide)),
+            claims.below(NONE, far, limits.share, statistic=outside, tested=_hunts(beyond)),
             claims.below(
                 FADES,
                 selection.jointly(_fall, many, "ratio"),
                 -limits.fall,
                 statistic=f"{outside}: at the largest n less at the least, by ell/n",
-                tested=hunts(many),
+                tested=_hunts(many),
             ),
             claims.above(
                 FORETOLD,
-                {
-                    label: scaling.rank_correlation(
-                        size, plane[name], plane["epsilon"], level=level
-                    )
-                    for name, label in CONSTANTS.items()
-                },
+                foretold,
                 limits.correlation,
                 statistic="rank correlation with the worst epsilon within a size",
-                tested=tested(plane),
+                tested=_census(plane),
             ),
         ]
 
-    def _measured(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Rows of the base settings with n = p; `ratio` is ell/n."""
+    def _measured(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Rows with something to measure; `far`: with a minimum outside A_epsilon."""
+        rows = selection.ok(table)
+        return rows.assign(far=rows["epsilon"] > self.thresholds.epsilon)
+
+    def _parts(self, rows: pd.DataFrame) -> tuple[pd.DataFrame, ...]:
+        """Base settings with n = p: all, n = 2, larger n, and where hunts are to find nothing."""
         rows = selection.at_baseline(self, rows, ("n", "p", "ell", "growth", "replica"))
-        return rows[rows["n"] == rows["p"]].assign(ratio=rows["ell"] / rows["n"])
-
-    def _plane(self, rows: pd.DataFrame) -> pd.DataFrame:
-        return rows[rows["n"] == 2]
-
-    def _many(self, rows: pd.DataFrame) -> pd.DataFrame:
-        return rows[(rows["n"] > 2) & (rows["growth"] == self.network.growth)]
-
-    def _beyond(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Networks in which hunts are to find nothing far out."""
-        many, limits = self._many(rows), self.thresholds
-        return many[(many["n"] >= limits.from_n) & (many["ratio"] == limits.ratio)]
+        rows = rows[rows["n"] == rows["p"]].assign(ratio=rows["ell"] / rows["n"])
+        many = rows[(rows["n"] > 2) & (rows["growth"] == self.network.growth)]
+        limits = self.thresholds
+        beyond = many[(many["n"] >= limits.from_n) & (many["ratio"] == limits.ratio)]
+        return rows, rows[rows["n"] == 2], many, beyond
 
     def summary(self, table: pd.DataFrame) -> pd.DataFrame:
         values: dict[str, Any] = {
@@ -269,24 +224,23 @@ class Conclusion(Experiment):
             values[f"{heading}, kinks"] = lambda g, e=epsilon: f"{(g['kinks'] > e).mean():.2f}"
         for name, label in CONSTANTS.items():
             values[label] = lambda g, name=name: f"{g[name].median():.2f}"
-        rows = self._measured(selection.ok(table))
+        rows, *_ = self._parts(self._measured(table))
         return selection.summarise(rows, ["growth", "n", "ell"], values)
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        rows = self._measured(selection.ok(table))
-        rows["far"] = rows["epsilon"] > self.thresholds.epsilon
-        plane, ratio = self._plane(rows), self.thresholds.ratio
+        _, plane, many, _ = self._parts(self._measured(table))
+        ratio = self.thresholds.ratio
         figure, axes = figures.panels(6)
         *top, fading, recall, foretold = axes
         for ax, letter, growth in zip(top, "ab", ("proportional", "geometric"), strict=False):
             own = plane[plane["growth"] == growth]
-            _draw_curves(ax, own, "ell")
+            figures.exceedances(ax, own, "epsilon", CURVE, by="ell", label="ell = {}")
             for column, line in (("kinks", ":"), ("radius", "--")):
                 shares = [(_widest(own)[column] > epsilon).mean() for epsilon in CURVE]
                 ax.plot(CURVE, shares, color="black", linestyle=line)
             ax.set_title(f"({letter}) n = 2, {growth} widths")
-        many = self._many(rows)
-        _draw_curves(top[2], many[many["ratio"] == ratio], "n")
+        long = many[many["ratio"] == ratio]
+        figures.exceedances(top[2], long, "epsilon", CURVE, by="n", label="n = {}")
         top[2].set_title(f"(c) hunts, ell = {ratio} n")
         for index, (of, group) in enumerate(many.groupby("ratio")):
             look: Any = {"label": f"ell = {of:g} n", "index": index}
@@ -294,8 +248,10 @@ class Conclusion(Experiment):
             found = group[group["second"] > 0]
             found = found.assign(recall=found["both"] / found["second"])
             figures.curve(recall, found, "n", "recall", stats.mean, **look)
-        title = f"(d) outside $A_{{{self.thresholds.epsilon:g}}}$, against $n$"
-        fading.set(ylabel="share of networks", title=title)
+        far = f"$A_{{{self.thresholds.epsilon:g}}}$"
+        fading.set_title(f"(d) outside {far}, against $n$")
+        for ax in (*top, fading):
+            ax.set_ylabel("share of networks")
         recall.set(ylabel="share of the other's minima", title="(e) what one hunt finds")
         for ax in (fading, recall):
             figures.log_ticks(ax, many["n"].unique())
@@ -306,25 +262,26 @@ class Conclusion(Experiment):
         return figure
 
 
-def _draw_curves(ax: Axes, rows: pd.DataFrame, by: str) -> None:
-    """Share of networks with a minimum outside A_epsilon against epsilon, a curve a size."""
-    for group, style in figures.styled(rows, by, label=f"{by} = {{}}"):
-        shares = [stats.proportion(group["epsilon"] > epsilon) for epsilon in CURVE]
-        figures.estimates(ax, [*CURVE], shares, label=style["label"], index=style["index"])
-    ax.set(xlabel="epsilon", ylabel="share of networks", ylim=(-0.02, 1.05))
-
-
 def _draw_foretold(ax: Axes, plane: pd.DataFrame) -> None:
     """Rank correlation of each constant with the worst epsilon, by ell."""
+    sizes = dict(iter(plane.groupby("ell")))
+    outcomes = [(cell["growth"], cell["epsilon"], cell) for cell in sizes.values()]
     for index, (name, label) in enumerate(CONSTANTS.items()):
-        found = {
-            ell * 1.04**index: scaling.rank_correlation(cell["growth"], cell[name], cell["epsilon"])
-            for ell, cell in plane.groupby("ell")
-        }
-        figures.estimates(ax, list(found), list(found.values()), label=label, index=index)
+        found = [scaling.rank_correlation(by, cell[name], worst) for by, worst, cell in outcomes]
+        figures.estimates(ax, [ell * 1.04**index for ell in sizes], found, label=label, index=index)
     figures.log_ticks(ax, plane["ell"].unique())
     ax.axhline(0, color="0.4", linewidth=1)
     ax.set(xlabel="ell", ylabel="rank correlation", title="(f) constants and outcome, n = 2")
+
+
+def _census(part: pd.DataFrame, method: str = "census") -> str:
+    return f"{selection.spread(part, ('n', 'ell'))}, {len(part)} networks, {method}"
+
+
+def _hunts(part: pd.DataFrame) -> str:
+    expected = part["minima"].sum() / max(part["expected"].sum(), 1)
+    found = f"{_recall(part):.2f} of the other's minima, both at most {expected:.2f} of all"
+    return _census(part, f"two hunts, each finding {found} by Chao's estimate")
 
 
 def _widest(rows: pd.DataFrame) -> pd.DataFrame:

@@ -109,7 +109,6 @@ class JointWdc(Experiment):
     samples: Size
     budget: Size
     thresholds: Thresholds
-
     weights1: str | None
     """A .npy or .npz file with B, in place of n, p, ell and last_layer; needs `weights2`."""
     weights2: str | None
@@ -120,9 +119,8 @@ class JointWdc(Experiment):
         pair = self._from_files()
         if pair is None:
             return self
-        B, C = pair
-        (ell, n), p = B.shape, C.shape[1]
-        return replace(self, n=n, p=p, ell=ell, sha256=matrix_digest(B, C))
+        (ell, n), p = pair[0].shape, pair[1].shape[1]
+        return replace(self, n=n, p=p, ell=ell, sha256=matrix_digest(*pair))
 
     @property
     def bytes(self) -> int:
@@ -143,8 +141,8 @@ class JointWdc(Experiment):
     def trial(self, rng: np.random.Generator) -> list[Row]:
         B, C, alpha = self.matrices(rng)
         search = joint_wdc_search(B, C, alpha, rng=rng, budget=self.budget)
-        certified = max(self.n, self.p) <= 2 and self.n == self.p
-        bracket = joint_wdc_bracket(B, C, alpha, rng=rng, budget=self.budget) if certified else None
+        certify = joint_wdc_bracket if self.n == self.p <= 2 else None
+        bracket = certify(B, C, alpha, rng=rng, budget=self.budget) if certify else None
         longest = np.max(np.sum(B * B, axis=1) * np.sum(C * C, axis=1))
         return [
             {
@@ -203,12 +201,13 @@ class JointWdc(Experiment):
         fit = _fits(_split(square)[0], 0)[0]
         target = self.thresholds.epsilon
 
-        def crossover(g: pd.DataFrame) -> str:
-            row, root = fit * np.median(_terms(g, ell=1), axis=0)
+        def terms(g: pd.DataFrame) -> Array:
+            return fit * np.median(_terms(g.assign(ell=1)), axis=0)
+
+        def crossover(row: float, root: float) -> str:
             return f"{2 * root**2 / row:.3g}"
 
-        def needed(g: pd.DataFrame) -> str:  # row x^2 + root x = target has x = ell^(-1/2)
-            row, root = fit * np.median(_terms(g, ell=1), axis=0)
+        def needed(row: float, root: float) -> str:  # row x^2 + root x = target, x = ell^(-1/2)
             return f"{((root + np.sqrt(root**2 + 4 * row * target)) / (2 * target)) ** 2:.4g}"
 
         values: dict[str, Any] = {
@@ -216,8 +215,8 @@ class JointWdc(Experiment):
             "M": selection.median("row_ratio"),
             **{words: selection.median(name) for name, words in ADVERSARIES.items()},
             "expected gain": lambda g: f"{g['expected_gain'].mean():.3f}",
-            "terms equal at epsilon": crossover,
-            f"ell for epsilon = {target:g}": needed,
+            "terms equal at epsilon": lambda g: crossover(*terms(g)),
+            f"ell for epsilon = {target:g}": lambda g: needed(*terms(g)),
         }
         return selection.summarise(square, ["n", "ell"], values)
 
@@ -238,8 +237,7 @@ class JointWdc(Experiment):
         figures.estimates(ratio, sorted(held_out["length"].unique()), over_law)
         for side in (-1, 1):
             ratio.axhline(1 + side * self.thresholds.law_error, color="0.5", linestyle="--")
-        largest = square["n"].max() if len(square) else 0
-        ratio.set(title=f"(b) n = p = {largest:g}", ylabel="measured / predicted")
+        ratio.set(title=f"(b) n = p = {square['n'].max():g}", ylabel="measured / predicted")
         level = square[square["length"] == 1]
         limits = {"aligned": self.thresholds.row_share, "sampled": self.thresholds.sampled_share}
         for index, (name, limit) in enumerate(limits.items()):
@@ -267,11 +265,10 @@ def _split(square: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     return square[~last & (square["n"] >= 5)], square[last]
 
 
-def _terms(rows: pd.DataFrame, ell: float | None = None) -> Array:
-    """M n p / ell and sqrt((n + p) / ell) of each pair of matrices, at another ell if given."""
-    n, p, own = (rows[name].to_numpy(dtype=np.float64) for name in ("n", "p", "ell"))
-    length = own if ell is None else ell
-    return np.stack([rows["row_ratio"] * n * p / length, np.sqrt((n + p) / length)], axis=1)
+def _terms(rows: pd.DataFrame) -> Array:
+    """M n p / ell and sqrt((n + p) / ell) of each pair of matrices."""
+    n, p, ell = (rows[name].to_numpy(dtype=np.float64) for name in ("n", "p", "ell"))
+    return np.stack([rows["row_ratio"] * n * p / ell, np.sqrt((n + p) / ell)], axis=1)
 
 
 def _fits(rows: pd.DataFrame, resamples: int) -> Array:

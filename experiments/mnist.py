@@ -94,10 +94,7 @@ NETWORK = Claim(
 
 @dataclass(frozen=True)
 class Thresholds(Settings):
-    """rate : least share of pairs.  gain : least median rise of the PSNR, in dB.
-
-    decibels : a loss of PSNR that is still as good, and a rise that is better.
-    """
+    """rate : least share of pairs; gain : least median rise in dB; decibels : what is as good."""
 
     rate: float
     gain: float
@@ -161,45 +158,41 @@ class Mnist(Experiment):
         prior = methods.prior(self.method)
         prints = [methods.check(prior, weights.folder(self.weights))] if prior else []
         batches = -(-images.HELD_OUT_PER_CLASS * 10 // self.pairs)
+        allowed = f"< {batches}, {self.pairs} of the held-out digits each"
         if self.images is not None:
             if self.method in methods.PROJECTIONS:
                 raise ValueError(f"method={self.method}: needs the truth, not a folder of images")
             found = images.read_folder_on(self.ground, Path(self.images), images.LARGE)
             prints.append(weights.checksum(found.tobytes()))
-            batches = 1
+            batches, allowed = 1, f"0, which has all images of {self.images}"
         if self.batch >= batches:
-            allowed = f"< {batches}, {self.pairs} of the held-out digits each"
-            if self.images is not None:
-                allowed = f"0, which has all images of {self.images}"
             raise ValueError(f"batch={self.batch}: must be {allowed}")
         return replace(self, sha256="-".join(text[:16] for text in prints) or None)
 
     def trial(self, rng: np.random.Generator) -> list[Row]:
         if self.images is not None:
             return self._own_images(Path(self.images), rng)
-        digits, labels = images.test_digits()
         first, side = self.batch * self.pairs, methods.side(self.method)
+        digits, labels = images.test_digits()
         digits, labels = digits[first : first + self.pairs], labels[first : first + self.pairs]
         x0 = images.on_ground(images.resize(digits, side), self.ground)
         w0 = images.resize(images.random_distortions(rng, len(x0)), side)
         y = x0 * w0
-        x, w, fit, losses = self._take_apart(y, rng, (x0, w0))
-        x, w = quality.rescaled(x, x0), quality.rescaled(w, w0)
+        found = self._take_apart(y, rng, (x0, w0))
+        x, w = quality.rescaled(found.x, x0), quality.rescaled(found.w, w0)
         columns: dict[str, Any] = {
             "pair": first + np.arange(len(x0)),
             "label": labels,
             **quality.scores(x, w, y, x0, w0),
-            "fit_psnr": fit,
+            "fit_psnr": quality.fit(found.x, found.w, y),
             "recognised": self._classes(x) == labels,
             "y_recognised": self._classes(y) == labels,
-            "best_loss": losses.min(axis=1),
-            "first_loss": losses[:, 0],
+            "best_loss": found.by_start(y).min(axis=1),
+            "first_loss": found.by_start(y)[:, 0],
         }
         if self.batch == 0:
             parts = {"x": x, "w": w, "x0": x0, "w0": w0}
-            columns |= {
-                f"{name}_png": [images.to_png(v) for v in part] for name, part in parts.items()
-            }
+            columns |= {f"{k}_png": [images.to_png(v) for v in part] for k, part in parts.items()}
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
     def _classes(self, x: np.ndarray) -> np.ndarray:
@@ -211,8 +204,9 @@ class Mnist(Experiment):
         """A row for each of a user's images: without a truth, how well the product fits."""
         pixels, names = images.read_folder(folder, images.LARGE)
         y = images.resize(pixels, methods.side(self.method))
-        x, w, fit, _ = self._take_apart(y, rng)
-        parts = {"y": y, "x": quality.peak_one(x), "w": quality.peak_one(w)}
+        found = self._take_apart(y, rng)
+        fit = quality.fit(found.x, found.w, y)
+        parts = {"y": y, "x": quality.peak_one(found.x), "w": quality.peak_one(found.w)}
         return [
             {"file": name, "fit_psnr": fit[index]}
             | {f"{key}_png": images.to_png(part[index]) for key, part in parts.items()}
@@ -221,18 +215,10 @@ class Mnist(Experiment):
 
     def _take_apart(
         self, y: np.ndarray, rng: np.random.Generator, truth: tuple[Any, Any] | None = None
-    ) -> tuple[np.ndarray, ...]:
-        """Digits, distortions (N, s, s), PSNR of the product (N,), losses of all starts (N, K)."""
+    ) -> methods.Recovered:
         effort = methods.Effort(self.starts, self.steps, self.kappa, self.max_steps)
-        found = methods.take_apart(
-            self.method, y, rng, effort, weights.folder(self.weights), truth, self.ground
-        )
-        product = found.x * found.w
-        fit = quality.psnr(quality.rescaled(product, y), y)
-        losses = found.losses
-        if losses is None:
-            losses = np.mean((quality.rescaled(product, y) - y) ** 2, axis=(1, 2))[:, None]
-        return found.x, found.w, fit, losses
+        folder = weights.folder(self.weights)
+        return methods.take_apart(self.method, y, rng, effort, folder, truth, self.ground)
 
     def trials_needed(self, cells: pd.DataFrame) -> dict[str, int]:
         """Trials are repetitions; the units are the pairs of all batches."""
@@ -278,15 +264,13 @@ class Mnist(Experiment):
     def summary(self, table: pd.DataFrame) -> pd.DataFrame | None:
         if "x_psnr" not in table:
             return None
-        digits = {"x_psnr": 1, "w_psnr": 1, "x_ssim": 2, "w_ssim": 2, "fit_psnr": 1}
+        scores = {"x_psnr": ".1f", "w_psnr": ".1f", "x_ssim": ".2f", "w_ssim": ".2f"}
         rows = []
         for (ground, method), group in _by_method(table):
             row = {"ground": ground, "method (10/50/90%)": methods.LABELS[method], "n": len(group)}
-            for name, places in digits.items():
-                deciles = group[name].quantile([0.1, 0.5, 0.9])
-                row[name] = " / ".join(f"{value:.{places}f}" for value in deciles)
-            if group["fit_psnr"].median() > plates.EXACT:  # a division leaves only rounding errors
-                row["fit_psnr"] = "exact"
+            row |= {name: selection.deciles(name, spec)(group) for name, spec in scores.items()}
+            exact = group["fit_psnr"].median() > plates.EXACT  # a division leaves rounding errors
+            row["fit_psnr"] = "exact" if exact else selection.deciles("fit_psnr", ".1f")(group)
             restarts = methods.prior(method) and method not in methods.PROJECTIONS
             first = (group["first_loss"] <= group["best_loss"]).mean()
             row |= {
@@ -299,9 +283,7 @@ class Mnist(Experiment):
 
     def figure(self, table: pd.DataFrame) -> Figure:
         if "x_psnr" not in table:
-            figure = figures.sheet(figures.WIDE, 2.2)
-            plates.draw_own(figure.subfigures(1, 1, squeeze=False)[0, 0], table)
-            return figure
+            return plates.own_images(table)
         figure = figures.sheet(figures.WIDE, 6.6)
         pictures, plots = figure.subfigures(2, 1, height_ratios=[1.5, 1], squeeze=False).ravel()
         table = table[table["ground"] == self.ground]

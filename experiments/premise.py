@@ -9,7 +9,7 @@ import numpy as np
 
 from harness import claims, figures, selection, stats
 from harness.claims import Bearing, Claim, Finding, Outcome, Role
-from harness.conditions import wdc_bracket, wdc_search
+from harness.conditions import wdc_lower_end
 from harness.ensemble import Size
 from harness.experiment import Experiment, Row, Settings
 from harness.network import LastLayer, gaussian_network
@@ -91,8 +91,7 @@ class Premise(Experiment):
     def trial(self, rng: np.random.Generator) -> list[Row]:
         W = gaussian_network(rng, (self.n, self.ell), self.last_layer).weights[0]
         alpha = truncation_alpha(self.n) if self.last_layer == "truncated" else 1.0
-        certify = wdc_bracket if self.n <= 2 else wdc_search
-        bracket = certify(W, alpha, rng=rng, budget=self.budget)
+        bracket = wdc_lower_end(W, alpha, rng=rng, budget=self.budget)
         return [{"lower": bracket.lower, "upper": bracket.upper, "status": "ok"}]
 
     def trials_needed(self, cells: pd.DataFrame) -> dict[str, int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
@@ -105,17 +104,10 @@ class Spurious(Experiment):
 
     def trials_needed(self, cells: pd.DataFrame) -> dict[str, int]:
         limits, rows = self.thresholds, self._measured(cells)
-        families = (
-            (PLANE, _widest(rows).groupby("growth").size(), limits.escapes),
-            (TRAPS, self._many(rows).groupby("n").size(), limits.traps),
-        )
+        wide, many = _widest(rows).groupby("growth").size(), self._many(rows).groupby("n").size()
         return {
-            claim.id: ceil(
-                stats.trials_for_proportion(share, level=stats.simultaneous(len(replicas)))
-                / replicas.min()
-            )
-            for claim, replicas, share in families
-            if len(replicas)
+            PLANE.id: stats.trials_for_shares(limits.escapes, [*wide]),
+            TRAPS.id: stats.trials_for_shares(limits.traps, [*many]),
         }
 
     def judge(self, table: pd.DataFrame) -> list[Finding]:

@@ -15,6 +15,7 @@ from harness.descent import Stopping, alternating_descent, step_size
 from harness.ensemble import Size, unit_vectors
 from harness.experiment import Experiment, Row, Settings
 from harness.landscape import hunt, slopes
+from harness.landscape.nearness import TRUE_LOSS
 from harness.mnist import controls, images, weights
 from harness.problem import Demodulation
 
@@ -22,62 +23,37 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-FOUND = 1e-3
-"""Distance to the true hyperbola within which a descent has found it."""
-TRUE_LOSS = 1e-9
-"""A minimum with a loss ratio below this is the truth's."""
-
+FOUND = 1e-3  # distance to the true hyperbola
 WDC = Claim(
     "trained_prior.wdc",
     "Trained layers meet the WDC as well as Gaussian layers of the same shape",
     "Theorem 3 is for all weights that meet the conditions",
     Role.PRACTICE,
-    supported=Outcome(
-        "Training keeps layers as good as random ones.",
-        Bearing.SHARPER,
-    ),
-    refuted=Outcome(
-        "Training costs the conditions: the theorems' premise is further away.",
-        Bearing.HYPOTHESIS_NEEDED,
-    ),
+    supported=Outcome("Training keeps layers as good as random ones.", Bearing.SHARPER),
+    refuted=Outcome("Training costs the condition of layers.", Bearing.HYPOTHESIS_NEEDED),
 )
 JOINT = Claim(
     "trained_prior.joint",
     "Trained last layers meet the joint-WDC as well as Gaussian ones",
     "Theorem 3 is for all weights that meet the conditions",
     Role.PRACTICE,
-    supported=Outcome(
-        "Training keeps the last layers as good as random ones.",
-        Bearing.SHARPER,
-    ),
-    refuted=Outcome(
-        "Training costs the joint condition.",
-        Bearing.HYPOTHESIS_NEEDED,
-    ),
+    supported=Outcome("Training keeps the last layers as good as random ones.", Bearing.SHARPER),
+    refuted=Outcome("Training costs the joint condition.", Bearing.HYPOTHESIS_NEEDED),
 )
 DIRECTION = Claim(
     "trained_prior.direction",
     "In trained networks, too, the expected directions -t1, -t2 are descent directions",
     "proof of Theorem 2",
     Role.PRACTICE,
-    supported=Outcome(
-        "The proof's directions descend in trained networks too.",
-        Bearing.CONSISTENT,
-    ),
-    refuted=Outcome(
-        "In trained networks the proof's directions are not descent directions everywhere.",
-        Bearing.HYPOTHESIS_NEEDED,
-    ),
+    supported=Outcome("The proof's directions descend there too.", Bearing.CONSISTENT),
+    refuted=Outcome("There the directions do not descend everywhere.", Bearing.HYPOTHESIS_NEEDED),
 )
 SUCCESS = Claim(
     "trained_prior.success",
     "In trained networks Algorithm 1 finds random truths as often as in Gaussian networks",
     "section 4",
     Role.PRACTICE,
-    supported=Outcome(
-        "Random weights are a fair model of this trained prior.",
-        Bearing.CONSISTENT,
-    ),
+    supported=Outcome("Random weights are a fair model of this trained prior.", Bearing.CONSISTENT),
     refuted=Outcome(
         "In this trained prior descent gets stuck more often than in random networks.",
         Bearing.HYPOTHESIS_NEEDED,
@@ -90,13 +66,9 @@ IMAGE = Claim(
     "section 4",
     Role.PRACTICE,
     supported=Outcome(
-        "Truths that draw images are as easy to find as random ones.",
-        Bearing.CONSISTENT,
+        "Truths that draw images are as easy to find as random ones.", Bearing.CONSISTENT
     ),
-    refuted=Outcome(
-        "Truths that draw images are harder to find.",
-        Bearing.HYPOTHESIS_NEEDED,
-    ),
+    refuted=Outcome("Truths that draw images are harder to find.", Bearing.HYPOTHESIS_NEEDED),
 )
 SPECTRUM = Claim(
     "trained_prior.spectrum",
@@ -147,8 +119,8 @@ class TrainedPrior(Experiment):
         "same shapes; truths are random directions but for trained, image, whose truths draw a "
         "digit and a distortion. (a) WDC constants of the layers of both generators and the joint "
         "constant of the last layers: lower ends by the same search, no upper ends are known. (b) "
-        "Cosine between a partial gradient and its expectation (t1, t2) at random points; boxes "
-        "are quartiles over trials, whiskers the central 90%. (c) Share of random starts from "
+        "Cosine between a partial gradient and its expectation (t1, t2), median of random points, "
+        "median over trials. (c) Share of random starts from "
         "which Algorithm 1 finds the truth, and share of trials in which one of its starts does. "
         "(d) Minima beside the truth that a hunt finds: loss against distance to the nearest "
         "hyperbola, one dot for each trial's worst; lost: the share of the hunt's descents that "
@@ -221,11 +193,12 @@ class TrainedPrior(Experiment):
     def _minima(self, P: Demodulation, rng: np.random.Generator) -> Row:
         hunted = hunt(P, rng, self.hunt_starts)
         spurious = hunted.is_minimum & (hunted.loss_ratio > TRUE_LOSS)
-        worst = int(np.argmax(np.where(spurious, hunted.epsilon, -1.0))) if spurious.any() else -1
+        far = sorted(zip(hunted.epsilon[spurious], hunted.loss_ratio[spurious], strict=True))
+        epsilon, loss = far[-1] if far else (0.0, 0.0)
         return {
-            "spurious": int(spurious.sum()),
-            "epsilon": float(hunted.epsilon[worst]) if worst >= 0 else 0.0,
-            "minimum_loss": float(hunted.loss_ratio[worst]) if worst >= 0 else 0.0,
+            "spurious": len(far),
+            "epsilon": float(epsilon),
+            "minimum_loss": float(loss),
             "hunt_descents": hunted.descents,
             "lost": hunted.lost,
         }
@@ -239,75 +212,57 @@ class TrainedPrior(Experiment):
         by_prior["image"] = image
         tested = "; ".join(f"{prior}: {len(rows)} trials" for prior, rows in by_prior.items())
         tested += "; one trained pair of networks"
-        layers = wdc_columns(table)
-        level = stats.simultaneous(len(layers))
-        over = "median lower end, over that of Gaussian layers"
-        started = "mean share of starts that do, less the Gaussian one"
 
-        def ratio(name: str, level: float) -> stats.Estimate:
-            return stats.contrast(
-                trained[name], gaussian[name], stats.ratio_of_medians, level=level
-            )
+        def ratio(name: str, family: int = 1) -> stats.Estimate:
+            pair, level = (trained[name], gaussian[name]), stats.simultaneous(family)
+            return stats.contrast(*pair, stats.ratio_of_medians, level=level)
 
         def change(prior: str) -> stats.Estimate:
-            return stats.contrast(
-                by_prior[prior]["found"], gaussian["found"], stats.difference_of_means
-            )
+            pair = by_prior[prior]["found"], gaussian["found"]
+            return stats.contrast(*pair, stats.difference_of_means)
 
+        columns = wdc_columns(table)
+        layers = [ratio(name, len(columns)) for name in columns]
+        joint, descend = ratio("joint_wdc"), stats.mean(trained["descend"])
+        over = "median lower end, over that of Gaussian layers"
+        worst = f"{over}, at the worst layer"
+        both = f"share of {self.points} points at which both do"
+        more = "mean share of starts that do, less the Gaussian one"
+        low, rates = -limits.change, {SUCCESS: "trained", IMAGE: "image", SPECTRUM: "spectrum"}
         return [
+            claims.below(WDC, layers, limits.ratio, statistic=worst, tested=tested),
+            claims.below(JOINT, joint, limits.ratio, statistic=over, tested=tested),
+            claims.above(DIRECTION, descend, limits.descent_rate, statistic=both, tested=tested),
             *(
-                claims.below(claim, ratios, limits.ratio, statistic=words, tested=tested)
-                for claim, ratios, words in (
-                    (WDC, [ratio(name, level) for name in layers], f"{over}, at the worst layer"),
-                    (JOINT, ratio("joint_wdc", stats.LEVEL), over),
-                )
-            ),
-            claims.above(
-                DIRECTION,
-                stats.mean(trained["descend"]),
-                limits.descent_rate,
-                statistic=f"share of {self.points} points at which both do",
-                tested=tested,
-            ),
-            *(
-                claims.within(
-                    claim, change(prior), -limits.change, 1.0, statistic=started, tested=tested
-                )
-                for claim, prior in ((SUCCESS, "trained"), (IMAGE, "image"), (SPECTRUM, "spectrum"))
+                claims.within(claim, change(prior), low, 1.0, statistic=more, tested=tested)
+                for claim, prior in rates.items()
             ),
         ]
 
     def summary(self, table: pd.DataFrame) -> pd.DataFrame:
-        rows = []
-        for prior, group in _by_prior(table):
-            constants = (*wdc_columns(table), "joint_wdc")
-            row = {"prior": prior, "trials": len(group)}
-            row |= {name: f"{group[name].median():.3g}" for name in constants}
-            row |= {
-                "cosine h": f"{group['cosine_h'].median():.2f}",
-                "cosine m": f"{group['cosine_m'].median():.2f}",
-                "found": f"{group['found'].mean():.2f}",
-                "spurious": f"{group['spurious'].mean():.1f}",
-                "lost": f"{_lost(group):.2f}",
-            }
-            rows.append(row)
-        return type(table)(rows)
+        values: dict[str, Any] = {"trials": len}
+        values |= {name: selection.median(name) for name in (*wdc_columns(table), "joint_wdc")}
+        values |= {
+            "cosine h": selection.median("cosine_h", ".2f"),
+            "cosine m": selection.median("cosine_m", ".2f"),
+            "found": lambda g: f"{g['found'].mean():.2f}",
+            "spurious": lambda g: f"{g['spurious'].mean():.1f}",
+            "lost": lambda g: f"{_lost(g):.2f}",
+        }
+        return selection.summarise(table.assign(prior=_labels(table)), ["prior"], values)
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        figure, axes = figures.panels(4)
-        constants, cosines, found, minima = axes
+        figure, (constants, cosines, found, minima) = figures.panels(4)
         layers = wdc_columns(table)
-        for index, (prior, group) in enumerate(_by_prior(table)):
+        for index, (prior, group) in enumerate(table.groupby(_labels(table))):
             offset = 0.15 * (index - 1.5)
             look: Any = {"label": prior, "index": index, "line": False}
             ends = [stats.quantile(group[name]) for name in (*layers, "joint_wdc")]
             places = list(np.arange(len(ends)) + offset)
             figures.estimates(constants, places, ends, **look)
             colour = {"color": figures.COLOURS[index]}
-            box: Any = {"whis": (5, 95), "showfliers": False, "widths": 0.5, "boxprops": colour}
-            for side, name in enumerate(("cosine_h", "cosine_m")):
-                place = [4 * side + 0.7 * (index - 1.5)]
-                cosines.boxplot(group[name], positions=place, medianprops=colour, **box)
+            middle = [stats.quantile(group[name]) for name in ("cosine_h", "cosine_m")]
+            figures.estimates(cosines, [offset, 1 + offset], middle, **look)
             shares = [stats.mean(group["found"]), stats.proportion(group["any_found"])]
             figures.estimates(found, [offset, 1 + offset], shares, **look)
             some = group[group["spurious"] > 0]
@@ -318,11 +273,10 @@ class TrainedPrior(Experiment):
         constants.set_xticks(range(len(layers) + 1), labels=[*labels, "joint"], fontsize=7)
         constants.set(yscale="log", ylabel="constant, lower end", title="(a) WDC of each layer")
         cosines.axhline(0, color="black", linewidth=0.8)
-        cosines.set_xticks([0, 4], labels=["t1, in h", "t2, in m"])
-        cosines.set(ylabel="cosine", title="(b) gradients and expectation, in the order of (a)")
+        cosines.set_xticks([0, 1], labels=["t1, in h", "t2, in m"])
+        cosines.set(ylabel="cosine", xlim=(-0.5, 1.5), title="(b) gradients and expectation")
         found.set_xticks([0, 1], labels=["a start", f"best of {self.starts}"])
         found.set(ylim=(-0.05, 1.3), xlim=(-0.5, 1.5), ylabel="share", title="(c) truth found")
-        found.set_yticks(np.linspace(0, 1, 6))
         minima.set(xlabel="distance epsilon", ylabel="2 f / ||y0||^2", title="(d) spurious minima")
         for ax in (constants, found, minima):
             figures.legend(ax, loc="upper left", ncols=1 if ax is minima else 2)
@@ -341,8 +295,6 @@ def _lost(table: pd.DataFrame) -> float:
     return float(table["lost"].sum() / table["hunt_descents"].sum())
 
 
-def _by_prior(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """Rows by prior; those with truths that draw images are a group of their own."""
-    labels = table["prior"].where(table["truth"] == "random", table["prior"] + ", image")
-    groups = dict(iter(table.groupby(labels)))
-    return [(name, groups[name]) for name in (*controls.PRIORS, "trained, image") if name in groups]
+def _labels(table: pd.DataFrame) -> pd.Series[str]:
+    """The prior, with the truths' name where they draw images."""
+    return table["prior"].where(table["truth"] == "random", table["prior"] + ", image")

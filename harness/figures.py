@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.claims import Finding, Member
-from harness.stats import Estimate, from_redraws
+from harness.stats import Estimate, from_redraws, proportion
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -272,6 +272,17 @@ def curves(
     """A `curve` for each group of column `by`, with the look that `styled` gives it."""
     for group, style in styled(table, by, label=label, spread=spread, order=order):
         curve(ax, group, x, y, statistic, line=line, band=band, **style)
+
+
+def exceedances(
+    ax: Axes, table: pd.DataFrame, column: str, levels: Iterable[float], *, by: str, label: str
+) -> None:
+    """Share of rows in which a column exceeds each level, with intervals: a curve a group."""
+    at = list(levels)
+    for group, style in styled(table, by, label=label):
+        shares = [proportion(group[column] > level) for level in at]
+        estimates(ax, at, shares, label=style["label"], index=style["index"])
+    ax.set(xlabel=column, ylim=(-0.02, 1.05))
 
 
 def members(ax: Axes, findings: Iterable[Finding]) -> None:

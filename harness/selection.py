@@ -155,6 +155,11 @@ def median(column: str, spec: str = ".3g") -> Callable[[pd.DataFrame], str]:
     return lambda rows: format(rows[column].median(), spec)
 
 
+def deciles(column: str, spec: str) -> Callable[[pd.DataFrame], str]:
+    """The 10%, 50% and 90% quantiles of a column in words, as a value of `summarise`."""
+    return lambda rows: " / ".join(f"{q:{spec}}" for q in rows[column].quantile([0.1, 0.5, 0.9]))
+
+
 def summarise(
     table: pd.DataFrame,
     by: Sequence[str] | Mapping[str, str],

@@ -110,6 +110,17 @@ def trials_for_proportion(threshold: float, *, level: float = LEVEL) -> int:
     return int(np.ceil(max(tail / np.log(threshold), tail / np.log1p(-threshold)) - 1e-9))
 
 
+def trials_for_shares(threshold: float, replicas: Sequence[int]) -> int:
+    """`trials_for_proportion` of a cell, if each member of a family has so many cells; 0 if none.
+
+    The members hold jointly, see `simultaneous`.
+    """
+    if not len(replicas):
+        return 0
+    level = simultaneous(len(replicas))
+    return -(-trials_for_proportion(threshold, level=level) // min(replicas))
+
+
 def trials_for_quantile(q: float = 0.5, *, level: float = LEVEL) -> int:
     """Trials from which the interval of a `quantile` is bounded on both sides."""
     tail = np.log((1 - level) / 2)

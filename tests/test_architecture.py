@@ -303,3 +303,9 @@ def test_import_of_all_mathematics_and_experiments_loads_at_most_a_compiler():
 
 def test_import_of_what_measures_loads_neither_hydra_nor_matplotlib():
     assert loaded_by("harness.sweep.runner", "harness.schema") <= {"pandas", "pydantic"}
+
+
+def test_an_experiment_is_a_file_of_at_most_300_lines():
+    files = sorted((ROOT / "experiments").glob("*.py"))
+    lines = {path.name: len(path.read_text().splitlines()) for path in files}
+    assert {name: count for name, count in lines.items() if count > 300} == {}

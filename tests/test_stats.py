@@ -28,6 +28,7 @@ from harness.stats import (
     simultaneous,
     trials_for_proportion,
     trials_for_quantile,
+    trials_for_shares,
     undetermined,
 )
 
@@ -465,3 +466,15 @@ def test_local_exponents_are_those_of_a_power_law():
     assert local_exponents(x, 3 * x**-0.5) == pytest.approx({2.0: -0.5, 8.0: -0.5})
     assert np.isnan(local_exponents([1, 2], [0.0, 0.0])[2.0])
     assert local_exponents([], []) == {}
+
+
+@pytest.mark.parametrize("cells", [[1], [4, 4], [2, 7, 3]])
+def test_trials_for_shares_make_every_member_of_a_family_decidable(cells):
+    trials = trials_for_shares(0.1, cells)
+    level = 1 - 0.05 / len(cells)
+    assert all(proportion([False] * trials * k, level=level).high <= 0.1 for k in cells)
+    assert proportion([False] * (trials - 1) * min(cells), level=level).high > 0.1
+
+
+def test_a_family_without_members_needs_no_trials():
+    assert trials_for_shares(0.1, []) == 0

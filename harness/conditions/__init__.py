@@ -24,7 +24,7 @@ Where to look: `definition` has both residuals as the paper writes them, `mean` 
 """
 
 from harness.conditions.bracket import Bracket
-from harness.conditions.brackets import joint_wdc_bracket, wdc_bracket
+from harness.conditions.brackets import joint_wdc_bracket, wdc_bracket, wdc_lower_end
 from harness.conditions.definition import (
     JointWitness,
     WdcWitness,
@@ -54,6 +54,7 @@ __all__ = [
     "joint_wdc_search",
     "residual_numpy",
     "wdc_bracket",
+    "wdc_lower_end",
     "wdc_residual",
     "wdc_sampled",
     "wdc_search",

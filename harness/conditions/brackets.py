@@ -71,6 +71,15 @@ def wdc_bracket(
     return found if n > 4 else wdc_net(W, alpha, rtol, boxes, found)
 
 
+def wdc_lower_end(
+    W: ArrayLike, alpha: float = 1.0, *, rng: np.random.Generator, budget: int
+) -> Bracket:
+    """`wdc_bracket` where a certificate is cheap, with up to two columns; else `wdc_search`."""
+    if check_matrix("W", W).shape[1] <= 2:
+        return wdc_bracket(W, alpha)
+    return wdc_search(W, alpha, rng=rng, budget=budget)
+
+
 def joint_wdc_bracket(
     B: ArrayLike,
     C: ArrayLike,

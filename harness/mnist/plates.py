@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.figures import COLOURS
+from harness.figures import COLOURS, WIDE, sheet
 from harness.mnist.images import from_png
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import SubFigure
+    from matplotlib.figure import Figure, SubFigure
 
 SHOWN = 10
 """Columns of a sheet."""
@@ -34,13 +34,15 @@ def draw_pairs(figure: SubFigure, table: pd.DataFrame) -> None:
     _draw(figure, rows, columns)
 
 
-def draw_own(figure: SubFigure, table: pd.DataFrame) -> None:
+def own_images(table: pd.DataFrame) -> Figure:
     """A user's first images, taken apart by the first method, and the fit of the product."""
-    columns = []
+    figure, columns = sheet(WIDE, 2.2), []
     for _, row in _first(table[table["method"] == table["method"].iloc[0]]).iterrows():
         y, x, w = (from_png(row[f"{name}_png"]) for name in ("y", "x", "w"))
         columns.append([(y, ""), (x, ""), (w, f"fit {min(row['fit_psnr'], EXACT):.0f}")])
-    _draw(figure, ("distorted", "digit", "distortion"), columns)
+    place = figure.subfigures(1, 1, squeeze=False)[0, 0]
+    _draw(place, ("distorted", "digit", "distortion"), columns)
+    return figure
 
 
 def draw_distributions(figure: SubFigure, groups: Sequence[tuple[str, pd.DataFrame]]) -> None:

@@ -31,6 +31,11 @@ def psnr(image: Array, truth: Array) -> Array:
         return -10 * np.log10(error)
 
 
+def fit(x: Array, w: Array, y: Array) -> Array:
+    """PSNR of the product x w against the image y, after the best scale: (N, s, s) -> (N,)."""
+    return psnr(rescaled(x * w, y), y)
+
+
 def ssim(image: Array, truth: Array) -> Array:
     """Structural similarity with Gaussian weights (Wang et al. 2004): (N, s, s) -> (N,)."""
     from skimage.metrics import structural_similarity

@@ -11,6 +11,7 @@ from scipy.optimize import least_squares
 from harness.arrays import Array
 from harness.descent import Stopping, alternating_descent, step_size
 from harness.ensemble import unit_vectors
+from harness.mnist import quality
 from harness.network import ReluNetwork
 from harness.problem import Demodulation
 
@@ -26,11 +27,21 @@ UPPER = 20.0
 
 @dataclass(frozen=True, eq=False)
 class Recovered:
-    """Digits x and distortions w, (N, s, s) each, and the losses of all starts, (N, R)."""
+    """Digits x and distortions w, (N, s, s) each, and the losses of all starts, (N, R).
+
+    Without random starts there are no losses.
+    """
 
     x: Array
     w: Array
     losses: Array | None = None
+
+    def by_start(self, y: Array) -> Array:
+        """`losses`, or the mean square error of the best multiple of x w: (N, s, s) -> (N, R)."""
+        if self.losses is not None:
+            return self.losses
+        error = quality.rescaled(self.x * self.w, y) - y
+        return np.mean(error**2, axis=(1, 2))[:, None]
 
 
 @dataclass(frozen=True)
