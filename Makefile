@@ -44,6 +44,7 @@ reproduce: venv
 		$(BIN)/harness -m experiment=$$experiment profile=$(PROFILE) results=$(RESULTS) \
 			hydra/launcher=$(LAUNCHER) $(if $(FRESH),'seed=$${design.fresh_seed}') || { code=$$?; [ $$code -eq 130 ] && exit $$code; failed=1; }; \
 	done; \
+	$(BIN)/harness findings results=$(RESULTS); \
 	echo "the report is in $(RESULTS)/REPORT.md"; exit $$failed
 
 confirm: venv

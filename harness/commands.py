@@ -21,7 +21,7 @@ from harness import library, schema
 from harness.errors import printable
 from harness.experiment import Experiment, experiment_class
 from harness.mnist import pictures
-from harness.report.collect import update
+from harness.report.collect import stored, update
 from harness.report.markdown import insert
 from harness.report.result import Result, in_one_line
 from harness.report.text import closing_lines, verdict_lines
@@ -46,6 +46,7 @@ harness {version}: what finite networks say of the theory of blind demodulation
     results=FOLDER  name=NAME      where the results go
     plan=true                      says what it would take, and measures nothing
   harness report                   judges and draws again what is stored
+  harness findings                 says in words what was found
   harness compare ONE OTHER        whether two results folders say the same
   harness pictures name=NAME       images of a sweep of the MNIST part
   harness train                    trains the generators of the MNIST part
@@ -98,6 +99,19 @@ def report(arguments: Sequence[str]) -> int:
     for fault in broken:
         refuse(fault)
     return BAD_INPUT_CODE if broken else 0
+
+
+def findings(arguments: Sequence[str]) -> int:
+    """Say in words what the stored sweeps have found; nothing is measured or written.
+
+    harness findings [results=FOLDER] [claims=FOLDER]
+    """
+    given = settings(arguments, {"results": "results"}, "`harness findings` takes results=FOLDER")
+    store = Store(Path(given["results"]))
+    if not store.names():
+        raise StoreError(f"results={store.root}: holds no sweep")
+    print(closing_lines(stored(store, store.names())).lstrip())
+    return 0
 
 
 def compare(arguments: Sequence[str]) -> int:
@@ -235,6 +249,7 @@ def settings(arguments: Sequence[str], defaults: Mapping[str, str], usage: str) 
 
 COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "report": report,
+    "findings": findings,
     "compare": compare,
     "pictures": write_pictures,
     "list": list_experiments,

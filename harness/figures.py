@@ -116,9 +116,24 @@ def files(draw: Callable[[], Figure], suffixes: Sequence[str], about: str = "") 
             stream = io.BytesIO()
             metadata = METADATA[suffix] | ({ABOUT[suffix]: about} if about else {})
             figure.savefig(stream, format=suffix, metadata=metadata)
-            written[suffix] = stream.getvalue()
+            data = stream.getvalue()
+            written[suffix] = _with_palette(data, about) if suffix == "png" else data
             figure.set_layout_engine("none")  # laid out by the first: all files show the same
     return written
+
+
+def _with_palette(png: bytes, about: str) -> bytes:
+    """The picture in 256 colours of its own: a third of the size, and no eye tells."""
+    from PIL import Image, PngImagePlugin
+
+    notes = PngImagePlugin.PngInfo()
+    if about:
+        notes.add_text(ABOUT["png"], about)
+    stream = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as picture:
+        few = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        few.save(stream, "png", optimize=True, pnginfo=notes, dpi=picture.info["dpi"])
+    return stream.getvalue()
 
 
 def as_mathematics(text: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from harness.commands import COMMANDS, GUIDE
@@ -18,6 +20,25 @@ def test_alone_it_says_what_there_is(harness, arguments):
 
 def test_the_guide_fits_a_terminal():
     assert max(map(len, GUIDE.splitlines())) <= 88
+
+
+def test_the_findings_are_those_of_the_report_and_nothing_is_written(
+    harness, toy, undisturbed, tmp_path
+):
+    shutil.copytree(undisturbed, tmp_path / "results")
+    said = harness("report").out.partition("\nreport: ")[0].strip()
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    done = harness("findings")
+    assert done.code == 0
+    assert done.out.strip()
+    assert said.endswith(done.out.strip())
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_without_a_sweep_there_are_no_findings(harness):
+    done = harness("findings", "results=nowhere")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "error: results=nowhere: holds no sweep\n"
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, "train"])
@@ -79,7 +100,10 @@ def test_a_claim_of_one_s_own_that_cannot_be_used_is_one_line(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["reprot"], "reprot: must be KEY=VALUE or one of compare, list, pictures, report, show"),
+        (
+            ["reprot"],
+            "reprot: must be KEY=VALUE or one of compare, findings, list, pictures, report, show",
+        ),
         (["reprot"], "did you mean report?"),
         (["-m", "experiment=wcd"], "did you mean wdc?"),
         (["show", "capure"], "did you mean capture?"),

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from harness.claims import Claim, Finding, Threshold, Verdict
 from harness.experiment import Experiment
@@ -133,7 +134,8 @@ def test_the_page_holds_its_figure_and_needs_no_other_file(swept):
     source = (swept / "report.html").read_text()
     outline = Outline(source)
     drawn = [swept / "overview.png", swept / "toy" / "figure.png"]
-    assert outline.every("img", "src") == [page._data_uri(path.read_bytes()) for path in drawn]
+    pictures = [page._picture(path.read_bytes()) for path in drawn]
+    assert outline.every("img", "src") == [picture.uri for picture in pictures if picture]
     assert all(outline.every("img", "alt"))
     assert not outline.every("script", "src")
     assert not outline.every("link", "href")
@@ -165,6 +167,15 @@ def test_a_sweep_without_rows_has_a_section_that_says_so():
     outline = Outline(page.render([result(table=pd.DataFrame())], {"fixed": None}))
     assert "No rows yet." in outline.text
     assert not outline.every("img", "src")
+
+
+def test_a_figure_has_its_size_its_words_and_a_link_to_the_file_for_print(swept):
+    outline = Outline((swept / "report.html").read_text())
+    [picture] = [a for tag, a in outline.elements if tag == "img" and a.get("loading") == "lazy"]
+    with Image.open(next(swept.glob("*/figure.png"))) as drawn:
+        assert (picture["width"], picture["height"]) == tuple(map(str, drawn.size))
+    assert "SUPPORTED" in (picture["alt"] or "") or "REFUTED" in (picture["alt"] or "")
+    assert any(link.endswith("/figure.pdf") for link in outline.every("a", "href"))
 
 
 @pytest.mark.parametrize("data", [None, b"", b"<svg onload=alert(1)>"])

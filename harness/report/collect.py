@@ -69,15 +69,19 @@ def update(store: Store, name: str, wall_seconds: float | None = None) -> Result
 
 
 def with_others(store: Store, result: Result) -> list[Result]:
-    """The result and those of all other stored sweeps, by name.
+    """The result and those of all other stored sweeps, by name; see `stored`."""
+    others = stored(store, [name for name in store.names() if name != result.name])
+    return sorted([result, *others], key=lambda one: one.name)
+
+
+def stored(store: Store, names: Sequence[str]) -> list[Result]:
+    """The results of these sweeps.
 
     A table that was judged before is not judged again.  A sweep that cannot be judged is left out,
     with a warning.
     """
-    results = [result]
-    for name in store.names():
-        if name == result.name:
-            continue
+    results = []
+    for name in names:
         try:
             with in_one_line(store, name), threadpool_limits(limits=1, user_api="blas"):
                 other = with_confirmation(store, load(store, name))
@@ -86,7 +90,7 @@ def with_others(store: Store, result: Result) -> list[Result]:
             log.warning("left out of the report: %s", error)
         else:
             results.append(other)
-    return sorted(results, key=lambda one: one.name)
+    return results
 
 
 def judged(store: Store, result: Result) -> Result:

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 import math
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -41,6 +42,17 @@ LONGEST = 60
 """Characters shown of a text in a table."""
 DIRTY = ", with uncommitted changes"
 PNG = b"\x89PNG\r\n\x1a\n"
+HEADER = 24
+"""Bytes of a PNG file up to the end of its width and height."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG file inside the page, with its size in pixels."""
+
+    uri: str
+    width: int
+    height: int
 
 
 @dataclass(frozen=True)
@@ -72,13 +84,13 @@ def render(
         verdicts=[verdict for verdict in Verdict if verdict in verdicts],
         introduction=INTRODUCTION,
         headlines=headlines(results),
-        overview=_data_uri(overview),
+        overview=_picture(overview),
         roles=verdicts_by_role(results),
         expected_errors=EXPECTED_ERRORS,
         fresh_seed=fresh_seed,
         place=place,
         results=results,
-        images={name: _data_uri(data) for name, data in figures.items()},
+        images={name: _picture(data) for name, data in figures.items()},
         style=_inline("report.css"),
         script=_inline("report.js"),
     )
@@ -98,6 +110,7 @@ def _environment() -> jinja2.Environment:
         "interval": interval,
         "json": lambda value: json.dumps(value, indent=1),
         "number": number,
+        "alternative": alternative,
         "anchor": anchor,
         "policy": _policy,
         "table": lambda result: excerpt(result.table, TABLE_ROWS, fold=True),
@@ -122,10 +135,17 @@ def _policy(source: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()}'"
 
 
-def _data_uri(data: bytes | None) -> str | None:
-    if data is None or not data.startswith(PNG):
+def _picture(data: bytes | None) -> Picture | None:
+    if data is None or not data.startswith(PNG) or len(data) < HEADER:
         return None
-    return "data:image/png;base64," + base64.b64encode(data).decode()
+    width, height = struct.unpack(">II", data[HEADER - 8 : HEADER])
+    return Picture("data:image/png;base64," + base64.b64encode(data).decode(), width, height)
+
+
+def alternative(result: Result) -> str:
+    """What a figure says, for those who do not see it: the verdicts that it shows."""
+    said = (f"{f.claim.id}: {f.verdict}, {number(f.estimate.value)}" for f in result.findings)
+    return f"Figure of {result.name}. {'; '.join(said)}."
 
 
 def anchor(name: str) -> str:
