@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 from annotated_types import Ge
 
-from harness import claims, figures, selection, stats
+from harness import claims, figures, gallery, selection, stats
 from harness.claims import Bearing, Claim, Finding, Outcome, Role
 from harness.ensemble import Ensemble
 from harness.experiment import Experiment, Row, Settings
@@ -53,7 +53,6 @@ MARKS: dict[str, dict[str, Any]] = {
 }
 DRAWN_ELL = 800
 """Largest ell drawn.  All stationary points of one network at ell = 2,000 take half a minute."""
-LEVELS = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.96, 0.98, 0.99, 1.0]
 
 
 @dataclass(frozen=True)
@@ -170,9 +169,11 @@ class Torus(Experiment):
                     ax.set_axis_off()
             self._draw_expected(line[-1], int(d))
         for ax in axes.ravel():
-            _torus_axes(ax, first=ax in axes[:, 0], last=ax in axes[-1])
+            gallery.torus_axes(ax, first=ax in axes[:, 0], last=ax in axes[-1])
         if image is not None:
-            figure.colorbar(image, ax=axes, label=r"$f\,/\,f|_K$", ticks=LEVELS[::2], shrink=0.8)
+            figure.colorbar(
+                image, ax=axes, label=r"$f\,/\,f|_K$", ticks=gallery.LEVELS[::2], shrink=0.8
+            )
         _legend(figure)
         return figure
 
@@ -181,54 +182,19 @@ class Torus(Experiment):
         network = replace(self.network, d=int(row["d"]), s=int(row["s"]), ell=int(row["ell"]))
         P = replace(self, network=network).problem(np.random.default_rng(int(row["seed"])))
         grid = np.linspace(-np.pi, np.pi, 361)
-        image = _colours(ax, grid, torus_profile(P, grid, grid).loss_ratio)
+        image = gallery.draw_torus(ax, grid, torus_profile(P, grid, grid).loss_ratio)
         found = stationary_points(P)
         for kind, mark in MARKS.items():
             at = found[found["kind"] == kind]
             ax.scatter(at["theta"], at["phi"], linewidths=0.5, **mark)
-        _rings(ax)
         widths = "-".join(map(str, P.G1.widths))
         ax.set_title(f"{widths}\n{len(found)} points", fontsize=7)
         return image
 
     def _draw_expected(self, ax: Axes, d: int) -> None:
         grid = np.linspace(-np.pi, np.pi, 361)
-        _colours(ax, grid, expected_profile(grid[:, None], grid, d, d))
-        _rings(ax)
+        gallery.draw_torus(ax, grid, expected_profile(grid[:, None], grid, d, d))
         ax.set_title(f"expected,\nd = s = {d}", fontsize=7)
-
-
-def _colours(ax: Axes, grid: np.ndarray, loss_ratio: np.ndarray) -> Any:
-    norm = figures.by_level(LEVELS)
-    return ax.pcolormesh(
-        grid,
-        grid,
-        loss_ratio.T,
-        cmap=figures.SEQUENTIAL,
-        norm=norm,
-        rasterized=True,
-        shading="nearest",
-    )
-
-
-def _rings(ax: Axes) -> None:
-    """The predicted four points, those at pi on both sides of the cut."""
-    for theta in (-np.pi, 0, np.pi):
-        for phi in (-np.pi, 0, np.pi):
-            ring: Any = {"s": 50, "facecolors": "none", "edgecolors": "black"}
-            ax.scatter(theta, phi, **ring, clip_on=False, zorder=5)
-
-
-def _torus_axes(ax: Axes, *, first: bool, last: bool) -> None:
-    ticks, names = [-np.pi, 0, np.pi], [r"$-\pi$", "0", r"$\pi$"]
-    ax.set(xlim=(-np.pi, np.pi), ylim=(-np.pi, np.pi), aspect="equal")
-    ax.set_xticks(ticks, labels=names if last else [""] * 3)
-    ax.set_yticks(ticks, labels=names if first else [""] * 3)
-    ax.grid(False)
-    if last:
-        ax.set_xlabel("angle of h to h0")
-    if first:
-        ax.set_ylabel("angle of m to m0")
 
 
 def _legend(figure: Figure) -> None:

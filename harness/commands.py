@@ -17,7 +17,7 @@ import yaml
 from tqdm import tqdm
 
 import harness
-from harness import library, schema
+from harness import gallery, library, schema
 from harness.errors import printable
 from harness.experiment import Experiment, experiment_class
 from harness.mnist import pictures
@@ -28,7 +28,7 @@ from harness.report.text import closing_lines, verdict_lines
 from harness.report.write import check_free, write_report
 from harness.schema import ConfigError
 from harness.storage import compare as comparison
-from harness.storage.files import DiskError, StoreError
+from harness.storage.files import DiskError, StoreError, write_atomically
 from harness.storage.store import ReadOnlyStore, Store
 from hydra_plugins.harness_yaml import read_mapping
 
@@ -49,6 +49,7 @@ harness {version}: what finite networks say of the theory of blind demodulation
   harness findings                 says in words what was found
   harness compare ONE OTHER        whether two results folders say the same
   harness pictures name=NAME       images of a sweep of the MNIST part
+  harness gallery torus            an animation of Algorithm 1 and its sign checks
   harness train                    trains the generators of the MNIST part
 
 `harness COMMAND --help` says more; `harness --hydra-help` has Hydra's options."""
@@ -159,6 +160,27 @@ def write_pictures(arguments: Sequence[str]) -> int:
     return 0
 
 
+def write_gallery(arguments: Sequence[str]) -> int:
+    """Draw Algorithm 1 on the torus of directions, with and without its sign check.
+
+    harness gallery torus [to=FOLDER] [seed=NUMBER]
+
+    Writes torus.gif, and its last picture as torus.png and torus.pdf, into the current folder or
+    another one.
+    """
+    if not arguments or arguments[0] != "torus":
+        raise ConfigError(f"{' '.join(arguments[:1])}: `harness gallery` takes torus first")
+    given = settings(
+        arguments[1:], {"to": ".", "seed": "0"}, "`harness gallery torus` takes to=FOLDER and seed"
+    )
+    if not re.fullmatch(r"\d{1,18}", given["seed"]):
+        raise ConfigError(f"seed={given['seed']}: must be a whole number from 0 to 10^18")
+    for name, data in gallery.torus(int(given["seed"])).items():
+        write_atomically(Path(given["to"]) / name, data)
+        print(Path(given["to"]) / name)
+    return 0
+
+
 def list_experiments(arguments: Sequence[str]) -> int:
     """List the experiments, and what each asks.
 
@@ -252,6 +274,7 @@ COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "findings": findings,
     "compare": compare,
     "pictures": write_pictures,
+    "gallery": write_gallery,
     "list": list_experiments,
     "show": show,
 }

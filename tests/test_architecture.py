@@ -41,6 +41,7 @@ ROWS: dict[str, int] = {
     "harness.ensemble": 2,
     "harness.matrices": 2,
     "harness.figures": 2,
+    "harness.gallery": 2,
     "harness.peers": 2,
     "harness.mnist": 2,
     "experiments": 2,

@@ -102,13 +102,16 @@ def test_a_claim_of_one_s_own_that_cannot_be_used_is_one_line(
     [
         (
             ["reprot"],
-            "reprot: must be KEY=VALUE or one of compare, findings, list, pictures, report, show",
+            "reprot: must be KEY=VALUE or one of compare, findings, gallery, list, pictures",
         ),
         (["reprot"], "did you mean report?"),
         (["-m", "experiment=wcd"], "did you mean wdc?"),
         (["show", "capure"], "did you mean capture?"),
         (["show"], "takes the name of an experiment"),
         (["show", "a", "b"], "takes the name of an experiment"),
+        (["gallery", "tours"], "tours: `harness gallery` takes torus first"),
+        (["gallery", "torus", "seed=-1"], "seed=-1: must be a whole number from 0 to 10^18"),
+        (["gallery", "torus", "n=3"], "n=3: `harness gallery torus` takes to=FOLDER and seed"),
         (["list", "all"], "all: `harness list` takes claims=FOLDER alone"),
     ],
 )
