@@ -107,7 +107,7 @@ def exact_arcs(G: ReluNetwork) -> ExactArcs:
     turns = [(x, y), (-y, x), (-x, -y), (y, -x)]
     identity = np.array([[1, 0], [0, 1]], dtype=object)
     sectors = [_Sector(turns[k], turns[(k + 1) % 4], 0, identity) for k in range(4)]
-    weights, exponents = zip(*(_integers(W) for W in G.weights), strict=True)
+    weights, exponents = zip(*(integers(W) for W in G.weights), strict=True)
     for layer, W in enumerate(weights[:-1], start=1):
         sectors = [
             _Sector(begin, end, kink, rows * _active(rows, begin, end)[:, None])
@@ -126,8 +126,8 @@ def cross(p: Vector, q: Vector) -> int:
     return p[0] * q[1] - p[1] * q[0]
 
 
-def _integers(W: Array) -> tuple[Integers, int]:
-    """W times 2^exponent in integers, and the exponent."""
+def integers(W: Array) -> tuple[Integers, int]:
+    """Doubles W times 2^exponent in integers, and the exponent."""
     mantissa, exponent = np.frexp(W)
     least = int(exponent[W != 0].min(initial=0))
     whole = np.ldexp(mantissa, 53).astype(np.int64).astype(object)

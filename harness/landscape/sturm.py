@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 
 Polynomial = list[int]
 
@@ -119,7 +120,7 @@ def _chain(p: Polynomial) -> list[Polynomial]:
 
 def _changes(chain: list[Polynomial], x: Fraction) -> int:
     signs = [s for s in (sign_at(p, x) for p in chain) if s]
-    return sum(a != b for a, b in zip(signs, signs[1:], strict=False))
+    return sum(a != b for a, b in pairwise(signs))
 
 
 def count(p: Polynomial, lo: Fraction, hi: Fraction) -> int:
@@ -150,6 +151,9 @@ class Root:
         """The sign of another polynomial at the root, 0 included."""
         if not q:
             return 0
+        low, high = values(q, self.lo, self.hi)
+        if low > 0 or high < 0:
+            return 1 if low > 0 else -1
         if self.lo < self.hi:
             common = gcd(self.p, q)
             if len(common) > 1 and count(common, self.lo, self.hi):
