@@ -10,15 +10,15 @@ only if a sign is certain.  The argument, line by line, with u = 2^-53, gamma_k 
    this fails are not trusted, and no pair with one of them is ruled out here.
 2. A product of seven such numbers exceeds 2^-770: nothing underflows or overflows below, so each
    operation has the relative error u at most.
-3. Each term of X = sum y0 a b has at most 4 factors 1 + d (two entries, two products), each term of
-   Y at most 7 (four entries, three products).  A sum of ell terms, in whatever order and with or
+3. Each term of X = sum y0 a b has at most 4 factors 1 + d (two entries, two products), each term
+   of Y at most 7 (four entries, three products).  A sum of ell terms, in whatever order and with or
    without fused operations, adds at most ell.  So the computed X differs from the exact one by at
-   most gamma_{ell+8} Z, Z = sum |y0| a b; the computed Z by at most gamma_{ell+8} Z; the computed Y
-   by at most gamma_{ell+8} Y, its terms being >= 0.
+   most gamma_{ell+8} Z, Z = sum |y0| a b; the computed Z by at most gamma_{ell+8} Z; the computed
+   Y by at most gamma_{ell+8} Y, its terms being >= 0.
 4. A coefficient is c = sum of at most four signed products x y, with weights 1 or 2 (exact).  The
-   computed c differs from the exact one by at most gamma_{2 ell + 21} M, M = sum of z y: 2 (ell + 8)
-   from the factors, 1 from the product, at most 4 from the sum.  In terms of the computed M, which
-   is at least (1 - gamma_{2 ell + 21}) of the exact one, by gamma / (1 - gamma) times that.
+   computed c differs from the exact one by at most gamma_{2 ell + 21} M, M = sum of z y: from the
+   factors 2 (ell + 8), from the product 1, from the sum at most 4.  In terms of the computed M,
+   which is at least (1 - gamma_{2 ell + 21}) of the exact one, by gamma / (1 - gamma) times that.
 5. For (2 ell + 21) u <= 1/100 this is below 1.03 (2 ell + 21) u M, and so below half of
    `error(ell)` M with error(ell) = 4 (ell + 16) u.  The other half covers the roundings of
    the product error(ell) M, of the difference and of the comparison.
@@ -62,8 +62,10 @@ class Open:
 
 @dataclass(frozen=True)
 class _Block:
-    """Boundaries -1, ..., I of h and -1, ..., J of m: X, Z and Y at them, and Y's middle
-    coefficients along arcs of h (Y_h), of m (Y_m), and of both (Y_hm)."""
+    """Boundaries -1, ..., I of h and -1, ..., J of m: X, Z and Y at them.
+
+    Y_h, Y_m, Y_hm : Y's middle coefficients along arcs of h, along arcs of m, and along both
+    """
 
     X: Array
     Z: Array
@@ -153,8 +155,10 @@ def _undecided(block: _Block) -> Open:
     edge_h &= positive[rows, columns] | positive[rows, _next(columns)]
     corner = positive[rows, columns] & _kink(block, rows, columns) & _kink(block.T, columns, rows).T
     zero = ~(block.Y[rows, columns] > 0) | np.isinf(block.Z[rows, columns])
-    found = (np.argwhere(where) for where in (cell, edge_h, edge_m, corner, zero))
-    return Open(*found, pairs=4 * cell.size)
+    cells, edges_h, edges_m, corners, zeros = (
+        np.argwhere(where) for where in (cell, edge_h, edge_m, corner, zero)
+    )
+    return Open(cells, edges_h, edges_m, corners, zeros, 4 * cell.size)
 
 
 def _flat(block: _Block, i: slice, j: slice) -> Bools:

@@ -6,18 +6,18 @@ observation as it is stored.  The claim is about f(h, m) = ||G1(h) * G2(m) - y0|
     f has no stationary point with G1(h) * G2(m) != 0 but those listed, up to the scaling
     (c h, m/c).
 
-A point is stationary if 0 is in Clarke's generalised gradient: at a point where f is differentiable,
-if the gradient vanishes; on a kink, if for each factor the slopes to both sides are not one up and
-one down.  Where G1(h) * G2(m) = 0 the loss is that on K; such points outside K are listed as well
-(dead cones, and `vanishing`).
+A point is stationary if 0 is in Clarke's generalised gradient.  Where f is differentiable, this is
+a gradient of 0; on a kink, that for each factor the slopes to both sides are not one up, one down.
+Where G1(h) * G2(m) = 0 the loss is that on K; such points outside K are listed as well (dead cones,
+and `vanishing`).
 
 The proof has three steps, in three modules:
 
 1. `exact_arcs`: the arcs of both networks, as integer vectors.
-2. `bounds`: nearly all pairs of arcs and of kinks hold no stationary point, by floating point with a
-   proved bound of its error.
-3. `exact_pairs`: the others are judged in exact arithmetic, with Sturm's theorem for the one kind of
-   irrational point.
+2. `bounds`: nearly all pairs of arcs and of kinks hold no stationary point, by floating point with
+   a proved bound of its error.
+3. `exact_pairs`: the others are judged in exact arithmetic, with Sturm's theorem for the one kind
+   of irrational point.
 
 `enclosures` adds angles, radius, loss and epsilon as intervals.
 """
@@ -33,7 +33,7 @@ import numpy as np
 
 from harness.landscape.bounds import Open, undecided
 from harness.landscape.enclosures import Bounds, Enclosure, direction_bounds, enclose
-from harness.landscape.exact_arcs import SAFE, ExactArcs, Integers, exact_arcs, integers
+from harness.landscape.exact_arcs import SAFE, ExactArcs, exact_arcs, integers
 from harness.landscape.exact_pairs import ExactPairs, Found, cell, corner, edge
 from harness.landscape.kinds import Kind
 from harness.problem import Branch, Demodulation
@@ -174,8 +174,8 @@ def _search(P: Demodulation, pairs: ExactPairs, deadline: float) -> _Tally:
     """Screen blocks of pairs and judge what each leaves, until the deadline."""
     tally = _Tally()
     (a, trusted_a), (b, trusted_b) = pairs.arcs_h.rounded(), pairs.arcs_m.rounded()
-    y0 = np.ldexp(P.y0, -int(np.frexp(P.y0)[1].max()))
-    if (np.abs(y0[y0 != 0]) < SAFE).any():
+    y0 = np.ldexp(P.y0, -int(np.frexp(np.abs(P.y0).max())[1]))
+    if (np.abs(y0[P.y0 != 0]) < SAFE).any():
         trusted_a[:] = False
     alive_a, alive_b = a.any(axis=1) | ~trusted_a, b.any(axis=1) | ~trusted_b
     for start, block in undecided(a, b, y0, trusted_a, trusted_b):

@@ -1,15 +1,15 @@
 """Enclosures of what the census reports of a point: angles, radius, loss, nearest hyperbola.
 
 Everything is interval arithmetic on rationals (`intervals`) from the interval of the point's
-direction.  For epsilon let (h, m) be the balanced point and (hb, mb) a point of the hyperbola.  With
-c the cosines of h to hb and of m to mb, and k^2 = ||h|| ||m|| / (||hb|| ||mb||), the square of
-epsilon is the infimum over t > 0 of
+direction.  For epsilon let (h, m) be the balanced point and (hb, mb) a point of the hyperbola.
+With c_h and c_m the cosines of h to hb and of m to mb, and k^2 = ||h|| ||m|| / (||hb|| ||mb||),
+the square of epsilon is the infimum over t > 0 of
 
     1 - 2 (k c_h t^3 + k c_m t - k^2 t^2) / (1 + t^4).
 
-Its value at any t is an upper bound: floating point proposes t and decides nothing.  A number g is a
-lower bound if (1 - g) (1 + t^4) - 2 k c_h t^3 - 2 k c_m t + 2 k^2 t^2 has no positive root, by
-Sturm's theorem; as t > 0, the ends of k c_h, k c_m and k^2 that make it least are taken.
+Its value at any t is an upper bound: floating point proposes t and decides nothing.  A number
+g < 1 is a lower bound if (1 - g) (1 + t^4) - 2 k c_h t^3 - 2 k c_m t + 2 k^2 t^2 has no positive
+root, by Sturm's theorem; as t > 0, the ends of k c_h, k c_m and k^2 that make it least are taken.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ from harness.problem import BRANCHES, Branch, Demodulation
 
 Bounds = tuple[float, float]
 ONE, TWO = Interval.point(1), Interval.point(2)
-UNKNOWN = Interval(Fraction(0), Fraction(1))
 
 
 @dataclass(frozen=True)
@@ -58,8 +57,7 @@ def enclose(P: Demodulation, pairs: ExactPairs, exponent: int, found: Found) -> 
     X, Y = _sums(pairs, found)
     square = sum(int(y) ** 2 for y in pairs.y)
     loss = (ONE - X.square() / (Y * Interval.point(square))).at_least(0).at_most(1)
-    line = WHOLE in (found.h, found.m)
-    if line:
+    if found.sample:
         return Enclosure(theta, phi, (0.0, math.inf), loss.floats(), BRANCHES[0], (0.0, 1.0))
     scale = Interval.point(Fraction(2) ** (sum(a.exponent for a in arcs) - exponent))
     h, m = _vector(arcs[0], found.i, found.h), _vector(arcs[1], found.j, found.m)
@@ -103,9 +101,8 @@ def _norm(v: tuple[Interval, Interval]) -> Interval:
 
 
 def _sums(pairs: ExactPairs, found: Found) -> tuple[Interval, Interval]:
-    """X and Y at the point; of a line, at the middle weights of its arcs."""
-    half = (Interval.point(Fraction(1, 2)),) * 2
-    w, v = (half if each == WHOLE else each for each in (found.h, found.m))
+    """X and Y at the point; of a line, at its sample."""
+    w, v = found.sample or (found.h, found.m)
     i, j = found.i, found.j
     X = Y = Interval.point(0)
     for k in range(2):

@@ -27,7 +27,7 @@ FIRST = (-990, -141)
 They are left out again where the network has no kink, unless an arc would reach half a turn."""
 
 SAFE = 2.0**-110
-"""Least nonzero entry for which the screen's products, of seven entries at most, do not underflow."""
+"""Least nonzero entry that the screen trusts: products of seven such do not underflow."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +126,10 @@ def cross(p: Vector, q: Vector) -> int:
     return p[0] * q[1] - p[1] * q[0]
 
 
+def _order(p: Vector, q: Vector) -> int:
+    return cross(q, p)
+
+
 def integers(W: Array) -> tuple[Integers, int]:
     """Doubles W times 2^exponent in integers, and the exponent."""
     mantissa, exponent = np.frexp(W)
@@ -155,7 +159,7 @@ def _cut(
     for r1, r2 in rows[switch.astype(bool)]:
         ahead = cross(sector.begin, (-r2, r1)) > 0
         inside.append((-r2, r1) if ahead else (r2, -r1))
-    inside.sort(key=cmp_to_key(lambda p, q: cross(q, p)))
+    inside.sort(key=cmp_to_key(_order))
     distinct = [p for k, p in enumerate(inside) if k == 0 or cross(inside[k - 1], p)]
     borders = [sector.begin, *distinct, sector.end]
     for k, begin in enumerate(borders[:-1]):

@@ -1,7 +1,7 @@
 """Pairs of arcs and of kinks judged in exact arithmetic, for n = p = 2.
 
 On the arc from end i to end i + 1 let h = p_i + s p_{i+1}, on an arc of m let m = q_j + t q_{j+1},
-with s and t in (0, inf).  Then a = a_i + s a_{i+1} and b = b_j + t b_{j+1}, integers at integer s, t.
+with s and t in (0, inf).  Then a = a_i + s a_{i+1} and b = b_j + t b_{j+1}, of integer vectors.
 With l = (1, s) times any positive scale and for given b, f = l^T G l / 2 - c^T l + ||y0||^2 / 2,
 
     c_k = <y0, a_k b>,    G_kk' = <a_k b, a_k' b>    (linear, quadratic in t),
@@ -10,16 +10,17 @@ and where det G > 0 the least value is at l = adj(G) c / det G, of entries with 
 
     L_0 = G_11 c_0 - G_01 c_1,    L_1 = G_00 c_1 - G_01 c_0    (cubics in t).
 
-- **Inside a pair of arcs** every stationary point with X > 0 has L_0, L_1 > 0, s = L_1 / L_0, and t
-  is stationary for the least value -N / (2 D), N = c^T adj(G) c, D = det G: a root of
+- **Inside a pair of arcs** every stationary point with X > 0 has L_0, L_1 > 0, s = L_1 / L_0, and
+  t is stationary for the least value -N / (2 D), N = c^T adj(G) c, D = det G: a root of
   R = N' D - N D', of degree 6 at most.  Conversely such a root gives a stationary point, with
   X > 0.  F has a minimum along s; across it F turns as the least value does, by the sign of -R'.
+  If R = 0 throughout, the points s = L_1 / L_0 are a curve along which F is constant.
 - D is a Gram determinant.  All b in the open arc have one support, so D = 0 at one t inside means
   that a_i and a_{i+1} are proportional on it, and then D = 0, L_0 = L_1 = 0 for all t: F does not
   depend on s.
-- **At a boundary** F falls to the right as L_1 of the arc on the right is positive, and to the left
-  as L_0 of the arc on the left is; along a boundary the stationary point has m = L_0 q_j + L_1 q_{j+1},
-  a rational direction, with L from the boundary of h as the other factor.  So kinks need signs of
+- **At a boundary** F falls to the right if L_1 of the arc on the right is positive, and to the
+  left if L_0 of the arc on the left is.  With h at a boundary, m is stationary inside its arc at
+  the weights L_0, L_1 of m, which are integers, if both are positive.  So kinks need the signs of
   integers alone.
 
 A point is stationary if 0 is in Clarke's generalised gradient of f: for each factor the slopes to
@@ -29,7 +30,7 @@ its two sides are not one up and one down.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache, cached_property
 
@@ -39,6 +40,7 @@ from harness.landscape.kinds import Kind
 from harness.landscape.sturm import (
     Polynomial,
     Root,
+    between_roots,
     constant_sign,
     derivative,
     minus,
@@ -46,6 +48,7 @@ from harness.landscape.sturm import (
     positive_roots,
     sign_at,
     times,
+    value_at,
     values,
 )
 
@@ -55,9 +58,9 @@ NARROW = Fraction(1, 2**128)
 Weights = tuple[Interval, Interval]
 WHOLE: Weights = (Interval(Fraction(0), Fraction(1)),) * 2
 """Of a line of points: every weight."""
+HALF: Weights = (Interval.point(1), Interval.point(1))
 END: Weights = (Interval.point(1), Interval.point(0))
 
-CURVE = "F may be constant along a curve"
 LINE = "F is constant along a kink, and its slopes across change sign"
 SEAM = "on a boundary without a kink"
 
@@ -66,7 +69,10 @@ SEAM = "on a boundary without a kink"
 class Found:
     """A stationary point, or a line of them: h = w_0 p_i + w_1 p_{i+1}, m alike, w in intervals.
 
-    `open` says why the point or its kind is not certain; empty if it is.
+    Attributes
+    ----------
+    sample : of a line, the weights of a point on it
+    open : why the point or its kind is not certain; empty if it is
     """
 
     i: int
@@ -77,12 +83,13 @@ class Found:
     layer_h: int = 0
     layer_m: int = 0
     open: str = ""
+    sample: tuple[Weights, Weights] | None = None
 
     @property
     def exchanged(self) -> Found:
         """With h and m exchanged."""
         swapped = self.j, self.i, self.m, self.h, self.kind, self.layer_m, self.layer_h
-        return Found(*swapped, self.open)
+        return Found(*swapped, self.open, self.sample and self.sample[::-1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,19 +164,18 @@ def cell(pairs: ExactPairs, i: int, j: int) -> list[Found]:
         return []
     L, K = pairs.L(i, j), pairs.exchanged.L(j, i)
     flat_h, flat_m = not any(L), not any(K)
-    if flat_h and flat_m:
-        return [Found(i, j, WHOLE, WHOLE, Kind.DEGENERATE)]
-    if flat_h:  # F depends on t alone: any s will do
-        K0, K1 = sum(K[0]), sum(K[1])
-        return [Found(i, j, WHOLE, _exact(K0, K1), Kind.DEGENERATE)] if min(K0, K1) > 0 else []
-    if flat_m:
-        L0, L1 = sum(L[0]), sum(L[1])
-        return [Found(i, j, _exact(L0, L1), WHOLE, Kind.DEGENERATE)] if min(L0, L1) > 0 else []
+    if flat_h or flat_m:  # F does not depend on s, or t: any will do
+        l0, l1 = (1, 1) if flat_h else (sum(form) for form in L)
+        k0, k1 = (1, 1) if flat_m else (sum(form) for form in K)
+        if min(l0, l1, k0, k1) <= 0:
+            return []
+        h, m = _exact(l0, l1), _exact(k0, k1)
+        return [_line(i, j, WHOLE if flat_h else h, WHOLE if flat_m else m, (h, m))]
     if any(max(form, default=0) <= 0 for form in (*L, *K)):
         return []
     R = _stationary(pairs, i, j)
     if not R:
-        return [Found(i, j, WHOLE, WHOLE, Kind.DEGENERATE, open=CURVE)]
+        return _curve(i, j, L)
     return [
         _inside(i, j, root, L, R)
         for root in positive_roots(R)
@@ -185,6 +191,22 @@ def _stationary(pairs: ExactPairs, i: int, j: int) -> Polynomial:
     N = minus(times(c0, L0), times([-1], times(c1, L1)))
     D = minus(times(G00, G11), times(G01, G01))
     return minus(times(derivative(N), D), times(N, derivative(D)))
+
+
+def _line(
+    i: int, j: int, h: Weights, m: Weights, sample: tuple[Weights, Weights], layer: int = 0
+) -> Found:
+    return Found(i, j, h, m, Kind.DEGENERATE, layer, sample=sample)
+
+
+def _curve(i: int, j: int, L: tuple[Polynomial, Polynomial]) -> list[Found]:
+    """The curve s = L_1 / L_0, if both are positive at some t; a part of the pair of arcs."""
+    for t in between_roots(times(*L)):
+        l0, l1 = (value_at(form, t) for form in L)
+        if l0 > 0 and l1 > 0:
+            sample = _exact(l0, l1), (Interval.point(1), Interval.point(t))
+            return [_line(i, j, WHOLE, WHOLE, sample)]
+    return []
 
 
 def _inside(i: int, j: int, root: Root, L: tuple[Polynomial, Polynomial], R: Polynomial) -> Found:
@@ -203,8 +225,8 @@ def _narrow(x: Interval) -> bool:
     return x.lo > 0 and x.hi - x.lo <= NARROW * x.lo
 
 
-def _exact(w0: int, w1: int) -> Weights:
-    return Interval.point(1), Interval.point(Fraction(w1, w0))
+def _exact(w0: int | Fraction, w1: int | Fraction) -> Weights:
+    return Interval.point(1), Interval.point(Fraction(w1) / w0)
 
 
 # --- kinks -----------------------------------------------------------------------------------
@@ -222,8 +244,8 @@ def edge(pairs: ExactPairs, i: int, j: int) -> list[Found]:
         certain = all(s or not form for s, form in zip(signs, (right, left), strict=True))
         if certain and signs[0] * signs[1] < 0:
             return []
-        why = "" if certain else LINE
-        return [Found(i, j, END, WHOLE, Kind.DEGENERATE, layer, 0, _seam(why, layer))]
+        line = _line(i, j, END, WHOLE, (END, HALF), layer)
+        return [replace(line, open=_seam("" if certain else LINE, layer))]
     if m0 <= 0 or m1 <= 0:
         return []
     t = Fraction(m1, m0)

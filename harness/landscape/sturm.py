@@ -53,6 +53,10 @@ def sign_at(p: Polynomial, x: Fraction) -> int:
     return (value > 0) - (value < 0)
 
 
+def value_at(p: Polynomial, x: Fraction) -> Fraction:
+    return sum((c * x**k for k, c in enumerate(p)), Fraction(0))
+
+
 def values(p: Polynomial, lo: Fraction, hi: Fraction) -> tuple[Fraction, Fraction]:
     """Bounds of p on [lo, hi], 0 <= lo: positive coefficients at one end, negative at the other."""
     low = sum((c * (lo if c > 0 else hi) ** k for k, c in enumerate(p)), Fraction(0))
@@ -191,3 +195,13 @@ def positive_roots(p: Polynomial) -> Iterator[Root]:
             factor = polynomial([-middle.numerator, middle.denominator])
             chain = _chain(_quotient(chain[0], factor))
         stack += [(chain, lo, middle), (chain, middle, hi)]
+
+
+def between_roots(p: Polynomial) -> list[Fraction]:
+    """A point of (0, inf) in each gap between the roots of a polynomial that is not zero."""
+    roots = sorted(positive_roots(p), key=lambda root: (root.lo, root.hi))
+    while any(one.hi >= two.lo for one, two in pairwise(roots)) or (roots and roots[0].lo == 0):
+        roots = [root.halved() for root in roots]
+    ends = [Fraction(0), *(end for root in roots for end in (root.lo, root.hi))]
+    inner = [(ends[k] + ends[k + 1]) / 2 for k in range(0, len(ends) - 1, 2)]
+    return [*inner, ends[-1] + 1]
