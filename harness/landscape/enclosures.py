@@ -192,7 +192,9 @@ def _best(U: Fraction, V: Fraction, square: Fraction) -> Fraction:
     start = t = Fraction(float(grid[int(np.argmin(values))]))
     slope = [-V, 2 * square, -3 * U, Fraction(0), 3 * V, -2 * square, U]
     for _ in range(7):
-        value = sum(c * t**n for n, c in enumerate(slope))
         steep = sum(n * c * t ** (n - 1) for n, c in enumerate(slope) if n)
-        t = Interval.point(t - value / steep).trimmed().lo if steep else t
-    return t if abs(t - start) < start / 50 else start
+        if steep == 0 or abs(t - start) > start / 50:
+            return start  # Newton's method runs away: the grid's t will do
+        value = sum(c * t**n for n, c in enumerate(slope))
+        t = Interval.point(t - value / steep).trimmed().lo
+    return t if abs(t - start) <= start / 50 else start
