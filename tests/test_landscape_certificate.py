@@ -210,6 +210,16 @@ def test_with_negative_observations_each_certified_minimum_is_one_of_the_profile
     assert checked
 
 
+def test_with_noise_kinks_of_m_are_judged_with_the_noisy_observation():
+    P = problem("unequal depths", 0, noise=0.05)
+    table = stationary_points(P)
+    table = table[~table["kind"].isin(["degenerate", "dead cone"])]
+    points = strict(certified(P).points)
+    assert sorted(p.kind for p in points) == sorted(table["kind"])
+    losses = sorted(p.loss_ratio[0] for p in points)
+    np.testing.assert_allclose(losses, sorted(table["loss_ratio"]), atol=1e-9)
+
+
 def test_few_pairs_need_exact_arithmetic():
     result = certified(problem("two layers", 0))
     assert result.exact_share < 0.02

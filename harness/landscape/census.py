@@ -145,7 +145,7 @@ def stationary_points(
         raise ValueError(f"seconds={seconds}: only a certified census takes a time limit")
     a, b = P.G1(direction(arcs_h.angles)), P.G2(direction(arcs_m.angles))
     found = candidates(a, b, P.y0, arcs_h.layer > 0, arcs_m.layer > 0)
-    exchanged = Demodulation(P.G2, P.G1, P.m0, P.h0)
+    exchanged = Demodulation(P.G2, P.G1, P.m0, P.h0, P.noise)
     points = _join(
         [
             _smooth(P, arcs_h, arcs_m, found.cells),

@@ -170,7 +170,7 @@ def _infimum(U: Interval, V: Interval, square: Interval) -> Interval:
     cube, fourth = t * t * t, t.square().square()
     top = TWO * (U * cube + V * t - square * t.square())
     value = (ONE - top / (ONE + fourth)).trimmed().at_least(0).at_most(1)
-    for digits in (100, 60, 30, 10):
+    for digits in range(100, 0, -5):
         g = value.lo - Fraction(1, 2**digits)
         if g > 0 and _is_lower_bound(g, U.hi, V.hi, square.lo):
             return Interval(g, value.hi)
@@ -187,7 +187,7 @@ def _is_lower_bound(g: Fraction, U: Fraction, V: Fraction, square: Fraction) -> 
 def _best(U: Fraction, V: Fraction, square: Fraction) -> Fraction:
     """A t near the infimum: the best of a grid in doubles, then Newton's method."""
     u, v, k = float(U), float(V), float(square)
-    grid = np.exp(np.linspace(-6, 6, 4001))
+    grid = np.exp(np.linspace(-9, 9, 6001))
     values = -(u * grid**3 + v * grid - k * grid**2) / (1 + grid**4)
     start = t = Fraction(float(grid[int(np.argmin(values))]))
     slope = [-V, 2 * square, -3 * U, Fraction(0), 3 * V, -2 * square, U]
