@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from harness.arrays import Array
 from harness.landscape.arcs import Arcs, direction, linear_arcs
 from harness.landscape.biquadratic import ratio, slope, smooth_kind, solve
+from harness.landscape.certificate import Certificate, certify
 from harness.landscape.kinds import KINDS, MAXIMA, MINIMA, SADDLES, UNSURE, Kind
 from harness.landscape.screen import Pairs, candidates
 from harness.landscape.tolerances import FLAT, INSIDE, SAME_ROOT
@@ -82,12 +83,32 @@ class _Points:
         return _Points(self.phi, self.theta, self.kind, self.layer_m, self.layer_h)
 
 
-def stationary_points(P: Demodulation) -> pd.DataFrame:
+@overload
+def stationary_points(P: Demodulation, *, certified: Literal[False] = False) -> pd.DataFrame: ...
+
+
+@overload
+def stationary_points(
+    P: Demodulation, *, certified: Literal[True], seconds: float | None = None
+) -> Certificate: ...
+
+
+def stationary_points(
+    P: Demodulation, *, certified: bool = False, seconds: float | None = None
+) -> pd.DataFrame | Certificate:
     """All stationary points of f outside K, up to scaling, for n = p = 2 and any depths.
+
+    Parameters
+    ----------
+    P : Demodulation
+    certified : bool
+        Prove it: no rounding decides (`certificate`).
+    seconds : float, optional
+        End the proof after this time, about; what it has not examined it counts.
 
     Returns
     -------
-    DataFrame
+    DataFrame or, if certified, Certificate
         A row for each point, sorted by loss, with columns
 
         - theta, phi: polar angles of h and m in the coordinates of R^2, in (-pi, pi]
@@ -106,7 +127,8 @@ def stationary_points(P: Demodulation) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        If n or p is not 2, y0 = 0, or the networks have too many arcs for the memory (`MEMORY`).
+        If n or p is not 2, y0 = 0, or the networks have too many arcs for the memory (`MEMORY`);
+        if seconds is not positive, or given without a certificate.
 
     Notes
     -----
@@ -117,9 +139,13 @@ def stationary_points(P: Demodulation) -> pd.DataFrame:
     _check(P)
     arcs_h, arcs_m = linear_arcs(P.G1), linear_arcs(P.G2)
     _check_memory(P, arcs_h, arcs_m)
+    if certified:
+        return certify(P, seconds)
+    if seconds is not None:
+        raise ValueError(f"seconds={seconds}: only a certified census takes a time limit")
     a, b = P.G1(direction(arcs_h.angles)), P.G2(direction(arcs_m.angles))
     found = candidates(a, b, P.y0, arcs_h.layer > 0, arcs_m.layer > 0)
-    exchanged = Demodulation(P.G2, P.G1, P.m0, P.h0)
+    exchanged = Demodulation(P.G2, P.G1, P.m0, P.h0, P.noise)
     points = _join(
         [
             _smooth(P, arcs_h, arcs_m, found.cells),
