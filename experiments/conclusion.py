@@ -10,21 +10,22 @@ from annotated_types import Ge, Gt, Le
 
 from harness import claims, figures, scaling, selection, stats
 from harness.claims import Bearing, Claim, Evidence, Finding, Outcome, Role
-from harness.conditions import joint_wdc_search, wdc_lower_end
 from harness.ensemble import Ensemble, Size
 from harness.experiment import Experiment, Row, Settings
-from harness.landscape.nearness import census_minima, hunted_minima, theorem_radius
-from harness.problem import Demodulation
+from harness.landscape.nearness import (
+    census_minima,
+    condition_constants,
+    hunted_minima,
+    proved_epsilon,
+    theorem_radius,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FAILS = Outcome(
-    "The theorem's conclusion fails at this epsilon where its premise is not met.",
-    Bearing.HYPOTHESIS_NEEDED,
-)
+FAILS = Outcome("The conclusion fails where the premise is not met.", Bearing.HYPOTHESIS_NEEDED)
 HOLDS = Outcome("The conclusion holds far beyond the theorem's premise.", Bearing.CONSISTENT)
 PLANE = Claim(
     "conclusion.plane",
@@ -67,8 +68,7 @@ CONSTANTS = {
     "wdc": "WDC of all layers, by search",
     "joint": "joint-WDC of last layers, by search",
 }
-CURVE = np.arange(1, 10) / 10
-"""Values of epsilon at which shares of networks are drawn."""
+CURVE = np.arange(1, 10) / 10  # values of epsilon
 
 
 @dataclass(frozen=True)
@@ -100,10 +100,12 @@ class Conclusion(Experiment):
     epsilon, kinks : distance to the nearest hyperbola of the worst of them, and of the worst on
         kinks of both networks; 0 if there is none.
     radius : of the worst, `theorem_radius`.
+    proved_least, proved_most : proved bounds of the worst epsilon, for n = p = 2 and
+        ell <= certify; NaN otherwise.
     wdc_first, wdc, joint : lower ends of the conditions' constants, the greater of both networks'.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     claims: ClassVar[tuple[Claim, ...]] = (PLANE, NONE, FADES, FORETOLD)
     caption: ClassVar[str] = (
         "Theorem 2's conclusion without its premise, d = s = 2: share of networks with a local "
@@ -120,6 +122,7 @@ class Conclusion(Experiment):
     network: Ensemble
     starts: Size
     budget: Size
+    certify: Annotated[int, Ge(0)]
     replica: Annotated[int, Ge(0)]
     thresholds: Thresholds
 
@@ -129,6 +132,8 @@ class Conclusion(Experiment):
         hunts = first.joined(second)
         plane = P.n == P.p == 2
         minima = census_minima(P) if plane else hunts
+        proved = plane and P.ell <= self.certify
+        least, most = proved_epsilon(P) if proved else (np.nan, np.nan)
         row: Row = {
             "minima": len(minima.h),
             "first": len(first.h),
@@ -141,17 +146,11 @@ class Conclusion(Experiment):
             "epsilon": float(minima.epsilon.max(initial=0)),
             "kinks": float(minima.epsilon[minima.both_kinks].max(initial=0)),
             "radius": float(theorem_radius(P, minima.h, minima.m).max(initial=0)),
-            "status": "ok",  # `known` may be NaN
+            "proved_least": least,
+            "proved_most": most,
+            "status": "ok",  # some may be NaN
         }
-        return [row | self._constants(P, rng)]
-
-    def _constants(self, P: Demodulation, rng: np.random.Generator) -> Row:
-        """Lower ends: of first layers with two columns certified within 1%, else by search."""
-        effort: Any = {"rng": rng, "budget": self.budget}
-        layers = [[wdc_lower_end(W, **effort).lower for W in G.weights] for G in (P.G1, P.G2)]
-        joint = joint_wdc_search(P.G1.weights[-1], P.G2.weights[-1], **effort).lower
-        first = max(constants[0] for constants in layers)
-        return {"wdc_first": first, "wdc": max(map(max, layers)), "joint": joint}
+        return [row | condition_constants(P, rng, self.budget)]
 
     def trials_needed(self, cells: pd.DataFrame) -> dict[str, int]:
         _, plane, _, beyond = self._parts(cells)
@@ -220,10 +219,12 @@ class Conclusion(Experiment):
         }
         for epsilon in (0.3, 0.5, 0.7):
             heading = f"outside A_{epsilon:g}"
-            values[heading] = lambda g, e=epsilon: f"{(g['epsilon'] > e).mean():.2f}"
-            values[f"{heading}, kinks"] = lambda g, e=epsilon: f"{(g['kinks'] > e).mean():.2f}"
-        for name, label in CONSTANTS.items():
-            values[label] = lambda g, name=name: f"{g[name].median():.2f}"
+            values[heading] = selection.share("epsilon", above=epsilon)
+            values[f"{heading}, kinks"] = selection.share("kinks", above=epsilon)
+        far = self.thresholds.epsilon
+        values[f"proved outside A_{far:g}"] = selection.share("proved_least", above=far)
+        values[f"proved inside A_{far:g}"] = selection.share("proved_most", up_to=far)
+        values |= {label: selection.median(name, ".2f") for name, label in CONSTANTS.items()}
         rows, *_ = self._parts(self._measured(table))
         return selection.summarise(rows, ["growth", "n", "ell"], values)
 

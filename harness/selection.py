@@ -155,6 +155,18 @@ def median(column: str, spec: str = ".3g") -> Callable[[pd.DataFrame], str]:
     return lambda rows: format(rows[column].median(), spec)
 
 
+def share(
+    column: str, *, above: float = -np.inf, up_to: float = np.inf
+) -> Callable[[pd.DataFrame], str]:
+    """The share of known values in (above, up_to] in words, "" without any; for `summarise`."""
+
+    def words(rows: pd.DataFrame) -> str:
+        known = rows[column].dropna()
+        return f"{((known > above) & (known <= up_to)).mean():.2f}" if len(known) else ""
+
+    return words
+
+
 def deciles(column: str, spec: str) -> Callable[[pd.DataFrame], str]:
     """The 10%, 50% and 90% quantiles of a column in words, as a value of `summarise`."""
     return lambda rows: " / ".join(f"{q:{spec}}" for q in rows[column].quantile([0.1, 0.5, 0.9]))

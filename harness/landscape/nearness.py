@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from harness.arrays import Array, Bools
+from harness.conditions import joint_wdc_search, wdc_lower_end
 from harness.landscape.arcs import direction
 from harness.landscape.census import stationary_points
 from harness.landscape.hunt import hunt
-from harness.landscape.kinds import MINIMA
+from harness.landscape.kinds import MINIMA, Kind
 from harness.landscape.tolerances import SAME_END
 from harness.network import ReluNetwork
 from harness.problem import BRANCHES, Branch, Demodulation
@@ -74,6 +76,20 @@ def census_minima(P: Demodulation) -> Minima:
     return Minima(h, m, at["epsilon"].to_numpy(), both.to_numpy(), count, (count, count))
 
 
+def proved_epsilon(P: Demodulation) -> tuple[float, float]:
+    """Enclosure of the largest epsilon of local minima beside the truth, proved, for n = p = 2.
+
+    Lines of constant loss and points whose kind is open count for the upper end alone, which is inf
+    if the proof has a gap.  0 stands for no minimum.
+    """
+    proof = stationary_points(P, certified=True)
+    beside = [point for point in proof.points if not point.loss_ratio[1] <= TRUE_LOSS]
+    sure = [p.epsilon[0] for p in beside if p.kind in MINIMA and not p.open]
+    possible = [p.epsilon[1] for p in beside if p.open or p.kind in (*MINIMA, Kind.DEGENERATE)]
+    gap = not proof.complete or proof.vanishing > 0
+    return max(sure, default=0.0), np.inf if gap else max(possible, default=0.0)
+
+
 def hunted_minima(P: Demodulation, rng: np.random.Generator, starts: int) -> Minima:
     """Those that a hunt finds, for any n and p."""
     found = hunt(P, rng, starts)
@@ -129,6 +145,19 @@ def theorem_radius(P: Demodulation, h: Array, m: Array) -> Array:
         [P.neighbourhood(h, m, b) / share for b, share in zip(BRANCHES, shares, strict=True)],
         axis=0,
     )
+
+
+def condition_constants(P: Demodulation, rng: np.random.Generator, budget: int) -> dict[str, float]:
+    """Lower ends of the constants of the conditions, the greater of both networks'.
+
+    wdc_first, wdc : of first layers and of all; certified within 1% with two columns, else by
+        search with so many evaluations.  joint : of the last layers, by search.
+    """
+    effort: Any = {"rng": rng, "budget": budget}
+    layers = [[wdc_lower_end(W, **effort).lower for W in G.weights] for G in (P.G1, P.G2)]
+    joint = joint_wdc_search(P.G1.weights[-1], P.G2.weights[-1], **effort).lower
+    first = max(constants[0] for constants in layers)
+    return {"wdc_first": first, "wdc": max(map(max, layers)), "joint": joint}
 
 
 def aligned_bound(G1: ReluNetwork, G2: ReluNetwork, alpha: float) -> float:
