@@ -7,6 +7,7 @@ need the optional extra "priors" (`solver_installed`).
 
 from harness.priors.convex import branch_hull, l1_branch_hull, solver_installed
 from harness.priors.lifting import nuclear_norm
+from harness.priors.methods import CONES, Rival, recover
 from harness.priors.model import Bilinear, Recovery, Stopping, signal_error
 from harness.priors.oracles import (
     active_subspaces,
@@ -14,6 +15,7 @@ from harness.priors.oracles import (
     known_factor,
     known_supports,
 )
+from harness.priors.planted import Planted, Terms, planted
 from harness.priors.sparse import (
     hard_thresholding_pursuit,
     sparse_power_factorization,
@@ -27,9 +29,13 @@ from harness.priors.subspace import (
 )
 
 __all__ = [
+    "CONES",
     "Bilinear",
+    "Planted",
     "Recovery",
+    "Rival",
     "Stopping",
+    "Terms",
     "active_subspaces",
     "alternating_least_squares",
     "branch_hull",
@@ -40,7 +46,9 @@ __all__ = [
     "known_supports",
     "l1_branch_hull",
     "nuclear_norm",
+    "planted",
     "polyak_subgradient",
+    "recover",
     "signal_error",
     "solver_installed",
     "sparse_power_factorization",

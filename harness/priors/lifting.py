@@ -18,7 +18,7 @@ from harness.status import Status
 
 RANK = 4
 """Rank of the factorization, as in the authors' code."""
-OUTER_STEPS = 40
+OUTER_STEPS = 25
 INNER: Any = {"maxiter": 1_000, "maxfun": 2_000, "ftol": 1e-15, "gtol": 1e-9}
 PENALTY = 10.0
 """First penalty on the constraint; it grows by the same factor."""

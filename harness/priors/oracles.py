@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from harness.arrays import Array
 from harness.priors.model import Bilinear, Recovery, recovery
-from harness.priors.subspace import alternating_least_squares
+from harness.priors.subspace import alternating_least_squares, spectral_start
 from harness.problem import Demodulation
 from harness.status import Status
 
@@ -72,7 +72,7 @@ def active_subspaces(P: Demodulation) -> Bilinear | None:
     return model
 
 
-def known_activation(P: Demodulation, m_init: Array) -> Recovery:
+def known_activation(P: Demodulation, m_init: Array | None = None) -> Recovery:
     """`alternating_least_squares` on `active_subspaces`: P, told its activation pattern.
 
     This is what "a subspace of dimension n" means for a network: the yardstick of Algorithm 1.
@@ -80,8 +80,8 @@ def known_activation(P: Demodulation, m_init: Array) -> Recovery:
     Parameters
     ----------
     P : Demodulation
-    m_init : (p,)
-        Start.
+    m_init : (p,), optional
+        Start; the `spectral_start` by default.
 
     Returns
     -------
@@ -92,4 +92,5 @@ def known_activation(P: Demodulation, m_init: Array) -> Recovery:
     model = active_subspaces(P)
     if model is None:
         return Recovery(np.zeros(P.n), np.zeros(P.p), 1.0, Status.UNDERDETERMINED, 0)
-    return alternating_least_squares(model, m_init)
+    start = spectral_start(model)[1] if m_init is None else m_init
+    return alternating_least_squares(model, start)
