@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from harness import library
 from harness.claims import Verdict
-from harness.experiment import Experiment, experiment_class
+from harness.experiment import Experiment, columns, experiment_class
 from harness.schema import RUN_KEYS
 from harness.sweep.sweep import read
 from hydra_plugins.harness_config import PROFILES, plain
@@ -142,6 +142,12 @@ def _few(key: str, axis: Any) -> list[Any]:
 def verdicts(experiment: Experiment, table: pd.DataFrame) -> dict[str, Verdict]:
     """The verdicts on a table, by the claims' names."""
     return {f.claim.id.partition(".")[2]: f.verdict for f in experiment.judge(table)}
+
+
+def with_base(name: str, rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Rows on top of the experiment's own coordinates."""
+    base = columns(configured(name))
+    return pd.DataFrame([base | {"status": "converged"} | row for row in rows])
 
 
 def noise(size: int, width: float, seed: int = 0) -> np.ndarray:

@@ -35,6 +35,7 @@ ROWS: dict[str, int] = {
     "harness.conditions": 1,
     "harness.landscape": 1,
     "harness.descent": 1,
+    "harness.priors": 1,
     "harness.claims": 1,
     "harness.experiment": 2,
     "harness.selection": 2,
@@ -193,7 +194,8 @@ def test_no_experiment_imports_another():
 @pytest.mark.parametrize("module", [m for m in MODULES if row(m) <= 1])
 def test_the_mathematics_needs_numbers_alone(module):
     tables = {"pandas"} if module == "harness.landscape.census" else set()  # what it returns
-    assert outside(module) <= {"numpy", "scipy", "numba"} | tables
+    solver = {"cvxpy"} if module == "harness.priors.convex" else set()
+    assert outside(module) <= {"numpy", "scipy", "numba"} | tables | solver
 
 
 @pytest.mark.parametrize("module", [m for m in MODULES if row(m) == 2])
@@ -214,6 +216,14 @@ def test_modules_that_need_pytorch_are_imported_inside_functions_alone(module):
         for item in imports(module):
             if item.target in TORCH | {"torch"}:
                 assert item.in_function is not None or item.typing_only, module
+
+
+@every_module
+def test_cvxpy_is_known_to_the_convex_rivals_alone_and_inside_their_functions(module):
+    for item in imports(module):
+        if item.target.split(".")[0] == "cvxpy":
+            assert module == "harness.priors.convex", module
+            assert item.in_function is not None
 
 
 @every_module

@@ -13,20 +13,13 @@ from experiments.expansion import _chance
 from experiments.noise import least_squares_error
 from experiments.sample_complexity import FATES
 from harness.claims import Verdict
-from harness.experiment import columns
 from harness.problem import Demodulation
 from harness.storage.cell import Cell
 from harness.sweep.runner import measure
-from tests.configured import configured, noise, verdicts
+from tests.configured import configured, noise, verdicts, with_base
 from tests.helpers import network
 
 YES, NO, UNSURE = Verdict.SUPPORTED, Verdict.REFUTED, Verdict.INCONCLUSIVE
-
-
-def with_base(name: str, rows: list[dict]) -> pd.DataFrame:
-    """Rows on top of the experiment's own coordinates."""
-    base = columns(configured(name))
-    return pd.DataFrame([base | {"status": "converged"} | row for row in rows])
 
 
 # --- sample_complexity ----------------------------------------------------------------------
