@@ -21,7 +21,7 @@ BIN := .venv/bin
 SOFTWARE := benchmark storage
 ALL := $(basename $(notdir $(wildcard conf/experiment/*.yaml)))
 EXPERIMENTS ?= $(filter-out $(SOFTWARE),$(ALL))
-NEED_EXTRA := generators mnist trained_prior
+NEED_EXTRA := generators mnist prior_representation trained_prior
 
 .PHONY: reproduce confirm software mnist report readme test test-fast test-extra docs lint venv extra
 venv: .venv/installed
@@ -73,7 +73,7 @@ test-fast: venv
 	$(PYTEST) -m "not slow"
 
 test-extra: extra
-	$(PYTEST) -k "mnist or generators or trained_prior or checkpoint"
+	$(PYTEST) -k "mnist or generators or prior_representation or trained_prior or checkpoint"
 
 docs: venv
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'

@@ -153,11 +153,11 @@ def ground_of(image: Array) -> Ground | None:
 
 def resize(images: Array, side: int) -> Array:
     """Bilinear interpolation between pixel centres: (..., s, s) -> (..., side, side)."""
-    matrix = _interpolation(images.shape[-1], side)
+    matrix = interpolation(images.shape[-1], side)
     return matrix @ images @ matrix.T
 
 
-def _interpolation(source: int, target: int) -> Array:
+def interpolation(source: int, target: int) -> Array:
     """Weight of each old pixel in each new one, (target, source); rows add up to 1."""
     centres = (np.arange(target) + 0.5) * source / target - 0.5
     centres = np.clip(centres, 0, source - 1)

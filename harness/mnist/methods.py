@@ -165,6 +165,26 @@ def take_apart(
             return _by_dcgans(method, y, rng, effort, folder, truth, ground)
 
 
+def project_digits(
+    kind: Kind, x0: Array, rng: np.random.Generator, effort: Effort, folder: Path, ground: Ground
+) -> tuple[Array, int]:
+    """The closest images that the generator of digits is found to draw, and its latent dimension.
+
+    x0 : (N, s, s), on their ground; those of DCGANs are close up to scale.
+    """
+    if kind == "decoder":
+        G, _ = weights.load_pair(folder)
+        return recover.project(G, x0, rng, effort.starts)[0], G.widths[0]
+    _torch()
+    from harness.mnist import dcgan, sgd
+
+    digits, _ = _dcgans(folder)
+    size = dcgan.latent_size(digits)
+    z = rng.standard_normal((len(x0), effort.starts, size))
+    G1 = sgd.Negative(digits) if ground == "white" else digits
+    return sgd.project(G1, x0, z, PROJECTION * effort.steps), size
+
+
 def _by_dcgans(
     method: Method,
     y: Array,
