@@ -136,6 +136,7 @@ def test_a_census_knows_what_hunts_find_and_more():
     assert 0 < row["known"] == hunted <= row["minima"]
     assert 0 <= row["kinks"] <= row["epsilon"] <= 1
     assert row["wdc_first"] <= row["wdc"]
+    assert row["proved_least"] - 1e-9 <= row["epsilon"] <= row["proved_most"] + 1e-9
 
 
 def test_hunts_join_what_each_of_them_finds():
