@@ -130,7 +130,7 @@ def test_conclusion_verdicts(table, expected):
 
 
 def test_a_census_knows_what_hunts_find_and_more():
-    experiment = configured("conclusion", {"network.n": 2, "network.p": 2, "network.ell": 100})
+    experiment = configured("conclusion", {"network.n": 2, "network.p": 2, "network.ell": 50})
     [row] = experiment.trial(np.random.default_rng(0))
     hunted = row["first"] + row["second"] - row["both"]
     assert 0 < row["known"] == hunted <= row["minima"]
