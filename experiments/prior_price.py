@@ -113,6 +113,7 @@ Method = Literal[
     "pattern_random",
 ]
 NETWORKS = ("algorithm1", "pattern", "pattern_random")
+FREE = ("method", "signal", "k", "columns", "ratio", "starts", "time_limit", "replica", "solver")
 STOPPING = descent.Stopping(loss_rtol=1e-12)
 COMMON = 10
 """The dimension, or the nearest to it, at which the figure compares prices."""
@@ -319,7 +320,7 @@ class PriorPrice(Experiment):
 
         A draw with nothing to measure is one without success.
         """
-        rows = table[table["status"] != Status.SKIPPED]
+        rows = selection.at_baseline(self, table[table["status"] != Status.SKIPPED], FREE)
         floors = np.array(
             [_floor(method, k) for method, k in zip(rows["method"], rows["k"], strict=True)]
         )

@@ -55,7 +55,7 @@ CLOSE = Claim(
     refuted=Outcome("What generators cannot draw limits every recovery with them."),
 )
 EVERY = (*bases.BASES, "pca")
-LABELS = {"dct": "DCT", "haar": "Haar", "db4": "db4", "pixels": "pixels", "pca": "PCA subspace"}
+LABELS = {"dct": "DCT", "haar": "Haar", "db4": "db4", "pixels": "pixels", "pca": "PCA"}
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,8 @@ class PriorRepresentation(Experiment):
         "latent dimensions on 28 x 28 pixels, a DCGAN with 100 on 64 x 64. (a) Terms that a digit "
         "needs for the error of its own projection on the generator, over the latent dimension; "
         "PCA is a subspace, the others keep each digit's largest terms. Medians with 95% intervals "
-        "and the central 90% of digits. (b) Relative error of the projection, and of as many terms "
-        "as latent dimensions."
+        "and the central 90% of digits. (b) Relative error of as many terms as latent dimensions; "
+        "dotted: median error of the projection."
     )
     needs: ClassVar[tuple[str, ...]] = ("torch", "mlxtend")
     paired: ClassVar[tuple[str, ...]] = ("kind", "ground", "starts", "steps", "weights", "sha256")
@@ -205,12 +205,13 @@ class PriorRepresentation(Experiment):
             errors.axhline(level, color=figures.COLOURS[index], linestyle=":", linewidth=1)
         saved.axhline(1, color="0.5", linewidth=0.8)
         figures.plain_log(saved)
+        figures.headroom(saved, 0.25)
         saved.set(title="(a) terms for the generator's error", ylabel="terms / latent dimensions")
-        errors.set(title="(b) error of as many terms; dotted: generator", ylabel="relative error")
+        errors.set(title="(b) error of n terms", ylabel="relative error")
         errors.set_ylim(bottom=0)
         for ax in (saved, errors):
             ax.set_xticks(range(len(EVERY)), labels=[LABELS[basis] for basis in EVERY])
-        figures.legend(saved)
+        figures.legend(saved, loc="upper left")
         return figure
 
 
