@@ -110,7 +110,7 @@ def outcomes(
         for name in ("wdc_first", "wdc", "joint"):
             columns[name] = trend * columns["epsilon"] + 0.1 * rng.standard_normal(trials)
         parts.append(pd.DataFrame(place(n, ell, growth, trials) | columns))
-    kept = ("starts", "budget")
+    kept = ("starts", "budget", "certify")
     return pd.concat(parts).assign(**{name: settings("conclusion")[name] for name in kept})
 
 
