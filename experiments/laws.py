@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
@@ -97,11 +98,6 @@ class Laws(Experiment):
         gaussian = table[table["law"] == GAUSSIAN]
         others = table[table["law"] != GAUSSIAN]
 
-        def ratio(rows: pd.DataFrame) -> Any:
-            pairs = [(part["ell"], part["found"]) for part in (rows, gaussian)]
-            found = stats.crossings(pairs)
-            return found[:, 0] / found[:, 1]
-
         def tested(rows: pd.DataFrame) -> str:
             laws = ", ".join(sorted(rows["law"].unique()))
             late = (rows["status"] == Status.MAX_STEPS).mean()
@@ -111,7 +107,9 @@ class Laws(Experiment):
         return [
             claims.within(
                 LENGTH,
-                selection.jointly_redrawn(ratio, others, "law"),
+                selection.jointly_redrawn(
+                    partial(selection.crossing_ratio, others=gaussian), others, "law"
+                ),
                 *(1 / limits.factor, limits.factor),
                 statistic="ell of half success over that of Gaussian weights, by law",
                 tested=tested(table),

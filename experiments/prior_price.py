@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from math import ceil
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
 import numpy as np
 from annotated_types import Ge, Gt
+from numpy.typing import ArrayLike
 
-from harness import claims, descent, figures, priors, selection, stats
+from harness import claims, figures, priors, selection, stats
 from harness.arrays import Array
-from harness.claims import Bearing, Claim, Finding, Outcome, Role
-from harness.ensemble import Ensemble, unit_vectors
+from harness.claims import Bearing, Claim, Finding, Outcome, Range, Role
+from harness.ensemble import Ensemble
 from harness.experiment import Experiment, Row, Settings, UnmeasurableError
-from harness.priors import Recovery, Terms, published, signal_error
-from harness.problem import Demodulation
+from harness.priors import Terms, published
+from harness.selection import Redraws
 from harness.status import Status
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 NEEDED = "the ell at which half its trials succeed"
@@ -33,10 +33,7 @@ QUADRATIC = Claim(
     "the paper's introduction: sparse methods need a number of measurements quadratic in S",
     Role.PAPER,
     supported=Outcome("The quadratic law is seen at such sizes.", Bearing.CONSISTENT),
-    refuted=Outcome(
-        "The quadratic law belongs to guarantees, not to the method at such sizes.",
-        Bearing.SHARPER,
-    ),
+    refuted=Outcome("At such sizes only the guarantees are quadratic.", Bearing.SHARPER),
 )
 PEAKY = Claim(
     "prior_price.peaky",
@@ -69,7 +66,7 @@ ORACLE = Claim(
     supported=Outcome("Not to know the linear region costs less than a factor 2.", Bearing.SHARPER),
     refuted=Outcome("Finding the linear region is most of the price.", Bearing.SHARPER),
 )
-DIMENSION = Claim(
+EQUAL = Claim(
     "prior_price.dimension",
     f"At equal dimension n = S, d = s = 2: {NEEDED} is no smaller for Algorithm 1 than for "
     "l1-BranchHull, told the signs",
@@ -77,61 +74,34 @@ DIMENSION = Claim(
     supported=Outcome("A generative prior saves only what it represents better.", Bearing.SHARPER),
     refuted=Outcome("Even a dimension is cheaper under a generative prior.", Bearing.SHARPER),
 )
-INFORMATIVE = Claim(
-    "prior_price.informative",
-    "At equal dimension n = S, d = s = 2, half the trials of Algorithm 1 need no more rows that "
-    "say something, y_l != 0, than those of l1-BranchHull",
-    "no theorem; one row in 4 is active in both networks",
-    supported=Outcome("What is dear are the zeros of ReLU networks.", Bearing.SHARPER),
-    refuted=Outcome("Algorithm 1 also needs more of the rows that say something."),
-)
-
 CROSSING = Claim(
     "prior_price.crossing",
     f"At equal dimension n = S >= 20, d = s = 2: {NEEDED} is no larger for Algorithm 1 than for "
     "sparse power factorization from its own start on flat signals",
     "the paper's introduction: quadratic in S against a latent dimension",
     Role.PAPER,
-    supported=Outcome(
-        "Against this rival a generative prior wins even at equal dimension.", Bearing.CONSISTENT
-    ),
+    supported=Outcome("It beats this rival even at equal dimension.", Bearing.CONSISTENT),
     refuted=Outcome("This rival is as cheap for each dimension.", Bearing.SHARPER),
 )
 
-Method = Literal[
-    "alternating",
-    "spectral",
-    "gradient",
-    "polyak",
-    "nuclear",
-    "branch_hull",
-    "factorization",
-    "supports",
-    "l1_branch_hull",
-    "algorithm1",
-    "pattern",
-    "pattern_random",
-]
-NETWORKS = ("algorithm1", "pattern", "pattern_random")
+Method = Literal[priors.Rival, priors.Search]
+NETWORKS: tuple[Method, ...] = get_args(priors.Search)
 FREE = ("method", "signal", "k", "columns", "ratio", "starts", "time_limit", "replica", "solver")
-STOPPING = descent.Stopping(loss_rtol=1e-12)
-COMMON = 10
-"""The dimension, or the nearest to it, at which the figure compares prices."""
-
-_Rows = Callable[["pd.DataFrame"], Array]
-"""From rows to a statistic of them and its redraws (1 + R,), as `stats.crossings` has them."""
+SHOWN: dict[str, tuple[Method, Terms]] = {
+    "alternating least squares": ("alternating", "gaussian"),
+    "nuclear norm": ("nuclear", "gaussian"),
+    "SPF, flat signals": ("factorization", "flat"),
+    "SPF, decaying signals": ("factorization", "decaying"),
+    "l1-BranchHull, signs known": ("l1_branch_hull", "flat"),
+    "Algorithm 1": ("algorithm1", "gaussian"),
+    "active units known": ("pattern", "gaussian"),
+}
+"""The arms of the figure, with one start each."""
 
 
 @dataclass(frozen=True)
 class Thresholds(Settings):
-    """error : success is an error of both signals up to it.
-
-    quadratic_low, quadratic_high : exponents that count as quadratic, for `least` terms and more.
-    linear : an exponent up to it is linear.
-    peaky : ratio of two ells that counts as larger.
-    anchor : the published ells are met up to this share, on average over S.
-    oracle : Algorithm 1 may need so many times what the oracle needs, from n = `wide` on.
-    """
+    """Limits of the claims, which conf/experiment/prior_price.yaml explains one by one."""
 
     error: Annotated[float, Gt(0)]
     least: Annotated[int, Ge(1)]
@@ -148,9 +118,7 @@ class Thresholds(Settings):
 class PriorPrice(Experiment):
     """One trial: two dictionaries or networks, a truth, one method; a row a trial.
 
-    method : see `priors.recover`; beside these, with networks for dictionaries, `algorithm1`, and
-        `pattern` and `pattern_random`: alternating least squares told the activation pattern, from
-        the spectral start and from random ones.
+    method : see `priors.recover` and, with networks for dictionaries, `priors.recover_codes`.
     signal : law of the terms of a dictionary.
     k : dimension: terms of each factor, or n = p.
     columns : of each dictionary, for each term.
@@ -159,28 +127,18 @@ class PriorPrice(Experiment):
     c, kappa, max_steps : n_1 / n and Algorithm 1's step size and limit.
     time_limit : seconds of a convex program.
     replica : cells that differ in it alone hold more trials.
-    solver : set by `prepared`: whether the extra is there, so that cells skipped without it are
-        measured once it is.
+    solver : set by `prepared`, so that cells skipped without the extra are measured with it.
     """
 
-    claims: ClassVar[tuple[Claim, ...]] = (
-        QUADRATIC,
-        PEAKY,
-        SIGNS,
-        ANCHOR,
-        ORACLE,
-        DIMENSION,
-        INFORMATIVE,
-        CROSSING,
-    )
+    claims: ClassVar[tuple[Claim, ...]] = (QUADRATIC, PEAKY, SIGNS, ANCHOR, ORACLE, EQUAL, CROSSING)
     caption: ClassVar[str] = (
         "Success of each prior on signals of its own model against ell in units of its counting "
         "floor: 2 k - 1 for k terms or dimensions in each factor, 4 (2 k - 1) for networks. (a) "
         "Alternating least squares, one random start. (b) Nuclear norm. (c), (d) Sparse power "
         "factorization from its own start, K = N = 8 k. (e) l1-BranchHull, told the signs, K = N = "
         "20 k. (f) Algorithm 1, d = s = 2, one random start. (g) Least squares told the active "
-        "units, from the spectral start. (h) Rows of half success for each of the 2 k dimensions, "
-        "at k = 10 or nearest to it; pale: of rows with y_l != 0."
+        "units, from the spectral start. (h) Rows of half success for each of the 2 k dimensions; "
+        "a law linear in k is level. Bars: 95% intervals."
     )
     paired: ClassVar[tuple[str, ...]] = ("method", "starts", "time_limit", "solver")
 
@@ -203,42 +161,23 @@ class PriorPrice(Experiment):
         return replace(self, solver="cvxpy" if there else None)
 
     def trial(self, rng: np.random.Generator) -> list[Row]:
-        ell = ceil(self.ratio * _floor(self.method, self.k))
+        ell = ceil(self.ratio * float(_floor(self.method, self.k)))
         match self.method:
-            case "algorithm1" | "pattern" | "pattern_random":
-                return [self._networks(ell, rng)]
+            case "algorithm1" | "pattern" | "pattern_random" as search:
+                networks = Ensemble(self.k, self.k, 2, 2, ell, "factor", self.c, "truncated")
+                P = networks.problem(rng)
+                limits: Any = {"kappa": self.kappa, "max_steps": self.max_steps}
+                found, error = priors.recover_codes(search, P, rng, starts=self.starts, **limits)
+                y = P.y0
             case "branch_hull" | "l1_branch_hull" if not priors.solver_installed():
                 raise UnmeasurableError(Status.SKIPPED)
             case rival:
                 problem = priors.planted(rng, ell, self.columns * self.k, self.k, self.signal)
-                repeats = range(self.starts)
-                found = _best(priors.recover(rival, problem, rng, self.time_limit) for _ in repeats)
-                return [_row(problem.error(found), found, problem.model.y)]
-
-    def _networks(self, ell: int, rng: np.random.Generator) -> Row:
-        ensemble = Ensemble(self.k, self.k, 2, 2, ell, "factor", self.c, "truncated")
-        P = ensemble.problem(rng)
-        h, m = (unit_vectors(rng, self.starts, self.k) for _ in range(2))
-        if self.method != "algorithm1":
-            starts = m if self.method == "pattern_random" else [None]
-            found = _best(priors.known_activation(P, start) for start in starts)
-            signals = P.G1.Lambda(P.h0) @ found.h, P.G2.Lambda(P.m0) @ found.m
-        else:
-            found = self._descend(P, h, m)
-            signals = P.G1(found.h), P.G2(found.m)
-        error = max(signal_error(signals[0], P.G1(P.h0)), signal_error(signals[1], P.G2(P.m0)))
-        return _row(error, found, P.y0)
-
-    def _descend(self, P: Demodulation, h: Array, m: Array) -> Recovery:
-        options: Any = {"max_steps": self.max_steps, "engine": "tracking", "stopping": STOPPING}
-        options["step"] = descent.step_size(P, self.kappa)
-        ends = descent.alternating_descent(P, h, m, **options)
-        k = int(np.argmin(np.where(np.isfinite(ends.loss), ends.loss, np.inf)))
-        status, steps = ends.status[k], int(ends.steps[k])
-        if not np.isfinite(ends.loss[k]):
-            return Recovery(np.zeros(P.n), np.zeros(P.p), 1.0, status, steps)
-        residual = float(np.sqrt(ends.loss[k] / P.loss_at_zero))
-        return Recovery(ends.h[k], ends.m[k], residual, status, steps)
+                limits = {"starts": self.starts, "time_limit": self.time_limit}
+                found = priors.recover(rival, problem, rng, **limits)
+                error, y = problem.error(found), problem.model.y
+        ended: Row = {"residual": found.residual, "steps": found.steps, "status": found.status}
+        return [{"error": error, "informative": int(np.count_nonzero(y)), **ended}]
 
     def judge(self, table: pd.DataFrame) -> list[Finding]:
         limits, table = self.thresholds, self._judged(table)
@@ -246,73 +185,66 @@ class PriorPrice(Experiment):
         l1, pattern = _arm(table, "l1_branch_hull", "flat"), _arm(table, "pattern")
         network = _arm(table, "algorithm1")
         wide = network[network["k"] >= limits.wide]
-        alike, large = (
-            rows[rows["k"].isin(other["k"])] for rows, other in ((network, l1), (wide, flat))
-        )
+        alike, large = network[network["k"].isin(l1["k"])], wide[wide["k"].isin(flat["k"])]
         known = l1[l1["k"].isin(list(published.L1_BRANCH_HULL))]
         quadratic = limits.quadratic_low, limits.quadratic_high
         anchor = 1 - limits.anchor, 1 + limits.anchor
         at, exponent = "ell of half the trials", "exponent of the ell of half the trials in S"
+        in_k = partial(selection.crossing_exponent, by="k")
         many, most = flat[flat["k"] >= limits.least], selection.largest(flat, "k")
         return [
-            _decide(QUADRATIC, quadratic, many, "signal", _exponent, exponent),
+            _decide(QUADRATIC, quadratic, many, "signal", in_k, exponent),
             _decide(PEAKY, (limits.peaky, np.inf), most, "k", _over(decaying), f"{at}, ratio"),
-            _decide(SIGNS, (-np.inf, limits.linear), l1, "signal", _exponent, exponent),
+            _decide(SIGNS, (-np.inf, limits.linear), l1, "signal", in_k, exponent),
             _decide(ANCHOR, anchor, known, "signal", _over_published, f"{at} / published, mean"),
             _decide(ORACLE, (-np.inf, limits.oracle), wide, "k", _over(pattern), f"{at}, ratio"),
-            _decide(DIMENSION, (1.0, np.inf), alike, "k", _over(l1), f"{at}, ratio"),
-            _decide(
-                INFORMATIVE,
-                (-np.inf, 1.0),
-                alike,
-                "k",
-                _over(l1, "informative"),
-                "rows with y_l != 0 of half the trials, ratio",
-            ),
+            _decide(EQUAL, (1.0, np.inf), alike, "k", _over(l1), f"{at}, ratio"),
             _decide(CROSSING, (-np.inf, 1.0), large, "k", _over(flat), f"{at}, ratio"),
         ]
 
     def summary(self, table: pd.DataFrame) -> pd.DataFrame:
-        def at(rows: pd.DataFrame, x: str = "ell") -> float:
-            return float(stats.crossings([(rows[x], rows["found"])])[0, 0])
+        def at(rows: pd.DataFrame) -> float:
+            return float(stats.crossings([(rows["ell"], rows["found"])])[0, 0])
 
-        def interval(rows: pd.DataFrame) -> str:
-            _, ells = selection.crossings(rows, "k", "ell", "found")
-            return stats.from_redraws(ells[:, 0], len(rows)).interval(".0f")
+        def each(rows: pd.DataFrame, x: str = "ell") -> stats.Estimate:
+            return stats.from_redraws(_price(rows, x)[1][:, 0], len(rows))
 
         values: dict[str, Any] = {
             "trials": len,
             "ell of 50%": lambda rows: round(at(rows), 1),
-            "interval": interval,
             "over the floor": lambda rows: round(at(rows) / rows["floor"].iloc[0], 2),
-            "per dimension": lambda rows: round(at(rows) / (2 * rows["k"].iloc[0]), 2),
-            "informative": lambda rows: round(at(rows, "informative") / (2 * rows["k"].iloc[0]), 2),
+            "per dimension": lambda rows: round(each(rows).value, 2),
+            "interval": lambda rows: each(rows).interval(".2f"),
+            "informative": lambda rows: round(each(rows, "informative").value, 2),
         }
         arm = ["method", "signal", "starts"]
         found = selection.summarise(self._judged(table), [*arm, "k"], values)
-        groups = [found[name] for name in arm]
-        logs = np.log(found[["k", "ell of 50%"]]).groupby(groups).diff()
-        parts = found.groupby(arm, sort=False)
-        shares = [_quadratic_share(part["k"], part["ell of 50%"]) for _, part in parts]
+        laws = found.groupby(arm, sort=False)[["k", "ell of 50%"]]
+        shares = [stats.quadratic_share(*part.to_numpy(float).T) for _, part in laws]
         return found.assign(
             **{
-                "local exponent": (logs["ell of 50%"] / logs["k"]).round(2),
+                "local exponent": selection.local_exponents(found, arm, "k", "ell of 50%"),
                 "share of k^2": np.concatenate([*shares, []]).round(2),
             }
         )
 
     def figure(self, table: pd.DataFrame) -> Figure:
         table = self._judged(table)
-        figure, axes = figures.panels(8, height=1.7)
-        *maps, bars = axes
-        for ax, letter, (label, rows) in zip(maps, "abcdefg", _shown(table), strict=True):
-            if len(rows):
-                figures.heat_map(ax, rows, x="ratio", y="k", statistic=_rate, fmt="{:.1f}")
+        rate: Any = lambda rows: rows["found"].mean()  # noqa: E731
+        figure, (*maps, prices) = figures.panels(8, height=1.7)
+        for ax, index, (label, arm) in zip(maps, range(7), SHOWN.items(), strict=True):
+            ax.set(title=f"({'abcdefg'[index]}) {label}", xlabel="ell / floor")
+            if len(rows := _arm(table, *arm)):
+                figures.heat_map(ax, rows, x="ratio", y="k", statistic=rate, fmt="{:.1f}")
+                figures.redraws(prices, *_price(rows), index=index, label="abcdefg"[index])
             else:
                 ax.text(0.5, 0.5, "not measured", ha="center", va="center")
                 ax.set_axis_off()
-            ax.set(title=f"({letter}) {label}", xlabel="ell / floor")
-        _draw_prices(bars, list(_shown(table)))
+        figures.log_ticks(prices, table["k"].unique())
+        prices.set(
+            title="(h) rows of a dimension", xlabel="k", ylabel="rows / (2 k)", ylim=(0, None)
+        )
+        figures.legend(prices, ncols=2)
         return figure
 
     def _judged(self, table: pd.DataFrame) -> pd.DataFrame:
@@ -321,37 +253,16 @@ class PriorPrice(Experiment):
         A draw with nothing to measure is one without success.
         """
         rows = selection.at_baseline(self, table[table["status"] != Status.SKIPPED], FREE)
-        floors = np.array(
-            [_floor(method, k) for method, k in zip(rows["method"], rows["k"], strict=True)]
-        )
-        rows = rows.assign(
-            found=rows["error"] <= self.thresholds.error,
-            floor=floors,
-            ell=np.ceil(rows["ratio"].to_numpy(dtype=float) * floors),
-        )
+        floors = _floor(rows["method"], rows["k"].to_numpy())
+        ells = np.ceil(rows["ratio"].to_numpy(dtype=float) * floors)
+        rows = rows.assign(found=rows["error"] <= self.thresholds.error, floor=floors, ell=ells)
         cell = ["method", "signal", "starts", "k", "ratio"]
         return rows.assign(informative=rows.groupby(cell)["informative"].transform("mean"))
 
 
-def _floor(method: str, k: int) -> int:
+def _floor(method: ArrayLike, k: ArrayLike) -> Array:
     """Rows without which no method can do: 2 k - 1 that say something, of networks one in 4."""
-    return (4 if method in NETWORKS else 1) * (2 * k - 1)
-
-
-def _best(found: Iterable[Recovery]) -> Recovery:
-    """The first of the best fits."""
-    return min(found, key=lambda each: each.residual)
-
-
-def _row(error: float, found: Recovery, y: Array) -> Row:
-    """A row of the table; informative : rows with y_l != 0."""
-    return {
-        "error": error,
-        "residual": found.residual,
-        "informative": int(np.count_nonzero(y)),
-        "steps": found.steps,
-        "status": found.status,
-    }
+    return np.where(np.isin(method, NETWORKS), 4, 1) * (2 * np.asarray(k) - 1)
 
 
 def _arm(table: pd.DataFrame, method: Method, signal: Terms = "gaussian") -> pd.DataFrame:
@@ -361,12 +272,7 @@ def _arm(table: pd.DataFrame, method: Method, signal: Terms = "gaussian") -> pd.
 
 
 def _decide(
-    claim: Claim,
-    allowed: tuple[float, float],
-    rows: pd.DataFrame,
-    by: str,
-    redraws: _Rows,
-    statistic: str,
+    claim: Claim, allowed: Range, rows: pd.DataFrame, by: str, redraws: Redraws, statistic: str
 ) -> Finding:
     where = selection.spread(rows, ("method", "signal", "k", "columns", "ratio"))
     late = (rows["status"].isin([Status.MAX_STEPS, Status.TIME_OUT])).sum()
@@ -375,73 +281,19 @@ def _decide(
     return claims.within(claim, family, *allowed, statistic=statistic, tested=tested)
 
 
-def _exponent(rows: pd.DataFrame) -> Array:
-    sizes, ells = selection.crossings(rows, "k", "ell", "found")
-    return stats.line(np.log(sizes), np.log(ells))[1]
-
-
-def _over(others: pd.DataFrame, x: str = "ell") -> _Rows:
-    """The x of half success over that of others with the same k."""
-
-    def ratio(rows: pd.DataFrame) -> Array:
-        same = others[others["k"].isin(rows["k"])]
-        ends = stats.crossings([(part[x], part["found"]) for part in (rows, same)])
-        return np.asarray(ends[:, 0] / ends[:, 1])
-
-    return ratio
+def _over(others: pd.DataFrame) -> Redraws:
+    """The ell of half success over that of others with the same k."""
+    return lambda rows: selection.crossing_ratio(rows, others[others["k"].isin(rows["k"])])
 
 
 def _over_published(rows: pd.DataFrame) -> Array:
-    """Geometric mean over S of the ell of half success over that of the published counts.
-
-    The counts are redrawn as well.
-    """
+    """Geometric mean over S of the ell of half success over that of the published draws."""
     sizes, ells = selection.crossings(rows, "k", "ell", "found")
     theirs = stats.crossings([published.draws(int(size)) for size in sizes])
     return np.asarray(np.exp(np.mean(np.log(ells / theirs), axis=1)))
 
 
-def _quadratic_share(k: pd.Series, ells: pd.Series) -> Array:
-    """b k / (a + b k) of the law ell = a k + b k^2 of least relative error: the share of k^2."""
-    sizes, per_term = k.to_numpy(dtype=float), (ells / k).to_numpy(dtype=float)
-    there = np.isfinite(per_term)
-    a, b = stats.line(sizes[there], per_term[there], 1 / per_term[there] ** 2)
-    return np.asarray(b * sizes / (a + b * sizes))
-
-
-def _shown(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The arms of the figure, with their names."""
-    yield "alternating least squares", _arm(table, "alternating")
-    yield "nuclear norm", _arm(table, "nuclear")
-    yield "SPF, flat signals", _arm(table, "factorization", "flat")
-    yield "SPF, decaying signals", _arm(table, "factorization", "decaying")
-    yield "l1-BranchHull, signs known", _arm(table, "l1_branch_hull", "flat")
-    yield "Algorithm 1", _arm(table, "algorithm1")
-    yield "active units known", _arm(table, "pattern")
-
-
-def _rate(rows: pd.DataFrame) -> float:
-    return float(rows["found"].mean())
-
-
-def _draw_prices(ax: Axes, arms: list[tuple[str, pd.DataFrame]]) -> None:
-    """Rows of half success for each dimension, all and informative, at k next to COMMON."""
-    for place, (_, rows) in enumerate(arms):
-        if not len(rows):
-            continue
-        k = min(rows["k"].unique(), key=lambda k: abs(k - COMMON))
-        at = rows[rows["k"] == k]
-        for index, (x, alpha) in enumerate((("ell", 1.0), ("informative", 0.4))):
-            ends = stats.crossings([(at[x], at["found"])])[:, 0] / (2 * k)
-            found = stats.from_redraws(ends, len(at))
-            if np.isfinite(found.value):
-                sides = [[found.value - found.low], [found.high - found.value]]
-                look: Any = {"color": figures.COLOURS[0], "alpha": alpha, "height": 0.38}
-                ax.barh(place + 0.4 * index, found.value, **look)
-                ax.errorbar(
-                    found.value, place + 0.4 * index, xerr=sides, color="black", elinewidth=0.8
-                )
-    ax.set_yticks(np.arange(len(arms)) + 0.2, labels=[f"({letter})" for letter in "abcdefg"])
-    ax.set_ylim(len(arms) - 0.3, -0.5)
-    ax.set(title="(h) the price of a dimension", xlabel="rows / (2 k)")
-    ax.grid(False, axis="y")
+def _price(rows: pd.DataFrame, x: str = "ell") -> tuple[Array, Array]:
+    """The x of half success for each of the 2 k dimensions, by k."""
+    sizes, ends = selection.crossings(rows, "k", x, "found")
+    return sizes, ends / (2 * sizes)

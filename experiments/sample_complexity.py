@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -12,10 +11,11 @@ from annotated_types import Ge, Gt, Lt
 
 from harness import claims, descent, figures, selection, stats
 from harness.arrays import Array
-from harness.claims import Bearing, Claim, Finding, Outcome, Role
+from harness.claims import Bearing, Claim, Finding, Outcome, Range, Role
 from harness.ensemble import Ensemble, unit_vectors
 from harness.experiment import Experiment, Row, Settings
 from harness.identifiability import identifiability
+from harness.selection import Redraws
 from harness.status import Status
 
 if TYPE_CHECKING:
@@ -85,10 +85,6 @@ STOPPING = descent.Stopping(loss_rtol=1e-12)
 FATES = ("not identifiable", "not held", "late", "trapped")
 """Why a trial fails: its truth is not locally identifiable; descent fails from near it too; the
 steps run out; it ends elsewhere."""
-
-_Range = tuple[float, float]
-_Redraws = Callable[["pd.DataFrame"], Array]
-"""From rows to a statistic of them and its redraws (1 + R,), as `stats.crossings` has them."""
 
 
 @dataclass(frozen=True)
@@ -164,10 +160,13 @@ class SampleComplexity(Experiment):
         middle = split["n"] == self.network.n
         deep = like[(like["n"] == like["p"]) & (like["d"] > self.network.d)]
         affine, power = partial(_foretold, stats.affine_at), partial(_foretold, stats.power_at)
-        held = partial(_ratio, lambda rows: rows.assign(found=rows["held"]))
-        balanced = partial(_ratio, lambda _: split[middle])
-        shallow = partial(_ratio, lambda rows: base[base["n"].isin(rows["n"])])
+        exponent = partial(selection.crossing_exponent, by="c")
+        balanced = partial(selection.crossing_ratio, others=split[middle])
         error, same = ((1 / factor, factor) for factor in (limits.error, limits.same))
+
+        def shallow(rows: pd.DataFrame) -> Array:
+            return selection.crossing_ratio(rows, base[base["n"].isin(rows["n"])])
+
         cost, longer = (limits.cost_low, limits.cost_high), (limits.longer, np.inf)
         growth = -np.inf, limits.growth
         at, foretold = "ell of half the trials", "at the largest n, over what smaller n foretell"
@@ -175,8 +174,8 @@ class SampleComplexity(Experiment):
             _decide(AFFINE, error, far, "c", affine, f"{at} {foretold}"),
             _decide(POWER, error, far, "c", power, f"{at} {foretold}"),
             _decide(FLOOR, cost, far, "c", _cost, f"slope of the {at} in n + p - 1, over 4"),
-            _decide(WIDTH, growth, wide, "n", _exponent, f"exponent of the {at} in n_1"),
-            _decide(SEARCH, longer, down, "n", held, f"{at}, random start / near the truth"),
+            _decide(WIDTH, growth, wide, "n", exponent, f"exponent of the {at} in n_1"),
+            _decide(SEARCH, longer, down, "n", _over_held, f"{at}, random start / near the truth"),
             _decide(SPLIT, same, split[~middle], "n", balanced, f"{at}, n != p / n = p"),
             _decide(DEPTH, longer, deep, "n", shallow, f"{at}, d = s = 3 / d = s = 2"),
         ]
@@ -202,8 +201,8 @@ class SampleComplexity(Experiment):
         table["half"] = off == off.groupby([table[key] for key in keys]).transform("min")
         found = selection.summarise(table, keys, values)
         square = found[found["n"] == found["p"]]
-        logs = np.log(square[["n", "ell of 50%"]]).groupby([square["d"], square["c"]]).diff()
-        return found.assign(**{"local exponent": (logs["ell of 50%"] / logs["n"]).round(3)})
+        exponents = selection.local_exponents(square, ["d", "c"], "n", "ell of 50%")
+        return found.assign(**{"local exponent": exponents})
 
     def figure(self, table: pd.DataFrame) -> Figure:
         findings, table = self.judge(table), self._judged(table)
@@ -248,7 +247,7 @@ class SampleComplexity(Experiment):
 
 
 def _decide(
-    claim: Claim, allowed: _Range, rows: pd.DataFrame, by: str, redraws: _Redraws, statistic: str
+    claim: Claim, allowed: Range, rows: pd.DataFrame, by: str, redraws: Redraws, statistic: str
 ) -> Finding:
     late = (rows["status"] == Status.MAX_STEPS).mean()
     where = selection.spread(rows, ("n", "p", "ell", "d", "c", "kappa"))
@@ -271,15 +270,9 @@ def _cost(rows: pd.DataFrame) -> Array:
     return np.diff(stats.affine_at(2 * sizes - 1, ells, np.array([0.0, 1.0])))[:, 0] / 4
 
 
-def _exponent(rows: pd.DataFrame) -> Array:
-    widths, ells = selection.crossings(rows, "c", "ell", "found")
-    return stats.line(np.log(widths), np.log(ells))[1]
-
-
-def _ratio(others: Callable[[pd.DataFrame], pd.DataFrame], rows: pd.DataFrame) -> Array:
-    """The needed ell over that of others."""
-    ells = stats.crossings([(part["ell"], part["found"]) for part in (rows, others(rows))])
-    return np.asarray(ells[:, 0] / ells[:, 1])
+def _over_held(rows: pd.DataFrame) -> Array:
+    """The needed ell over that from near the truth."""
+    return selection.crossing_ratio(rows, rows.assign(found=rows["held"]))
 
 
 def _draw_lengths(ax: Axes, base: pd.DataFrame) -> None:

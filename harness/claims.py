@@ -206,6 +206,10 @@ def below(
     )
 
 
+Range = tuple[float, float]
+"""The values that support a claim, as `within` takes them: infinite where a side is open."""
+
+
 def within(
     claim: Claim,
     estimates: Estimates,

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+Redraws = Callable[["pd.DataFrame"], Array]
+"""From rows to what is computed from `stats.crossings`: a value and its redraws, (1 + R,)."""
+
+
 # --- Rows -----------------------------------------------------------------------------------
 
 
@@ -139,9 +143,19 @@ def crossings(
     return np.array(list(groups), dtype=float), stats.crossings(pairs, rate)
 
 
-def jointly_redrawn(
-    statistic: Callable[[pd.DataFrame], Array], table: pd.DataFrame, by: str
-) -> dict[str, Estimate]:
+def crossing_exponent(table: pd.DataFrame, by: str) -> Array:
+    """The exponent in a column of the ell at which half of `found` holds: (1 + R,)."""
+    places, ends = crossings(table, by, "ell", "found")
+    return stats.line(np.log(places), np.log(ends))[1]
+
+
+def crossing_ratio(table: pd.DataFrame, others: pd.DataFrame) -> Array:
+    """The ell at which half of `found` holds, over that of other rows: (1 + R,)."""
+    ends = stats.crossings([(rows["ell"], rows["found"]) for rows in (table, others)])
+    return np.asarray(ends[:, 0] / ends[:, 1])
+
+
+def jointly_redrawn(statistic: Redraws, table: pd.DataFrame, by: str) -> dict[str, Estimate]:
     """`jointly` of what is computed from `stats.crossings`: a value and its redraws, (1 + R,)."""
 
     def estimate(rows: pd.DataFrame, level: float) -> Estimate:
@@ -198,3 +212,9 @@ def summarise(
         row = dict(zip(headings, place, strict=True))
         rows.append(row | {heading: value(group) for heading, value in values.items()})
     return DataFrame(rows)
+
+
+def local_exponents(summary: pd.DataFrame, by: Sequence[str], x: str, y: str) -> pd.Series:
+    """The slope of log y in log x from each row of a summary's groups to the next, two digits."""
+    logs = np.log(summary[[x, y]]).groupby([summary[name] for name in by]).diff()
+    return (logs[y] / logs[x]).round(2)

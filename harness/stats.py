@@ -438,3 +438,13 @@ def power_at(x: Array, y: Array, at: Array) -> Array:
     """The power law through (x, y), fitted to logarithms: (K,), (..., K), (M,) -> (..., M)."""
     a, b = line(np.log(x), np.log(y))
     return np.asarray(np.exp(a[..., None] + b[..., None] * np.log(at)))
+
+
+def quadratic_share(x: Array, y: Array) -> Array:
+    """b x / (a + b x) of the law y = a x + b x^2 of least relative error, (K,): its share of x^2.
+
+    Values that are not finite are left out of the fit.
+    """
+    each, there = y / x, np.isfinite(y)
+    a, b = line(x[there], each[there], 1 / each[there] ** 2)
+    return np.asarray(b * x / (a + b * x))

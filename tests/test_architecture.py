@@ -316,11 +316,7 @@ def test_import_of_what_measures_loads_neither_hydra_nor_matplotlib():
     assert loaded_by("harness.sweep.runner", "harness.schema") <= {"pandas", "pydantic"}
 
 
-TOO_LONG = {"prior_price.py"}
-"""Experiments that have still to become shorter; none may join them."""
-
-
 def test_an_experiment_is_a_file_of_at_most_300_lines():
     files = sorted((ROOT / "experiments").glob("*.py"))
     lines = {path.name: len(path.read_text().splitlines()) for path in files}
-    assert {name for name, count in lines.items() if count > 300} == TOO_LONG
+    assert {name for name, count in lines.items() if count > 300} == set()

@@ -23,6 +23,7 @@ from harness.stats import (
     power_at,
     power_law,
     proportion,
+    quadratic_share,
     quantile,
     ratio_of_medians,
     simultaneous,
@@ -439,6 +440,12 @@ def test_laws_foretell_their_own_and_not_each_other():
     assert affine_at(x, power, at) > 1.03 * power_at(x, power, at)
     both = affine_at(x, np.stack([affine, power]), at)
     np.testing.assert_allclose(both, [affine_at(x, affine, at), affine_at(x, power, at)])
+
+
+def test_the_share_of_a_quadratic_law_is_that_of_its_second_term():
+    x = np.array([2.0, 4.0, 8.0, 16.0])
+    y = np.where(x == 4, np.nan, 3 * x + 0.25 * x**2)
+    np.testing.assert_allclose(quadratic_share(x, y), 0.25 * x / (3 + 0.25 * x))
 
 
 @pytest.mark.parametrize("level", [0.95, 0.975, 0.99])

@@ -6,6 +6,7 @@ need the optional extra "priors" (`solver_installed`).
 """
 
 from harness.priors.convex import branch_hull, l1_branch_hull, solver_installed
+from harness.priors.generative import Search, recover_codes
 from harness.priors.lifting import nuclear_norm
 from harness.priors.methods import CONES, Rival, recover
 from harness.priors.model import Bilinear, Recovery, Stopping, signal_error
@@ -34,6 +35,7 @@ __all__ = [
     "Planted",
     "Recovery",
     "Rival",
+    "Search",
     "Stopping",
     "Terms",
     "active_subspaces",
@@ -49,6 +51,7 @@ __all__ = [
     "planted",
     "polyak_subgradient",
     "recover",
+    "recover_codes",
     "signal_error",
     "solver_installed",
     "sparse_power_factorization",

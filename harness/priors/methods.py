@@ -8,7 +8,7 @@ import numpy as np
 
 from harness.priors.convex import branch_hull, l1_branch_hull
 from harness.priors.lifting import nuclear_norm
-from harness.priors.model import Recovery
+from harness.priors.model import Recovery, best
 from harness.priors.oracles import known_supports
 from harness.priors.planted import Planted
 from harness.priors.sparse import sparse_power_factorization
@@ -35,9 +35,14 @@ CONES: tuple[Rival, ...] = ("branch_hull", "l1_branch_hull")
 
 
 def recover(
-    method: Rival, problem: Planted, rng: np.random.Generator, time_limit: float
+    method: Rival,
+    problem: Planted,
+    rng: np.random.Generator,
+    *,
+    starts: int = 1,
+    time_limit: float,
 ) -> Recovery:
-    """What a method finds, from a random start if it has one of its own choice.
+    """The best fit of a method, from random starts if they are of its own choice.
 
     `factorization` is told the sparsities, `supports` the supports; `spectral` is alternating least
     squares from the spectral start.
@@ -47,6 +52,12 @@ def recover(
     ValueError, ModuleNotFoundError
         As the function that it stands for.
     """
+    return best(_recover(method, problem, rng, time_limit) for _ in range(starts))
+
+
+def _recover(
+    method: Rival, problem: Planted, rng: np.random.Generator, time_limit: float
+) -> Recovery:
     model = problem.model
     h, m = rng.standard_normal(model.K), rng.standard_normal(model.N)
     first, second = np.flatnonzero(problem.h), np.flatnonzero(problem.m)

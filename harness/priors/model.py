@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -184,6 +184,11 @@ def iterate(model: Bilinear, step: Step, h: Array, m: Array, stopping: Stopping)
         if steps < stopping.max_steps:
             h, m = step(h, m)
     return recovery(model, h, m, Status.MAX_STEPS, stopping.max_steps)
+
+
+def best(found: Iterable[Recovery]) -> Recovery:
+    """The first of the best fits."""
+    return min(found, key=lambda each: each.residual)
 
 
 def signal_error(estimate: ArrayLike, truth: ArrayLike) -> float:
