@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
+import scipy
 from annotated_types import Ge, Gt
-from scipy.stats import binom
 
 from harness import claims, descent, figures, selection, stats
 from harness.arrays import Array
@@ -247,7 +247,7 @@ def _word(c: float) -> str:
 
 def _chance(n: float, c: float) -> float:
     """P(at least n of the n_1 = c n units of the first layer are active)^2: both networks."""
-    return float(binom.sf(n - 1, np.ceil(round(c * n, 9)), 0.5) ** 2)
+    return float(scipy.stats.binom.sf(n - 1, np.ceil(round(c * n, 9)), 0.5) ** 2)
 
 
 def _needed(rows: pd.DataFrame, column: str = "found", rate: float = 0.5) -> tuple[Array, Array]:

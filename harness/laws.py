@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from harness.arrays import Array
 
@@ -55,5 +55,5 @@ def quantisation() -> tuple[Array, float]:
     """The levels (16,) of a quantised standard normal variable, and its standard deviation."""
     levels = np.linspace(-FARTHEST, FARTHEST, LEVELS)
     edges = np.concatenate([[-np.inf], (levels[1:] + levels[:-1]) / 2, [np.inf]])
-    share = np.diff(stats.norm.cdf(edges))
+    share = np.diff(scipy.stats.norm.cdf(edges))
     return levels, float(np.sqrt(share @ levels**2))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import stats as scipy_stats
 
 from harness.arrays import Array
 from harness.stats import LEVEL, RESAMPLES, Estimate, percentile, undetermined
@@ -146,12 +146,12 @@ def rank_correlation(
     ranks = np.zeros((2, x.size))
     for value in groups:
         here = group == value
-        ranks[:, here] = scipy_stats.rankdata([x[here], y[here]], axis=1) - (here.sum() + 1) / 2
+        ranks[:, here] = scipy.stats.rankdata([x[here], y[here]], axis=1) - (here.sum() + 1) / 2
     sizes = np.linalg.norm(ranks, axis=1)
     if freedom < 1 or np.isnan([x, y]).any() or not sizes.all():
         return undetermined(x.size, method)
     value = float(ranks[0] @ ranks[1] / sizes.prod())
     centre = np.arctanh(np.clip(value, -1 + 1e-15, 1 - 1e-15))
-    half = scipy_stats.norm.ppf((1 + level) / 2) * np.sqrt(1.06 / freedom)
+    half = scipy.stats.norm.ppf((1 + level) / 2) * np.sqrt(1.06 / freedom)
     low, high = np.tanh([centre - half, centre + half])
     return Estimate(value, float(low), float(high), x.size, method, level)

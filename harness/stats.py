@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import stats
-from scipy.optimize import isotonic_regression
 
 from harness.arrays import Array
 
@@ -67,7 +66,7 @@ def proportion(successes: ArrayLike, *, level: float = LEVEL) -> Estimate:
         raise TypeError(f"proportion: a boolean array is needed, not {hits.dtype}")
     if hits.size == 0:
         return undetermined(0, "Clopper-Pearson")
-    test = stats.binomtest(int(hits.sum()), hits.size)
+    test = scipy.stats.binomtest(int(hits.sum()), hits.size)
     interval = test.proportion_ci(confidence_level=level, method="exact")
     return Estimate(
         float(hits.mean()),
@@ -140,7 +139,7 @@ def quantile(values: ArrayLike, q: float = 0.5, *, level: float = LEVEL) -> Esti
         return undetermined(0, "order statistics")
     tail = (1 - level) / 2
     ranks = np.arange(x.size + 1)
-    below = stats.binom.cdf(ranks, x.size, q)  # P(at most k values lie below the quantile)
+    below = scipy.stats.binom.cdf(ranks, x.size, q)  # P(at most k values lie below the quantile)
     low_rank = int(np.searchsorted(below, tail, side="right"))  # counted from 1; 0: unbounded
     high_rank = int(np.searchsorted(below, 1 - tail, side="left")) + 1
     low = x[low_rank - 1] if low_rank >= 1 else -np.inf
@@ -160,7 +159,7 @@ def mean(values: ArrayLike, *, level: float = LEVEL) -> Estimate:
     centre = float(x.mean())
     if np.ptp(x) <= 1e-14 * np.abs(x).max():  # equal up to rounding, which SciPy warns about
         return Estimate(centre, centre, centre, x.size, "Student t", level)
-    ends = stats.ttest_1samp(x, 0).confidence_interval(level)
+    ends = scipy.stats.ttest_1samp(x, 0).confidence_interval(level)
     return Estimate(centre, float(ends.low), float(ends.high), x.size, "Student t", level)
 
 
@@ -283,7 +282,7 @@ def contrast(
     size, method = sum(sample.size for sample in samples), "bootstrap of both samples"
     if not all(sample.size >= 2 and np.isfinite(sample).all() for sample in samples):
         return undetermined(size, method)
-    drawn = stats.bootstrap(
+    drawn = scipy.stats.bootstrap(
         samples,
         compare,
         n_resamples=resamples,
@@ -386,7 +385,7 @@ def crossings(
         redrawn = rng.beta(wins + 0.5, trials - wins + 0.5, size=(resamples, abscissae.size))
         log_x = np.log(abscissae)
         for i, shares in enumerate(np.vstack([wins / trials, redrawn])):
-            rising = isotonic_regression(shares, weights=trials).x
+            rising = scipy.optimize.isotonic_regression(shares, weights=trials).x
             found[i, k] = _first_at_least(rate, rising, log_x)
         if not log_x[0] <= found[0, k] <= log_x[-1]:
             found[0, k] = np.nan

@@ -7,8 +7,8 @@ last layers with E w w^T = (alpha/ell) I, so that ||G(h)||^2 is about 2^-d ||h||
 from __future__ import annotations
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from harness.arrays import Array
 
@@ -116,7 +116,7 @@ def truncation_alpha(k: int) -> float:
     """alpha_k = P(chi^2_{k+2} <= 9 k): E w w^T = (alpha_k/ell) I for a truncated row w in R^k."""
     if k < 1:
         raise ValueError(f"k={k}: must be >= 1")
-    return float(stats.chi2.cdf(9 * k, df=k + 2))
+    return float(scipy.stats.chi2.cdf(9 * k, df=k + 2))
 
 
 def premise_epsilon(d: int, s: int, K1: float = 1.0) -> float:

@@ -6,8 +6,8 @@ import warnings
 from dataclasses import replace
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.stats import chi2
 
 from harness.conditions.bracket import Bracket
 from harness.conditions.definition import Array, check_matrix
@@ -127,5 +127,5 @@ def _check_alpha(name: str, W: Array, alpha: float) -> None:
 
 def _by_chance(ratio: float, entries: int) -> bool:
     """Whether the mean square of Gaussian entries is this multiple of its mean with odds > 1e-6."""
-    law = chi2(entries)
+    law = scipy.stats.chi2(entries)
     return bool(min(law.cdf(ratio * entries), law.sf(ratio * entries)) > 1e-6)

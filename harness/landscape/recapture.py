@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import norm
+import scipy
 
 from harness.arrays import Bools
 
@@ -39,7 +39,7 @@ def chao2(found: Bools, level: float = 0.95) -> tuple[float, tuple[float, float]
     q1, q2 = int(np.sum(counts == 1)), int(np.sum(counts == 2))
     a = (T - 1) / T
     missing = a * q1 * (q1 - 1) / (2 * (q2 + 1))
-    z = float(norm.ppf((1 + level) / 2))
+    z = float(scipy.stats.norm.ppf((1 + level) / 2))
     if missing == 0:
         left_out = np.exp(-counts.sum() / S) if S else 0.0
         mean = S / (1 - left_out)

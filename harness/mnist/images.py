@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter
 
 from harness.arrays import Array, Ints
 from harness.errors import InputError, shown
@@ -145,7 +145,7 @@ def ground_of(image: Array) -> Ground | None:
 
     On white most pixels are about as bright as the brightest one nearby, on black most are darker.
     """
-    envelope = maximum_filter(image, size=max(3, image.shape[-1] * 3 // 16))
+    envelope = scipy.ndimage.maximum_filter(image, size=max(3, image.shape[-1] * 3 // 16))
     share = np.divide(image, envelope, out=np.zeros_like(image), where=envelope > 0)
     middle = np.median(share[envelope > 0]) if image.any() else 0.5
     return "white" if middle > 0.55 else "black" if middle < 0.2 else None
