@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from harness import claims, figures, priors, selection, stats
 from harness.arrays import Array
 from harness.claims import Bearing, Claim, Finding, Outcome, Range, Role
-from harness.ensemble import Ensemble
+from harness.ensemble import Ensemble, unit_vectors
 from harness.experiment import Experiment, Row, Settings, UnmeasurableError
 from harness.priors import Terms, published
 from harness.selection import Redraws
@@ -166,8 +166,9 @@ class PriorPrice(Experiment):
             case "algorithm1" | "pattern" | "pattern_random" as search:
                 networks = Ensemble(self.k, self.k, 2, 2, ell, "factor", self.c, "truncated")
                 P = networks.problem(rng)
+                h, m = (unit_vectors(rng, self.starts, self.k) for _ in range(2))
                 limits: Any = {"kappa": self.kappa, "max_steps": self.max_steps}
-                found, error = priors.recover_codes(search, P, rng, starts=self.starts, **limits)
+                found, error = priors.recover_codes(search, P, h, m, **limits)
                 y = P.y0
             case "branch_hull" | "l1_branch_hull" if not priors.solver_installed():
                 raise UnmeasurableError(Status.SKIPPED)
@@ -233,17 +234,17 @@ class PriorPrice(Experiment):
         rate: Any = lambda rows: rows["found"].mean()  # noqa: E731
         figure, (*maps, prices) = figures.panels(8, height=1.7)
         for ax, index, (label, arm) in zip(maps, range(7), SHOWN.items(), strict=True):
-            ax.set(title=f"({'abcdefg'[index]}) {label}", xlabel="ell / floor")
+            letter = f"({'abcdefg'[index]})"
             if len(rows := _arm(table, *arm)):
                 figures.heat_map(ax, rows, x="ratio", y="k", statistic=rate, fmt="{:.1f}")
-                figures.redraws(prices, *_price(rows), index=index, label="abcdefg"[index])
+                figures.redraws(prices, *_price(rows), index=index, label=letter)
             else:
                 ax.text(0.5, 0.5, "not measured", ha="center", va="center")
                 ax.set_axis_off()
+            ax.set(title=f"{letter} {label}", xlabel="ell / floor")
         figures.log_ticks(prices, table["k"].unique())
-        prices.set(
-            title="(h) rows of a dimension", xlabel="k", ylabel="rows / (2 k)", ylim=(0, None)
-        )
+        figures.plain_log(prices)
+        prices.set(title="(h) rows of a dimension", xlabel="k", ylabel="rows / (2 k)")
         figures.legend(prices, ncols=2)
         return figure
 

@@ -76,7 +76,7 @@ SYMBOLS = re.compile(
     r"|\bs\b(?= = | \+)|(?<== )s\b"
 )
 """Symbols in running words; s alone is a second."""
-PANEL = re.compile(r"\([a-h]\) ")
+PANEL = re.compile(r"\([a-h]\)( |$)")
 """How the title of a panel begins."""
 
 APART = 1.6

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from harness import descent
-from harness.ensemble import unit_vectors
+from harness.arrays import Array
 from harness.priors.model import Recovery, best, signal_error
 from harness.priors.oracles import known_activation
 from harness.problem import Demodulation
@@ -19,30 +19,33 @@ STOPPING = descent.Stopping(loss_rtol=1e-12)
 def recover_codes(
     search: Search,
     P: Demodulation,
-    rng: np.random.Generator,
+    h_init: Array,
+    m_init: Array,
     *,
-    starts: int,
     kappa: float,
     max_steps: int,
 ) -> tuple[Recovery, float]:
-    """The best fit from random starts, and the larger `signal_error` of its two signals.
+    """The best fit from R starts, and the larger `signal_error` of its two signals.
 
-    `algorithm1` descends from each; `pattern_random` is `known_activation` from each, `pattern`
-    from the spectral start.  Every search draws the same starts.
+    `algorithm1` descends from each; `pattern_random` is `known_activation` from each; `pattern`
+    is it from the spectral start and uses no other.
 
     Parameters
     ----------
+    h_init, m_init : (R, n), (R, p)
     kappa, max_steps : Algorithm 1's `descent.step_size` and limit.
     """
-    h, m = (unit_vectors(rng, starts, size) for size in (P.n, P.p))
     if search == "algorithm1":
         step = descent.step_size(P, kappa)
         limits: Any = {"max_steps": max_steps, "stopping": STOPPING}
-        ends = descent.alternating_descent(P, h, m, step=step, engine="tracking", **limits)
+        ends = descent.alternating_descent(
+            P, h_init, m_init, step=step, engine="tracking", **limits
+        )
         found = _lowest(P, ends)
         signals = P.G1(found.h), P.G2(found.m)
     else:
-        found = best(known_activation(P, start) for start in (m if search != "pattern" else [None]))
+        starts = [None] if search == "pattern" else m_init
+        found = best(known_activation(P, start) for start in starts)
         signals = P.G1.Lambda(P.h0) @ found.h, P.G2.Lambda(P.m0) @ found.m
     return found, max(signal_error(signals[0], P.G1(P.h0)), signal_error(signals[1], P.G2(P.m0)))
 
