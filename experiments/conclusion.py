@@ -105,7 +105,7 @@ class Conclusion(Experiment):
     wdc_first, wdc, joint : lower ends of the conditions' constants, the greater of both networks'.
     """
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     claims: ClassVar[tuple[Claim, ...]] = (PLANE, NONE, FADES, FORETOLD)
     caption: ClassVar[str] = (
         "Theorem 2's conclusion without its premise, d = s = 2: share of networks with a local "

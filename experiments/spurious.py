@@ -67,7 +67,7 @@ class Spurious(Experiment):
         its interval (`Hunt.expected`); their number where it is known.
     """
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     claims: ClassVar[tuple[Claim, ...]] = (PLANE, TRAPS)
     caption: ClassVar[str] = (
         "Algorithm 1 from local minima beside the truth, with one sign check before it descends. "

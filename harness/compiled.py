@@ -19,7 +19,7 @@ from numba.core.caching import FunctionCache, IndexDataCacheFile, NullCache
 
 log = logging.getLogger(__name__)
 
-SECONDS = {"harness.descent": "40", "harness.conditions": "15"}
+SECONDS = {"harness.descent": "40", "harness.conditions": "15", "harness.landscape": "3"}
 """About how long one core compiles all kernels of a package."""
 
 

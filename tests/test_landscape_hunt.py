@@ -8,7 +8,6 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from harness.landscape import cells
 from harness.landscape.arcs import direction
 from harness.landscape.hunt import Hunt, hunt
 from harness.landscape.kinds import Kind
@@ -492,54 +491,6 @@ def test_bad_input_is_refused_in_one_line() -> None:
 
 
 # --- lemmas ----------------------------------------------------------------------------------
-
-
-def cell_forms(seed: int) -> tuple[Array, Array, Array, Array, Array]:
-    """Two matrices L1, L2 (9, 2), y0 > 0, and the Y, T of `cells` by sums over the entries."""
-    rng = np.random.default_rng([61, seed])
-    L1, L2 = rng.normal(size=(2, 9, 2))
-    y0 = rng.uniform(0, 1, size=9)
-    Y, T = np.zeros((2, 2)), np.zeros((3, 3))
-    for r1, r2, y in zip(L1, L2, y0, strict=True):
-        Y += y * np.outer(r1, r2)
-        square1, square2 = ([r[0] ** 2, 2 * r[0] * r[1], r[1] ** 2] for r in (r1, r2))
-        T += np.outer(square1, square2)
-    return L1, L2, y0, Y, T
-
-
-def greatest_over_m(L1: Array, L2: Array, y0: Array, theta: float) -> tuple[float, float]:
-    """max over directions of m of <y0, a*b>^2 / ||a*b||^2 by a dense scan; the angle modulo pi."""
-    phi = np.linspace(0, np.pi, 20_001)
-    product = (L1 @ direction(theta)) * (direction(phi) @ L2.T)
-    value = (product @ y0) ** 2 / np.sum(product**2, axis=1)
-    return float(value.max()), float(phi[value.argmax()])
-
-
-@pytest.mark.parametrize("seed", range(12))
-def test_least_over_m_has_the_maximiser_and_the_rise_of_a_dense_scan(seed):
-    L1, L2, y0, Y, T = cell_forms(seed)
-    theta = np.linspace(-3, 3, 13) + 0.01
-    rise, m = cells._least_over_m(Y, T, theta)
-    assert np.isfinite(rise).all()
-    for t, rise_t, m_t in zip(theta, rise, m, strict=True):
-        _, phi = greatest_over_m(L1, L2, y0, t)
-        away = (np.arctan2(m_t[1], m_t[0]) - phi + np.pi / 2) % np.pi - np.pi / 2
-        assert abs(away) < 2e-3
-        ends = [greatest_over_m(L1, L2, y0, t + step)[0] for step in (-1e-2, 1e-2)]
-        if abs(ends[1] - ends[0]) > 1e-3 * ends[0]:
-            assert np.sign(rise_t) == np.sign(ends[1] - ends[0])
-
-
-def test_least_over_m_is_undefined_where_a_line_of_m_does_as_well():
-    # Both entries see m through the same row: a*b depends on m_1 alone.
-    L1, L2 = np.array([[1.0, 0.5], [0.2, 1.0]]), np.array([[1.0, 0.0], [2.0, 0.0]])
-    Y = L1.T @ L2
-    T = sum(
-        np.outer([r[0] ** 2, 2 * r[0] * r[1], r[1] ** 2], [q[0] ** 2, 2 * q[0] * q[1], q[1] ** 2])
-        for r, q in zip(L1, L2, strict=True)
-    )
-    rise, _ = cells._least_over_m(Y, T, np.array([0.3, 1.1]))
-    assert np.isnan(rise).all()
 
 
 @pytest.mark.parametrize(("widths", "layer"), [((3, 8), 1), ((4, 9, 20), 1), ((2, 4, 6, 12), 2)])

@@ -1,11 +1,11 @@
 """Stationary points of f outside K for any n and p, by adversarial search: some, perhaps not all.
 
 Descents by several methods start where they may end at spurious points: near each of the four
-hyperbolas at growing distances, at rotations of the truth, on kinks of inner layers, in valleys of
-random sections of the landscape, at random points, and at points given by the caller.  Every end is
-polished to a stationary point (`harness.landscape.polish`), and each point is reported once.  How
-often separate samples of the starts find the same minima tells how many there are at least
-(`harness.landscape.recapture`).
+hyperbolas at growing distances, at rotations of the truth, on kinks of inner layers, at minima over
+planes of both factors (`harness.landscape.floors`), at random points, and at points given by the
+caller.  Every end is polished to a stationary point (`harness.landscape.polish`), and each point is
+reported once.  How often separate samples of the starts find the same minima tells how many there
+are at least (`harness.landscape.recapture`).
 """
 
 from __future__ import annotations
@@ -17,15 +17,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from harness.arrays import Array, Ints
 from harness.descent import alternating_descent, step_size
-from harness.landscape.arcs import direction, linear_arcs, on_plane
-from harness.landscape.cells import cell_starts
+from harness.landscape.arcs import direction, on_plane
+from harness.landscape.floors import torus_minima
 from harness.landscape.kinds import MINIMA
 from harness.landscape.kinks import Kink
 from harness.landscape.newton import Points, at_best_scale, descend, find_roots
 from harness.landscape.polish import Spot, settle
 from harness.landscape.recapture import chao2
 from harness.landscape.tolerances import CONVERGING, SAME_END
-from harness.network import ReluNetwork
 from harness.problem import BRANCHES, Branch, Demodulation
 from harness.status import Status
 
@@ -38,11 +37,13 @@ NEWTON_STEPS = 30
 """Newton steps of a batched descent at most; the polish goes on where it stops."""
 ROOT_STEPS = 15
 """Newton steps towards a zero of the gradient, for saddles."""
-SECTION = 100
-"""Directions of each factor in a section, about."""
 SAMPLES = 6
 """Samples that the starts are dealt into, to estimate the number of minima."""
 
+Place = tuple[Array, Array, list[Kink]]
+"""A point (n,), (p,) and the kinks that it is to be moved onto."""
+Start = tuple[Array, Array, list[Kink], Ints]
+"""A place and the samples that it belongs to."""
 End = tuple[Spot, Ints]
 """A stationary point, and of each descent that ended there the sample of its start."""
 
@@ -113,7 +114,7 @@ def hunt(
     rng : numpy.random.Generator
         The only source of randomness.
     starts : int
-        Number of adversarial starts, >= 1.
+        Number of adversarial starts, >= 1; at n = p = 2 those of `floors` come on top.
     h_init, m_init : (R, n), (R, p), optional
         Further starts, of any scale; both or none.
     saddles : bool
@@ -126,14 +127,14 @@ def hunt(
         vectors of the right shape.
     """
     given = _check(P, starts, h_init, m_init)
-    h, m = _starts(P, rng, starts, given)
+    h, m = _starts(P, rng, starts - starts // 8, given)
     dealt = np.arange(len(h)) % SAMPLES  # a share of every kind of start in each
     points, samples = _descents(P, h, m, dealt)
     ends = _polished(P, points, samples)
-    on_kinks = _kink_starts(P, rng, -(-starts // 8)) + cell_starts(P)
-    for index, (h_k, m_k, kinks) in enumerate(on_kinks):
-        ends += _counted(settle(P, h_k, m_k, kinks), np.array([index % SAMPLES]))
-    descents = len(points.h) + len(on_kinks)
+    placed = _kink_starts(P, rng, -(-starts // 8)) + _valleys(P, rng, -(-starts // 8))
+    for h_k, m_k, kinks, sample in placed:
+        ends += _counted(settle(P, h_k, m_k, kinks), sample)
+    descents = len(points.h) + sum(sample.size for *_, sample in placed)
     if saddles:
         roots = find_roots(P, h, m, ROOT_STEPS)
         roots.gradient[roots.gradient > CONVERGING] = np.nan
@@ -175,14 +176,12 @@ def _starts(
     P: Demodulation, rng: np.random.Generator, count: int, given: tuple[Array, Array]
 ) -> tuple[Array, Array]:
     """The caller's starts and `count` adversarial ones, at the best scale, without those on K."""
-    share = [count // 3, count // 6, count // 4]
-    share.append(count - sum(share))
+    turned, random = count // 4, count // 3
     groups = [
         given,
-        _near_hyperbolas(P, rng, share[3]),
-        _rotations(P, rng, share[1]),
-        _valleys(P, rng, share[0]),
-        (rng.standard_normal((share[2], P.n)), rng.standard_normal((share[2], P.p))),
+        _near_hyperbolas(P, rng, count - turned - random),
+        _rotations(P, rng, turned),
+        (rng.standard_normal((random, P.n)), rng.standard_normal((random, P.p))),
     ]
     h, m = (np.concatenate(part) for part in zip(*groups, strict=True))
     h, m, loss = at_best_scale(P, h, m)
@@ -214,56 +213,42 @@ def _rotations(P: Demodulation, rng: np.random.Generator, count: int) -> tuple[A
     return pairs[0], pairs[1]
 
 
-def _valleys(P: Demodulation, rng: np.random.Generator, count: int) -> tuple[Array, Array]:
-    """Local minima over scale and two great circles, on grids, in random order."""
-    h, m = np.empty((0, P.n)), np.empty((0, P.p))
-    for _ in range(count):
-        if len(h) >= count:
-            break
-        h_new, m_new = _section(P, rng)
-        h, m = np.concatenate([h, h_new]), np.concatenate([m, m_new])
-    return h[:count], m[:count]
+def _valleys(P: Demodulation, rng: np.random.Generator, count: int) -> list[Start]:
+    """Minima of f on a plane of each factor, at most `count`, with the sample of each.
 
-
-def _section(P: Demodulation, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Points of one random section whose profile is below that of their eight grid neighbours."""
-    H, M = (_circle(G, rng) for G in (P.G1, P.G2))
-    a, b = P.G1(H), P.G2(M)
-    overlap, size = (a * P.y0) @ b.T, (a * a) @ (b * b).T
-    depth = np.divide(overlap**2, size, out=np.zeros_like(size), where=size > 0)
-    steps = [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0)]
-    around = np.max([np.roll(depth, step, axis=(0, 1)) for step in steps], axis=0)
-    i, j = np.nonzero((depth > 0) & (depth > around))
-    order = rng.permutation(i.size)
-    return H[i[order]], M[j[order]]
-
-
-def _circle(G: ReluNetwork, rng: np.random.Generator) -> Array:
-    """Directions (R, n) on a random great circle: kinks of the network and points between them.
-
-    At most about `SECTION` of them; if there are more kinks, a random choice of kinks.
+    At n = p = 2 the planes are all there is, and the minima nearly all of f's: each counts as found
+    by every sample.  Otherwise the planes and the choice are random.
     """
-    n = G.widths[0]
-    if n == 1:
-        return np.array([[1.0], [-1.0]])
-    plane = np.linalg.qr(rng.standard_normal((n, 2)))[0]
-    kinks = linear_arcs(on_plane(G, plane)).angles
-    between = SECTION // len(kinks)
-    if between < 1:
-        angles = rng.choice(kinks, SECTION, replace=False)
-    else:
-        share = np.arange(between) / between
-        gaps = np.diff(kinks, append=kinks[0] + 2 * np.pi)
-        angles = (kinks[:, None] + gaps[:, None] * share).ravel()
-    return direction(np.sort(angles)) @ plane.T
+    if min(P.n, P.p) == 1:
+        return []
+    if P.n == P.p == 2:
+        every = np.arange(SAMPLES)
+        return [(*place, every) for place in _section(P, np.eye(2), np.eye(2))]
+    planes = (np.linalg.qr(rng.standard_normal((size, 2)))[0] for size in (P.n, P.p))
+    found = _section(P, *planes)
+    chosen = rng.permutation(len(found))[:count]
+    return [(*found[k], np.array([i % SAMPLES])) for i, k in enumerate(chosen)]
 
 
-def _kink_starts(
-    P: Demodulation, rng: np.random.Generator, count: int
-) -> list[tuple[Array, Array, list[Kink]]]:
+def _section(P: Demodulation, plane1: Array, plane2: Array) -> list[Place]:
+    """Minima of f over the planes (n, 2), (p, 2), nearly all, as points with their kinks."""
+    fine = P.n == P.p == 2  # on other planes, minima are no more than places to start from
+    found = torus_minima(on_plane(P.G1, plane1), on_plane(P.G2, plane2), P.y0, fine=fine)
+    h, m, loss = at_best_scale(
+        P, direction(found.theta) @ plane1.T, direction(found.phi) @ plane2.T
+    )
+    places = []
+    for k in np.flatnonzero(loss < 1):
+        units = (1, found.kink_h[k]), (2, found.kink_m[k])
+        kinks = [(f, int(layer), int(unit)) for f, (layer, unit) in units if layer > 0]
+        places.append((h[k], m[k], kinks))
+    return places
+
+
+def _kink_starts(P: Demodulation, rng: np.random.Generator, count: int) -> list[Start]:
     """Random points, each to be moved onto a kink of an inner layer of one factor or of both."""
-    starts = []
-    for _ in range(count):
+    starts: list[Start] = []
+    for index in range(count):
         point, kinks = [], []
         for factor, G in ((1, P.G1), (2, P.G2)):
             point.append(rng.standard_normal(G.widths[0]))
@@ -272,7 +257,7 @@ def _kink_starts(
                 kinks.append((factor, layer, int(rng.integers(G.widths[layer]))))
         h, m, loss = at_best_scale(P, point[0][None], point[1][None])
         if loss[0] < 1:
-            starts.append((h[0], m[0], kinks))
+            starts.append((h[0], m[0], kinks, np.array([index % SAMPLES])))
     return starts
 
 
