@@ -184,7 +184,7 @@ class Conclusion(Experiment):
                 FADES,
                 selection.jointly(_fall, many, "ratio"),
                 -limits.fall,
-                statistic=f"{outside}: at the largest n less at the least, by ell/n",
+                statistic=f"{outside}: at the largest n minus at the smallest n, by ell/n",
                 tested=_hunts(many),
             ),
             claims.above(
@@ -295,6 +295,6 @@ def _recall(rows: pd.DataFrame) -> float:
 
 
 def _fall(rows: pd.DataFrame, level: float) -> stats.Estimate:
-    """Share of networks with a minimum far out: at the largest n less at the least."""
+    """Share of networks with a minimum far out: at the largest n minus at the smallest n."""
     least, largest = (rows.loc[rows["n"] == n, "far"] for n in (rows["n"].min(), rows["n"].max()))
     return stats.contrast(largest, least, stats.difference_of_means, level=level)

@@ -46,9 +46,10 @@ GAUSSIAN = "gaussian"
 
 @dataclass(frozen=True)
 class Thresholds(Settings):
-    """epsilon : success is an end within it of the true hyperbola.
+    """epsilon : success is an end within this relative distance of the true hyperbola.
 
-    factor : a needed length within it is the same.  share : of networks at ell = long.
+    factor : needed lengths that differ by at most this factor count as equal.
+    share : success rate that is asked for at ell = `long`.
     """
 
     epsilon: Annotated[float, Gt(0)]
@@ -59,7 +60,7 @@ class Thresholds(Settings):
 
 @dataclass(frozen=True)
 class Laws(Experiment):
-    """One trial: two networks of one law, a truth, one random start of its size; a row."""
+    """One trial: two networks of one law, a truth, one random start of its size; gives one row."""
 
     claims: ClassVar[tuple[Claim, ...]] = (LENGTH, PLATEAU)
     caption: ClassVar[str] = (
@@ -88,7 +89,7 @@ class Laws(Experiment):
         return [asdict(identifiability(P)) | descent.row(P, solution)]
 
     def trials_needed(self, cells: pd.DataFrame) -> dict[str, int]:
-        level = stats.simultaneous(cells["law"].nunique())
+        level = stats.simultaneous(cells["law"].fillna(GAUSSIAN).nunique())
         return {PLATEAU.id: stats.trials_for_proportion(self.thresholds.share, level=level)}
 
     def judge(self, table: pd.DataFrame) -> list[Finding]:
@@ -137,7 +138,7 @@ class Laws(Experiment):
     def figure(self, table: pd.DataFrame) -> Figure:
         figure, axes = figures.panels(2)
         rates, ratios = axes
-        findings = self.judge(table)
+        findings = self.findings(table)
         table = self._with_success(table)
         figures.curves(rates, table, "ell", "found", stats.proportion, by="law", spread=1.01)
         figures.log_ticks(rates, table["ell"].unique())
@@ -155,7 +156,7 @@ class Laws(Experiment):
         return figure
 
     def _with_success(self, table: pd.DataFrame) -> pd.DataFrame:
-        """The design's networks; one with nothing to measure counts as a failure."""
+        """The design's networks; one with nothing to measure has no epsilon_true: a failure."""
         rows = selection.at_baseline(self, table, ("ell", "law", "last_layer"))
         found = rows["epsilon_true"] <= self.thresholds.epsilon
         law = rows["law"].fillna(GAUSSIAN) if "law" in rows else GAUSSIAN

@@ -205,7 +205,7 @@ class SampleComplexity(Experiment):
         return found.assign(**{"local exponent": exponents})
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        findings, table = self.judge(table), self._judged(table)
+        findings, table = self.findings(table), self._judged(table)
         square = table[(table["n"] == table["p"]) & (table["d"] == self.network.d)]
         base = square[square["c"] == self.network.c]
         figure, (rates, lengths, widths, ratios) = figures.panels(4)
@@ -258,10 +258,14 @@ def _decide(
 
 
 def _foretold(law: stats.Law, rows: pd.DataFrame) -> Array:
-    """The needed ell at the largest n, over that of a law fitted to the others."""
+    """The needed ell at the largest n, over that of a law fitted to the others.
+
+    A law that foretells no positive ell foretells none: then the ratio is infinite.
+    """
     sizes, ells = selection.crossings(rows, "n", "ell", "found")
     x = 2 * sizes - 1
-    return ells[:, -1] / law(x[:-1], ells[:, :-1], x[-1:])[:, 0]
+    foretold = np.maximum(law(x[:-1], ells[:, :-1], x[-1:])[:, 0], 0.0)
+    return np.divide(ells[:, -1], foretold, out=np.full(len(ells), np.inf), where=foretold != 0)
 
 
 def _cost(rows: pd.DataFrame) -> Array:

@@ -41,6 +41,11 @@ eta, kappa            ``step``, ``kappa``           step size and its scale-free
 Theorem 2 of the paper is the theorem for Gaussian weights, with its probability; Theorem 3 is the
 deterministic one, for all weights that satisfy the two distribution conditions.
 
+In `conditions` W is one matrix and (B, C) a pair, with rows w_i, b_i, c_i and unit rows u_i =
+w_i/||w_i||; the signs of w_i.x and w_i.y gate the rows (h, x and m, y in the joint condition), and
+v is an eigenvector of the residual R, measured minus expected.  In `mnist` y is an image, x its
+digit and w its distortion, elsewhere G1(h) and G2(m); (u, v) are the coordinates of a pixel.
+
 A branch of the four hyperbolas is a pair of signs: ``(1, 1)`` is the true one, through (h0, m0);
 ``-1`` replaces h0 by -rho_d h0, or m0 by -rho_s m0 (``branch_name`` writes "-+").  The factor c > 0
 of an orbit (c h, m/c) is unrelated to the scale c above.  Inside the landscape X = <y0, a*b> and

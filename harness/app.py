@@ -5,8 +5,13 @@
 ``harness train``            trains the generators of the MNIST part
 ``harness report``, ...      the commands of `harness.commands`
 
+With -m Hydra calls `HarnessSweeper.sweep` (hydra_plugins/harness_sweeper.py), and that `run_sweep`
+(harness/sweep/sweep.py), which launches jobs: each enters `_hydra_main` again, with the cells that
+are packed for it.  In the end `report.collect.update` judges and draws, and
+`report.write.write_report` writes the report.
+
 With ``claims=FOLDER`` all but `compare` and `train` know the experiments of a folder of your own
-too (`harness.library`).
+too (`harness.registry`).
 """
 
 from __future__ import annotations
@@ -32,7 +37,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import TypeAdapter
 
 import harness
-from harness import commands, library, schema, streams
+from harness import commands, registry, schema, streams
 from harness.errors import InputError, printable
 from harness.mnist import training
 from harness.schema import ConfigError, Run
@@ -42,7 +47,7 @@ from harness.storage.tables import without_images
 from harness.sweep import allowed, failures, interrupts, planning, sweep
 from harness.sweep.failures import CellsFailedError, Failure
 from harness.sweep.jobs import run_job, unpack
-from harness.sweep.memory import available, check
+from harness.sweep.memory_limit import available, check
 from harness.sweep.runner import run_cell
 from hydra_plugins.harness_config import PROFILES, plain
 from hydra_plugins.harness_yaml import read_mapping
@@ -160,12 +165,12 @@ def _with_claims(arguments: Sequence[str]) -> list[str]:
         return rest
     if len(given) > 1:
         raise ConfigError(f"{given[1]}: one folder of claims at a time")
-    folder = library.use_claims(given[0].removeprefix("claims="))
+    folder = registry.use_claims(given[0].removeprefix("claims="))
     if found := re.search(r"['$\\\n]", str(folder)):
         raise ConfigError(f"claims={schema.shown(folder)}: the path must not contain {found[0]!r}")
     if rest and rest[0] in commands.COMMANDS:
         return rest
-    for name in library.own_names():
+    for name in registry.own_names():
         _, node = read_mapping(folder / f"{name}.yaml", trusted=True)
         ConfigStore.instance().store(name, node, "experiment", "_global_", provider="claims")
     plain = re.fullmatch(r"[\w./-]+", str(folder), re.ASCII)
@@ -185,10 +190,10 @@ def _check_choice(arguments: Sequence[str]) -> None:
         names = ", ".join(schema.experiment_names())
         raise ConfigError(f"experiment: missing; must be one of {names}")
     if chosen and chosen[-1] not in schema.experiment_names():
-        library.check_has_configuration(chosen[-1])
+        registry.check_has_configuration(chosen[-1])
 
 
-@hydra.main(version_base="1.3", config_path=str(library.CONF), config_name="config")
+@hydra.main(version_base="1.3", config_path=str(registry.CONF), config_name="config")
 def _hydra_main(cfg: DictConfig) -> list[tuple[str, Failure]] | Failure:
     """One Hydra job: one cell, or the cells that a sweep sends it.
 
@@ -199,7 +204,7 @@ def _hydra_main(cfg: DictConfig) -> list[tuple[str, Failure]] | Failure:
     try:
         run, cell = sweep.read(plain(cfg))
         cells = [cell] if run.packed is None else unpack(run.packed, run.experiment, run.seed)
-        if not in_sweep:  # whose cells have been checked
+        if not in_sweep:  # a sweep has checked its cells before it launches jobs
             check(cell, 1e9 * run.memory_gb if run.memory_gb else available())
         run.check_results()
     except BAD_INPUT as error:  # Hydra prints lines of its own for anything but SystemExit
@@ -246,7 +251,7 @@ def _train(arguments: Sequence[str]) -> int:
     """
     if bad := [text for text in arguments if not re.match(r"[\w.]+=", text)]:
         raise ConfigError(f"{bad[0]}: `harness train` takes key=value")
-    base = OmegaConf.to_container(OmegaConf.load(library.CONF / "train.yaml"))
+    base = OmegaConf.to_container(OmegaConf.load(registry.CONF / "train.yaml"))
     assert isinstance(base, dict)
     given = OmegaConf.from_dotlist(list(arguments))
     profile, profiles = given.get("profile", base["profile"]), base.pop(PROFILES)

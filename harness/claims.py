@@ -29,7 +29,7 @@ class State(StrEnum):
     CONFIRMED = "confirmed"
     """The same design gives the same verdict on a fresh seed."""
     NOT_CONFIRMED = "not confirmed"
-    """It does not, or neither seed decides."""
+    """The fresh seed gives another verdict, or both are INCONCLUSIVE."""
 
 
 class Role(StrEnum):
@@ -58,16 +58,16 @@ class Bearing(StrEnum):
 
 
 class Evidence(StrEnum):
-    """How what is measured lies to what the claim is about."""
+    """How the measured quantity relates to the quantity in the claim."""
 
     VALUE = "value"
-    """It is that, up to the interval."""
+    """It is that quantity, up to its interval."""
     LOWER = "lower bound"
-    """It is at most that: the lower end of a supremum."""
+    """A lower bound: the true value may be larger."""
     UPPER = "upper bound"
-    """It is at least that: a certified upper end."""
+    """A certified upper bound: the true value may be smaller."""
     SEARCH = "search"
-    """It is at most that: what a search finds, of all there is."""
+    """The largest value, or the points, that a search found: there may be larger ones, or more."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Claim:
     statement : one line that stands alone.
     source : where it comes from (equation or theorem of the paper).
     role : why it is tested.
-    evidence : how what is measured lies to what the statement is about.
+    evidence : how the measured quantity relates to the quantity in the statement.
     supported, refuted : what either verdict would mean.
     headline : whether its finding is among the few that every report begins with.
     """

@@ -17,10 +17,9 @@ import yaml
 from tqdm import tqdm
 
 import harness
-from harness import gallery, library, schema
+from harness import registry, schema
 from harness.errors import printable
 from harness.experiment import Experiment, experiment_class
-from harness.mnist import pictures
 from harness.report.collect import stored, update
 from harness.report.markdown import insert
 from harness.report.result import Result, in_one_line
@@ -148,6 +147,8 @@ def write_pictures(arguments: Sequence[str]) -> int:
 
     They go to a new folder, by default NAME_pictures.
     """
+    from harness.mnist import pictures
+
     usage = "`harness pictures` takes name=NAME, results=FOLDER and to=FOLDER"
     given = settings(arguments, {"name": "", "results": "results", "to": ""}, usage)
     name, store = given["name"], ReadOnlyStore(Path(given["results"]))
@@ -168,6 +169,8 @@ def write_gallery(arguments: Sequence[str]) -> int:
     Writes torus.gif, and its last picture as torus.png and torus.pdf, into the current folder or
     another one.
     """
+    from harness import gallery  # which loads the landscape
+
     if not arguments or arguments[0] != "torus":
         raise ConfigError(f"{' '.join(arguments[:1])}: `harness gallery` takes torus first")
     given = settings(
@@ -234,7 +237,7 @@ def _experiment(name: str) -> tuple[str, type[Experiment]]:
         If it is a claim of one's own whose module raises anything, or holds no experiment.
     """
     try:
-        module = library.module(name)
+        module = registry.module(name)
         kind = experiment_class(module)
     except Exception as error:
         reason = printable(f"{type(error).__name__}: {error}")
@@ -244,7 +247,7 @@ def _experiment(name: str) -> tuple[str, type[Experiment]]:
 
 def _configuration(name: str) -> dict[str, Any]:
     """An experiment's configuration file as it is written, with profiles that have grids."""
-    text, _ = read_mapping(library.configuration(name), trusted=True)  # which checks it
+    text, _ = read_mapping(registry.configuration(name), trusted=True)  # which checks it
     read = yaml.safe_load(text)
     if not isinstance(read.get("profiles"), dict):
         raise ConfigError(f"{name}.yaml: has no profiles")

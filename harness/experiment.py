@@ -59,6 +59,10 @@ class Settings:
         return 0
 
 
+_JUDGED: dict[str, Any] = {}
+"""The table that was judged last, its experiment and its findings."""
+
+
 class UnmeasurableError(Exception):
     """Raised by a trial with nothing to measure; the runner stores a row with this status."""
 
@@ -111,6 +115,12 @@ class Experiment(Settings, ABC):
     @abstractmethod
     def judge(self, table: pd.DataFrame) -> list[Finding]:
         """Decide the claims from the table of all cells, a row per measurement."""
+
+    def findings(self, table: pd.DataFrame) -> list[Finding]:
+        """`judge(table)`, once for a table: report and figure show the same findings."""
+        if _JUDGED.get("table") is not table or _JUDGED.get("experiment") is not self:
+            _JUDGED.update(table=table, experiment=self, findings=self.judge(table))
+        return list(_JUDGED["findings"])
 
     def trials_needed(self, cells: pd.DataFrame) -> Mapping[str, int]:
         """Trials that a cell needs before a claim can be decided either way, by the claim's id.

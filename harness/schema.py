@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar
 from annotated_types import Ge, Gt
 from pydantic import StringConstraints, TypeAdapter, ValidationError
 
-from harness import library
+from harness import registry
 from harness.errors import InputError, shown
 from harness.experiment import (
     ROW_COLUMNS,
@@ -109,7 +109,7 @@ _TAKEN = frozenset({*ROW_COLUMNS, *RUN_KEYS})
 
 def experiment_names() -> list[str]:
     """Names of all experiments, with those of the claims folder in use."""
-    return library.names()
+    return registry.names()
 
 
 def build(name: str, values: Mapping[str, Any]) -> Experiment:
@@ -120,7 +120,7 @@ def build(name: str, values: Mapping[str, Any]) -> Experiment:
     ConfigError
         For the first unknown experiment or key, wrong type, or value out of range.
     """
-    adapter = _adapter(name, library.claims_folder())
+    adapter = _adapter(name, registry.claims_folder())
     experiment = validate(adapter, values, f"experiment {name}")
     found = coordinates(experiment)
     _check_names(name, experiment, tuple(found))
@@ -151,7 +151,7 @@ def _check_names(name: str, experiment: Experiment, keys: Sequence[str]) -> None
 
 def dump(name: str, experiment: Experiment) -> dict[str, Any]:
     """The plain mapping from which `build` makes the same experiment."""
-    adapter = _adapter(name, library.claims_folder())
+    adapter = _adapter(name, registry.claims_folder())
     return adapter.dump_python(experiment, mode="json")
 
 
@@ -169,7 +169,7 @@ def _adapter(name: str, claims: Path | None) -> TypeAdapter[Experiment]:
     """Validator of an experiment; `claims` is the folder in use, which says what a name means."""
     if name not in experiment_names():
         raise ConfigError(unknown_experiment(name))
-    return TypeAdapter(experiment_class(library.module(name)))
+    return TypeAdapter(experiment_class(registry.module(name)))
 
 
 ALIKE = 0.65
@@ -181,7 +181,7 @@ def unknown_experiment(name: str) -> str:
     names = experiment_names()
     near = get_close_matches(name, names, 1, ALIKE)
     meant = f"; did you mean {near[0]}?" if near else ""
-    hint = f"; {library.HINT}" if library.claims_folder() is None else ""
+    hint = f"; {registry.HINT}" if registry.claims_folder() is None else ""
     return f"experiment={shown(name)}: must be one of {', '.join(names)}{meant}{hint}"
 
 

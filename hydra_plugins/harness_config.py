@@ -18,7 +18,7 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from harness import library
+from harness import registry
 from harness.errors import InputError
 from harness.schema import ConfigError, shown
 from harness.sweep import allowed
@@ -123,4 +123,4 @@ def _use_claims(folder: Any, overrides: Sequence[str]) -> None:
         return
     if not any(override.startswith("claims=") for override in overrides):
         raise ConfigError(f"claims={shown(folder)}: must be given as claims=FOLDER in the command")
-    library.use_claims(str(folder))
+    registry.use_claims(str(folder))

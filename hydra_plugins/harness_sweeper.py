@@ -59,14 +59,14 @@ class HarnessSweeper(BasicSweeper):
         common = [
             text for text, o in zip(arguments, given, strict=True) if not o.is_sweep_override()
         ]
-        launcher = self.launcher
+        launcher, hydra = self.launcher, self.config.hydra
 
         def launch(groups: Sequence[Sequence[Cell]]) -> dict[str, Failure]:
-            workers.prepare_joblib()
+            if hydra.runtime.choices["hydra/launcher"] == "joblib":
+                workers.prepare_joblib()
             jobs = [[*common, f"packed='{pack(cells)}'"] for cells in groups]
             return _failures(groups, launcher.launch(jobs, initial_job_idx=0))
 
-        hydra = self.config.hydra
         parallel = sweep.workers(
             hydra.runtime.choices["hydra/launcher"],
             hydra.launcher,

@@ -16,7 +16,7 @@ from hydra._internal.sources_registry import SourcesRegistry
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import DictConfig, OmegaConf
 
-from harness import library
+from harness import registry
 from harness.reading import UnfitError, read_regular
 from harness.schema import ConfigError, shown
 from harness.sweep.allowed import DEPTH, ENTRIES
@@ -49,7 +49,7 @@ def _load_config(self: ConfigSource, config_path: str) -> ConfigResult:
     path = (folder / self._normalize_file_name(config_path)).resolve()
     if not path.is_relative_to(folder):
         raise ConfigError(f"{shown(config_path)}: leads out of the folder {shown(folder)}")
-    text, node = read_mapping(path, trusted=path.is_relative_to(library.CONF))
+    text, node = read_mapping(path, trusted=path.is_relative_to(registry.CONF))
     try:
         header = self._get_header_dict(text[:512])
     except ValueError as error:

@@ -15,14 +15,14 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from harness import library
+from harness import registry
 from harness.claims import Verdict
 from harness.experiment import Experiment, columns, experiment_class
 from harness.schema import RUN_KEYS
 from harness.sweep.sweep import read
 from hydra_plugins.harness_config import PROFILES, plain
 
-NAMES = library.names()
+NAMES = registry.names()
 
 LIMITS = {
     **{"n": 5, "p": 5, "ell": 600, "expansivity": 32, "widths": 200},
@@ -43,7 +43,7 @@ ENTRIES = 4
 
 def kind(name: str) -> type[Experiment]:
     """The class of an experiment."""
-    return experiment_class(library.module(name))
+    return experiment_class(registry.module(name))
 
 
 def skip_without_extra(name: str) -> None:
@@ -96,7 +96,7 @@ def _composed(name: str) -> DictConfig:
 
 @cache
 def _compose(name: str) -> DictConfig:
-    with initialize_config_dir(str(library.CONF), version_base="1.3"):
+    with initialize_config_dir(str(registry.CONF), version_base="1.3"):
         return compose("config", overrides=[f"experiment={name}"])
 
 

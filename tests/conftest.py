@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from harness import library, schema
+from harness import registry, schema
 from harness.mnist import weights
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -217,9 +217,9 @@ def undisturbed(private: Private, tmp_path_factory: pytest.TempPathFactory) -> P
 @pytest.fixture
 def toy(private: Private) -> Iterator[Private]:
     """The toy experiment known in this process, next to the real ones."""
-    library.use_claims(str(private.claims))
+    registry.use_claims(str(private.claims))
     yield private
-    library.forget_claims()
+    registry.forget_claims()
     schema._adapter.cache_clear()  # it holds classes of the modules that are forgotten
 
 

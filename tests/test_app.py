@@ -17,7 +17,7 @@ import pytest
 from omegaconf.errors import OmegaConfBaseException
 
 from harness import __version__ as version
-from harness import library, schema
+from harness import registry, schema
 from harness.app import main
 from harness.claims import Verdict
 from harness.sweep import sweep
@@ -343,7 +343,7 @@ def test_a_report_of_claims_that_it_is_not_told_of_says_so_and_writes_the_others
 ):
     harness("-m", TOY, SMALL)
     harness(*SWEEP)
-    library.forget_claims()
+    registry.forget_claims()
     schema._adapter.cache_clear()  # a process of its own has no such memory
     without = harness("report")
     errors = [line for line in without.err.splitlines() if line.startswith("error: ")]
@@ -409,10 +409,10 @@ def test_a_configuration_cannot_name_a_folder_of_claims(harness, capsys, tmp_pat
     (tmp_path / "conf" / "experiment").mkdir(parents=True)
     text = f"# @package _global_\nexperiment: norms\nclaims: {mine}\n"
     (tmp_path / "conf" / "experiment" / "evil.yaml").write_text(text)
-    library.forget_claims()
+    registry.forget_claims()
     assert main([*mode, "--config-dir", "conf", "experiment=evil"]) == 2
     assert "my_claims: must be given as claims=FOLDER" in capsys.readouterr().err
-    assert library.claims_folder() is None
+    assert registry.claims_folder() is None
 
 
 INJECTED = {
@@ -428,11 +428,11 @@ def test_no_other_way_leads_from_a_configuration_to_claims(harness, capsys, tmp_
     own = "# @package _global_\ndefaults: [noise, _self_]\nname: evil\n"
     own += f"hydra: {{{text.format(mine=mine)}}}\n"
     (tmp_path / "conf" / "experiment" / "evil.yaml").write_text(own)
-    library.forget_claims()
+    registry.forget_claims()
     assert main(["-m", "--config-dir", "conf", "experiment=evil", "plan=true"]) == 2
     line = capsys.readouterr().err
     assert re.search("my_claims: (must be given as claims=FOLDER|is not allowed)", line)
-    assert library.claims_folder() is None
+    assert registry.claims_folder() is None
 
 
 def test_folders_of_the_current_directory_are_not_imported(harness, tmp_path):

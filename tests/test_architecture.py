@@ -22,7 +22,7 @@ ROWS: dict[str, int] = {
     "harness.compiled": 0,
     "harness.errors": 0,
     "harness.reading": 0,
-    "harness.library": 0,
+    "harness.registry": 0,
     "harness.scaling": 0,
     "harness.network": 0,
     "harness.theory": 0,

@@ -10,11 +10,12 @@ import mpmath
 import numpy as np
 import pytest
 
-from harness.landscape import Certificate, CertifiedPoint, bounds, certificate, stationary_points
+from harness.landscape import Certificate, CertifiedPoint, stationary_points
 from harness.landscape.arcs import direction
-from harness.landscape.exact_arcs import cross, exact_arcs
-from harness.landscape.intervals import Interval, angle, arccosine, pi, sqrt
-from harness.landscape.sturm import between_roots, positive_roots, sign_at, times
+from harness.landscape.certified import bounds, certificate
+from harness.landscape.certified.exact_arcs import cross, exact_arcs
+from harness.landscape.certified.intervals import Interval, angle, arccosine, pi, sqrt
+from harness.landscape.certified.sturm import between_roots, positive_roots, sign_at, times
 from harness.network import ReluNetwork
 from harness.problem import Demodulation
 from tests.helpers import Widths, network

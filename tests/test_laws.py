@@ -87,3 +87,14 @@ def test_verdicts(factor, plateau, trials, expected):
             }
             rows.append(pd.DataFrame(columns))
     assert set(verdicts(experiment, pd.concat(rows)).values()) == {expected}
+
+
+def test_the_gaussian_law_counts_among_those_that_trials_must_decide():
+    import pandas as pd
+
+    experiment = configured("laws")
+    every = experiment.trials_needed(pd.DataFrame({"law": [None, "sparse", "heavy"]}))
+    two = experiment.trials_needed(pd.DataFrame({"law": ["sparse", "heavy"]}))
+    assert every["laws.plateau"] > two["laws.plateau"]
+    alone = experiment.trials_needed(pd.DataFrame({"law": [None, None]}))
+    assert 0 < alone["laws.plateau"] < two["laws.plateau"]

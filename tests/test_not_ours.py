@@ -20,7 +20,10 @@ def test_a_report_of_someone_else_is_never_overwritten(harness, undisturbed, tmp
     before = tree(tmp_path)
     for command in (SWEEP, (*SWEEP, "scale=2"), (*SWEEP, "plan=true"), ("report",)):
         line = harness(*command).refusal
-        assert f"results=results: {name} there is not of the harness: move it, or choose" in line
+        assert (
+            f"results=results: {name} exists but was not written by the harness: move it, or choose"
+            in line
+        )
         assert tree(tmp_path) == before
 
 
@@ -29,7 +32,9 @@ def test_a_figure_of_someone_else_is_never_overwritten(harness, tmp_path):
     (tmp_path / "results" / "overview.png").write_text("mine")
     before = tree(tmp_path)
     line = harness(*SWEEP).refusal
-    assert "results=results: overview.png there is not of the harness: move it" in line
+    assert (
+        "results=results: overview.png exists but was not written by the harness: move it" in line
+    )
     assert tree(tmp_path) == before
 
 
@@ -39,7 +44,9 @@ def test_a_folder_of_someone_else_is_no_sweep(harness, tmp_path, name):
     (tmp_path / "docs" / name).write_text("mine")
     before = tree(tmp_path)
     line = harness(*SWEEP, "results=.", "name=docs").refusal
-    assert re.search(rf"results=\.: docs/{name} there is not of a sweep: move it, or choose", line)
+    assert re.search(
+        rf"results=\.: docs/{name} exists but was not written by a sweep: move it, or choose", line
+    )
     assert tree(tmp_path) == before
 
 

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from harness import library
+from harness import registry
 from harness.sweep.planning import SIZES, TIMES, in_unit
 from tests.conftest import TOY_CELLS, tree
 
@@ -23,7 +23,7 @@ PLAN = "plan=true"
 @pytest.fixture(autouse=True)
 def _nothing_committed(tmp_path, monkeypatch):
     """No earlier times but those of a test."""
-    monkeypatch.setattr(library, "CHECKOUT", tmp_path / "committed")
+    monkeypatch.setattr(registry, "CHECKOUT", tmp_path / "committed")
 
 
 def said(text: str, key: str) -> str:

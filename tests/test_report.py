@@ -16,10 +16,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from harness import figures, library
+from harness import figures, registry
 from harness.claims import Claim, Finding, Threshold, Verdict
 from harness.experiment import experiment_class
-from harness.report import markdown, memory, write
+from harness.report import judgements as memory
+from harness.report import markdown, write
 from harness.report.result import Judgement, Result, load
 from harness.stats import Estimate
 from harness.storage.store import Store
@@ -243,7 +244,7 @@ def test_a_sweep_names_the_claims_that_it_cannot_decide(harness, monkeypatch, tm
     harness("-m", TOY, "thresholds.median=0.7", "name=close")
     [finding] = json.loads((tmp_path / "results/close/verdict.json").read_text())
     assert finding["verdict"] == "INCONCLUSIVE"
-    assert finding["note"] == "too few trials: 40 a cell can decide"
+    assert finding["note"] == "too few trials: at least 40 a cell are needed"
 
 
 def test_a_confirmation_that_cannot_decide_is_refused(harness, monkeypatch):
@@ -427,7 +428,7 @@ def test_a_table_of_another_version_of_the_experiment_is_named_and_not_judged(ha
 def judgements(toy: Private, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The number of rows of each table that the toy judges, one after the other."""
     found: list[int] = []
-    kind = experiment_class(library.module("toy"))
+    kind = experiment_class(registry.module("toy"))
     judge = kind.judge
 
     def counted(experiment: Any, table: pd.DataFrame) -> list[Finding]:
@@ -482,6 +483,13 @@ def test_a_sweep_judges_its_own_table_once_and_no_other_again(harness, judgement
     assert sorted(readings) == ["one", "two"]
     assert line in report.read_text().splitlines()
     assert section in report.read_text()
+
+
+def test_a_sweep_with_nothing_to_measure_judges_nothing(harness, judgements):
+    assert harness(*SWEEP, ONE).code == 0
+    judgements.clear()
+    assert harness(*SWEEP, ONE).code == 0
+    assert not judgements
 
 
 def test_a_sweep_judges_the_tables_of_a_clone_once_and_remembers(harness, judgements):

@@ -1,11 +1,12 @@
 """Many chains at once up the conditions' residual, with the indicators smoothed.
 
-A chain holds x, y (and m, n of the joint condition), an eigenvector v and a sign, and climbs
+A chain holds two gate vectors x, y (for the joint condition two weighing vectors as well), an
+eigenvector v and a sign, and climbs
 
     sign [ sum_i weights_i S(u_i.x / width) S(u_i.y / width) (w_i.v)^2 - scale v^T Q_{x,y} v ],
 
-with u_i = w_i/||w_i|| and the smooth step S in place of the indicator.  Each step moves x, y (and
-m, n) along the normalised slope by a share of the width, and v by one shifted power step.  The
+with u_i = w_i/||w_i|| and the smooth step S in place of the indicator.  Each step moves all
+of them along the normalised slope by a share of the width, and v by one shifted power step.  The
 width shrinks geometrically; at the end hardly a row is undecided.  Chains that have fallen behind
 are dropped on the way.  All products with the rows are single-precision products of matrices over
 all chains; the value of what is found is computed elsewhere, in double precision.
@@ -37,12 +38,12 @@ the step with 1.9."""
 LAST = 0.002
 """Last width, in units of 1/sqrt(n), the size of u.x."""
 STRIDE = 1.0
-"""Length of a step of x and y together, and of m and n together, in units of the width."""
+"""Length of a step of both gate vectors, and of both weighing vectors, in units of the width."""
 SHIFT = 0.6
 """Shift of the power step in units of ||R v||."""
 CULLS = (0.3, 0.5, 0.7)
 """Shares of the steps after which the worse half of the chains of either sign is dropped."""
-LEFT = sum(0.5**k * (b - a) for k, (a, b) in enumerate(pairwise((0.0, *CULLS, 1.0))))
+SURVIVORS = sum(0.5**k * (b - a) for k, (a, b) in enumerate(pairwise((0.0, *CULLS, 1.0))))
 """Share of the chains that is left in an average step."""
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from harness.arrays import Array
-from harness.conditions.anneal import LEFT, Chains, Rows, anneal, unit, unit_rows
+from harness.conditions.anneal import SURVIVORS, Chains, Rows, anneal, unit, unit_rows
 from harness.conditions.bracket import Bracket
 from harness.conditions.definition import (
     JointWitness,
@@ -34,19 +34,21 @@ from harness.conditions.exact import wdc_certified_2
 from harness.conditions.fast_residual import Residual, joint_weights
 
 BUDGET = 30_000
-"""Steps of single chains, of a search by default."""
+"""Steps of a search by default, summed over its chains."""
 STEPS = 80
 """Steps of a chain by default, in units of sqrt(n); they grow with the root of the budget, as the
 number of chains does.  Not derived, as all numbers here."""
 BLOCK = 64
+"""Points whose residuals of the joint condition are computed together."""
 ROUND_BYTES = 2**21
 """Chains that are annealed together: their products with the rows take about this much."""
 APART = (0.1, 0.5, 3.0, 3.0)
 """The second vector of a start is the first plus this much of a random one, one of them drawn."""
 ALIGNED = 64
+"""The longest rows, so many of them, are tried as vectors of a witness."""
 NEAR_ROWS, NEARNESS = (0.2, 0.5), 0.7
 """Shares of the chains of the WDC and of the joint condition that start near one of the best rows:
-the row times NEARNESS plus a random vector.  The best of the 64 longest rows count."""
+the row times NEARNESS plus a random vector."""
 AGREES = 0.01
 """Chains agree that end within this share of the best value."""
 ON_KINK, NUDGE = 1e-12, 1e-9
@@ -68,16 +70,16 @@ def wdc_search(
     rng : Generator
         The only source of randomness.
     budget : int
-        Steps of single chains, about.
+        Steps, summed over the chains, about.
 
     Raises
     ------
     ValueError
         If W is not a finite, non-empty matrix, alpha not positive or budget < 1.
     """
-    side = Side(_matrix("W", W, alpha, budget), None, alpha)
+    side = Side(_checked_matrix("W", W, alpha, budget=budget), None, alpha)
     known = []
-    if side.n == 2:  # too narrow for chains, some of the maxima; the certificate sees all of them
+    if side.n == 2:  # some maxima are too narrow for chains; the certificate finds all of them
         witness = wdc_certified_2(side.W, alpha).witness
         known.append(side.record(np.array(witness)[:, None], None))
     return _search([side], known, rng, budget)
@@ -100,14 +102,14 @@ def joint_wdc_search(
     ValueError
         As `wdc_search`, and if B and C have different numbers of rows.
     """
-    return _search(_sides(B, C, alpha, budget), [], rng, budget)
+    return _search(_sides(B, C, alpha, budget=budget), [], rng, budget)
 
 
 def wdc_sampled(
     W: ArrayLike, alpha: float = 1.0, *, rng: np.random.Generator, count: int = 100
 ) -> Bracket:
     """Largest residual of W (ell, n) at `count` pairs of independent uniform x, y (eq. 5)."""
-    side = Side(_matrix("W", W, alpha, count), None, alpha)
+    side = Side(_checked_matrix("W", W, alpha, count=count), None, alpha)
     gates = rng.standard_normal((count, 2, side.n)).transpose(1, 0, 2)
     return _best([side.record(gates, None)], "sampled", rng)
 
@@ -124,7 +126,7 @@ def joint_wdc_sampled(
 
     B is (ell, n), C is (ell, p); both inequalities are evaluated at every point.
     """
-    sides = _sides(B, C, alpha, count)
+    sides = _sides(B, C, alpha, count=count)
     of_B = unit(rng.standard_normal((count, 2, sides[0].n))).transpose(1, 0, 2)
     of_C = unit(rng.standard_normal((count, 2, sides[1].n))).transpose(1, 0, 2)
     records = [sides[0].record(of_B, of_C), sides[1].record(of_C, of_B)]
@@ -139,7 +141,7 @@ def joint_wdc_row_aligned(
     B is (ell, n), C is (ell, p).  `count` keeps the rows of largest ||b_i|| ||c_i||; rows that
     are zero in either are left out (the first unit vectors where all are).
     """
-    sides = _sides(B, C, alpha, 1 if count is None else count)
+    sides = _sides(B, C, alpha, count=1 if count is None else count)
     records = [side.record(*side.along_rows(side.longest()[:count])) for side in sides]
     return _best(records, "row-aligned", np.random.default_rng(0))
 
@@ -168,7 +170,10 @@ class Side:
 
     @property
     def negative_bound(self) -> float:
-        """No eigenvalue of R is below minus this: the sum is positive, ||Q|| and overlap <= 1/2."""
+        """Every eigenvalue of R is at least minus this.
+
+        The sum in R is positive semidefinite, and ||Q|| and the overlap are at most 1/2.
+        """
         return self.alpha * (0.5 if self.C is None else 0.25)
 
     def norms(self, gates: Array, weighing: Array | None) -> Array:
@@ -195,7 +200,7 @@ class Side:
         return order[: max(1, int(np.count_nonzero(sizes)))]
 
     def along_rows(self, order: NDArray[np.intp]) -> tuple[Array, Array | None]:
-        """x = y = w_i, and m = n = c_i; the first unit vector in place of a zero row."""
+        """Gates x = y = w_i, weighing vectors m = y = c_i; the first unit vector for a zero row."""
         return _twice(self.W[order]), None if self.C is None else _twice(self.C[order])
 
     def witness(self, gates: Array, weighing: Array | None) -> WdcWitness | JointWitness:
@@ -205,7 +210,7 @@ class Side:
         return JointWitness(h, x, m, y, self.exchanged)
 
     def residual(self, witness: WdcWitness | JointWitness) -> float:
-        """By definition, which has the last word."""
+        """The residual computed anew from the definition; this is the value that is reported."""
         if isinstance(witness, WdcWitness):
             return wdc_residual(self.W, *witness, self.alpha)
         assert self.C is not None
@@ -229,10 +234,11 @@ def _search(
     """Rounds of chains on every side until the budget is spent; `known` points compete."""
     columns = max(side.n for side in sides)
     steps = max(1, round(min(STEPS * math.sqrt(columns * budget / BUDGET), budget)))
-    chains = max(1, round(budget / (LEFT * steps * len(sides) * sides[0].cost)))
+    chains = max(1, round(budget / (SURVIVORS * steps * len(sides) * sides[0].cost)))
     rounds = -(-chains // max(64, ROUND_BYTES // (12 * len(sides[0].W))))
     aligned = [side.record(*side.along_rows(side.longest()[:ALIGNED])) for side in sides]
-    lead, records = max(record.values.max() for record in aligned), []
+    lead = max(record.values.max() for record in aligned)
+    records: list[Record] = []
     for side, points in zip(sides, aligned, strict=True):
         rows = Rows.of(side.W, side.C, side.alpha)
         for part in range(rounds):
@@ -286,7 +292,7 @@ def _start(rng: np.random.Generator, count: int, n: int, rows: Array) -> Array:
 
 
 def _best(records: list[Record], method: str, rng: np.random.Generator) -> Bracket:
-    """The best point of all."""
+    """The bracket at the best point: its witness is moved off kinks and evaluated anew."""
     record = max(records, key=lambda record: float(record.values.max()))
     k = int(np.argmax(record.values))
     gates = _off_kinks(record.side.W, record.gates[:, k], rng)
@@ -298,9 +304,10 @@ def _best(records: list[Record], method: str, rng: np.random.Generator) -> Brack
 def _gain(values: Array) -> float:
     """What ten times the budget is expected to add, as a share of the best value.
 
-    That is sqrt(10) times the chains, log2(10)/2 doublings, each of which is taken to gain what
-    half of the chains would have lost on average: the k-th best value is the best of a random half
-    with probability 2^-k.  Gains shrink from doubling to doubling, but chains also become longer.
+    Ten times the budget buys sqrt(10) times the chains, each sqrt(10) times as long: log2(10)/2
+    doublings of their number.  The gain of one doubling is estimated by the expected loss if only a
+    random half of the chains were kept, whose best value is the k-th best of all with probability
+    2^-k.
     """
     falling = np.sort(values)[::-1]
     odds = 0.5 ** np.arange(1, len(falling) + 1)
@@ -327,16 +334,18 @@ def _off_kinks(W: Array, pair: Array, rng: np.random.Generator) -> Array:
     return pair
 
 
-def _matrix(name: str, W: ArrayLike, alpha: float, count: int) -> Array:
+def _checked_matrix(name: str, W: ArrayLike, alpha: float, **number: int) -> Array:
+    """W, once alpha and the one number that the caller has named are known to be in range."""
     if not (np.isfinite(alpha) and alpha > 0):
         raise ValueError(f"alpha={alpha}: must be positive and finite")
-    if count < 1:
-        raise ValueError(f"budget or count={count}: must be >= 1")
+    for key, value in number.items():
+        if value < 1:
+            raise ValueError(f"{key}={value}: must be >= 1")
     return check_matrix(name, W)
 
 
-def _sides(B: ArrayLike, C: ArrayLike, alpha: float, count: int) -> list[Side]:
-    B, C = _matrix("B", B, alpha, count), _matrix("C", C, alpha, count)
+def _sides(B: ArrayLike, C: ArrayLike, alpha: float, **number: int) -> list[Side]:
+    B, C = (_checked_matrix(name, W, alpha, **number) for name, W in (("B", B), ("C", C)))
     if len(B) != len(C):
         raise ValueError(f"B and C: the same number of rows is needed, not {len(B)} and {len(C)}")
     return [Side(B, C, alpha), Side(C, B, alpha, exchanged=True)]

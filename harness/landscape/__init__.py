@@ -13,7 +13,7 @@ from harness.landscape.basin import (
     sampled_radii,
 )
 from harness.landscape.census import stationary_points, torus_index
-from harness.landscape.certificate import Certificate, CertifiedPoint, Statement
+from harness.landscape.certified.certificate import Certificate, CertifiedPoint, Statement
 from harness.landscape.concentration import Concentration, Deviation, concentration
 from harness.landscape.grid import ProductGrid, product_grid
 from harness.landscape.hunt import Hunt, hunt

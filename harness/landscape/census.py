@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from harness.arrays import Array
 from harness.landscape.arcs import Arcs, direction, linear_arcs
 from harness.landscape.biquadratic import ratio, slope, smooth_kind, solve
-from harness.landscape.certificate import Certificate, certify
+from harness.landscape.certified.certificate import Certificate, certify
 from harness.landscape.kinds import KINDS, MAXIMA, MINIMA, SADDLES, UNSURE, Kind
 from harness.landscape.screen import Pairs, candidates
 from harness.landscape.tolerances import FLAT, INSIDE, SAME_ROOT

@@ -22,7 +22,8 @@ BLUR = 0.1
 INK = 0.2
 """Pixels above this share of the brightest one are used to fit the distortion."""
 UPPER = 20.0
-"""Weight of pixels above the fitted Gaussian, relative to those below: strokes have grey edges."""
+"""Weight of a pixel above the fitted Gaussian, relative to one below: a stroke's grey edges lie
+below it, so that what is above says more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +116,9 @@ def project(
 
 
 def homomorphic(y: Array) -> Recovered:
-    """Division by the low frequencies of log y (Oppenheim et al. 1968): (N, s, s).
+    """Division by w, the exponential of the low frequencies of log(y + FLOOR): (N, s, s).
+
+    Oppenheim et al. (1968).
 
     The constants were chosen among a few for the best digit, on images that are not held out.
     """
@@ -128,8 +131,9 @@ def homomorphic(y: Array) -> Recovered:
 def divide_by_gaussian(y: Array) -> Recovered:
     """Division by a Gaussian fitted to the bright pixels: (N, s, s).
 
-    log w = a + b . (u, v) - (u^2 + v^2)/sigma is linear in its coefficients.  It is fitted to log y
-    by asymmetric least squares: inside a stroke y is close to w, at the grey edges it is below.
+    log w = a + b . (u, v) - k (u^2 + v^2), k >= 0, is linear in its coefficients.  It is fitted to
+    log y by expectile regression (Newey and Powell 1987): inside a stroke y is close to w, at its
+    grey edges it is below.
     Unlike the other methods, this one knows that distortions are Gaussian.  Constants as in
     `homomorphic`.
     """

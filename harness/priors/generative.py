@@ -1,8 +1,8 @@
-"""Two networks as the prior: Algorithm 1, and yardsticks told the activation pattern."""
+"""Two networks as the prior: Algorithm 1, and oracles that are told the activation pattern."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -27,26 +27,31 @@ def recover_codes(
 ) -> tuple[Recovery, float]:
     """The best fit from R starts, and the larger `signal_error` of its two signals.
 
-    `algorithm1` descends from each; `pattern_random` is `known_activation` from each; `pattern`
-    is it from the spectral start and uses no other.
-
     Parameters
     ----------
+    search : `algorithm1` descends from each start; `pattern_random` is `known_activation` from
+        each; `pattern` is it from the spectral start and uses no other.
+    P : Demodulation
     h_init, m_init : (R, n), (R, p)
     kappa, max_steps : Algorithm 1's `descent.step_size` and limit.
+
+    Raises
+    ------
+    ValueError
+        If there is no such search.
     """
-    if search == "algorithm1":
-        step = descent.step_size(P, kappa)
-        limits: Any = {"max_steps": max_steps, "stopping": STOPPING}
-        ends = descent.alternating_descent(
-            P, h_init, m_init, step=step, engine="tracking", **limits
-        )
-        found = _lowest(P, ends)
-        signals = P.G1(found.h), P.G2(found.m)
-    else:
-        starts = [None] if search == "pattern" else m_init
-        found = best(known_activation(P, start) for start in starts)
-        signals = P.G1.Lambda(P.h0) @ found.h, P.G2.Lambda(P.m0) @ found.m
+    match search:
+        case "algorithm1":
+            limits: Any = {"max_steps": max_steps, "engine": "tracking", "stopping": STOPPING}
+            limits["step"] = descent.step_size(P, kappa)
+            found = _lowest(P, descent.alternating_descent(P, h_init, m_init, **limits))
+            signals = P.G1(found.h), P.G2(found.m)
+        case "pattern" | "pattern_random":
+            starts = [None] if search == "pattern" else list(m_init)
+            found = best(known_activation(P, start) for start in starts)
+            signals = P.G1.Lambda(P.h0) @ found.h, P.G2.Lambda(P.m0) @ found.m
+        case _:
+            raise ValueError(f"search={search}: must be one of {', '.join(get_args(Search))}")
     return found, max(signal_error(signals[0], P.G1(P.h0)), signal_error(signals[1], P.G2(P.m0)))
 
 

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from threadpoolctl import threadpool_limits
 
 from harness.experiment import canonical
-from harness.report.memory import recall, remember
+from harness.report.judgements import recall, remember
 from harness.report.result import Origin, Result, identify, in_one_line, load, rebuilt, typed
 from harness.report.write import write_sweep
 from harness.schema import Design
@@ -44,10 +44,13 @@ class Sweep:
 SWEEP = TypeAdapter(Sweep)
 
 
-def update(store: Store, name: str, wall_seconds: float | None = None) -> Result:
+def update(
+    store: Store, name: str, wall_seconds: float | None = None, *, anew: bool = True
+) -> Result:
     """Collect the cells of a sweep, where they are kept; judge and draw the stored table.
 
-    The table is read back from the disk once and judged once; the result serves all reports.  BLAS
+    The table is read back from the disk once and judged once; the result serves all reports.  It is
+    judged `anew`, or as it was before if nothing that judges it has changed.  BLAS
     runs on one thread, as in every cell: the same table then gives the same files on any number of
     cores, and small products are faster.
 
@@ -63,8 +66,10 @@ def update(store: Store, name: str, wall_seconds: float | None = None) -> Result
         own = collect(store, name, sweep, wall_seconds)
     result = with_confirmation(store, replace(load(store, name), own=own))
     with threadpool_limits(limits=1, user_api="blas"):
+        result = result if anew else judged(store, result)
         write_sweep(store, result)
-    remember(store, result)
+    if anew:
+        remember(store, result)
     return result
 
 

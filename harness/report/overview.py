@@ -1,4 +1,4 @@
-"""All claims in one figure: where each interval lies to its threshold."""
+"""All claims in one figure: each interval relative to its threshold."""
 
 from __future__ import annotations
 

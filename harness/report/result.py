@@ -73,7 +73,7 @@ class Result:
     Attributes
     ----------
     table_file : name of the table's file.
-    own : whether the table is the last sweep's of that name, not one that an earlier sweep left.
+    own : False if the table was left by an earlier sweep of that name.
     judged : the judgement, if it is known already.
     confirmation : the result of the same design on its fresh seed, if there is one.
     """
@@ -94,7 +94,7 @@ class Result:
             return self.judged.findings
         if not len(self.table):
             return []
-        findings, few = self.experiment.judge(self.table), self._too_few
+        findings, few = self.experiment.findings(self.table), self._too_few
         return [_noted(finding, few.get(finding.claim.id)) for finding in findings]
 
     def confirmed(self, finding: Finding) -> Finding | None:
@@ -107,14 +107,13 @@ class Result:
         fresh = self.confirmed(finding)
         if fresh is None:
             return State.EXPLORATORY
-        agree = fresh.verdict == finding.verdict != Verdict.INCONCLUSIVE
+        agree = fresh.verdict == finding.verdict and fresh.verdict != Verdict.INCONCLUSIVE
         return State.CONFIRMED if agree else State.NOT_CONFIRMED
 
     @cached_property
     def _too_few(self) -> dict[str, int]:
-        """Trials that claims would need which those of the table cannot decide."""
-        names = [name for name in columns(self.experiment) if name in self.table]
-        cells = self.table[names].drop_duplicates()
+        """By claim: the trials a cell needs, for claims that those of the table cannot decide."""
+        cells = self.table.reindex(columns=list(columns(self.experiment))).drop_duplicates()
         return self.experiment.undecidable(cells, self.origin.trials)
 
     @cached_property
@@ -134,7 +133,7 @@ def _noted(finding: Finding, needed: int | None) -> Finding:
     """The finding; one that is inconclusive for want of trials says so."""
     if needed is None or finding.verdict != Verdict.INCONCLUSIVE:
         return finding
-    return replace(finding, note=f"too few trials: {needed} a cell can decide")
+    return replace(finding, note=f"too few trials: at least {needed} a cell are needed")
 
 
 def load(store: ReadOnlyStore, name: str) -> Result:
@@ -154,7 +153,7 @@ def load(store: ReadOnlyStore, name: str) -> Result:
 
 
 def identify(store: ReadOnlyStore, name: str, facts: dict[str, Any]) -> tuple[Origin, Experiment]:
-    """Where a table came from, by its provenance, and its experiment; StoreError as of `load`."""
+    """Where a table came from, by its provenance, and its experiment; StoreError as in `load`."""
     origin = typed(ORIGIN, facts, f"results={store.root}: {name}/provenance.json")
     experiment = rebuilt(store, name, origin.experiment, origin.config)
     if origin.version != experiment.version:

@@ -60,15 +60,15 @@ def check_free(store: Store, names: Iterable[str] = ()) -> None:
             continue
         if found := sorted(file for file in {*DERIVED, "verdict.json"} if (folder / file).exists()):
             raise StoreError(
-                f"results={store.root}: {name}/{found[0]} there is not of a sweep: move it, or "
-                "choose another name=NAME"
+                f"results={store.root}: {name}/{found[0]} exists but was not written by a sweep: "
+                "move it, or choose another name=NAME"
             )
 
 
 def _not_ours(store: Store, name: str) -> StoreError:
     return StoreError(
-        f"results={store.root}: {name} there is not of the harness: move it, or choose another "
-        "folder with results=FOLDER"
+        f"results={store.root}: {name} exists but was not written by the harness: "
+        "move it, or choose another folder with results=FOLDER"
     )
 
 

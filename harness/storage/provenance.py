@@ -12,7 +12,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from harness import __version__, library
+from harness import __version__, registry
 
 PACKAGES = (
     *("numpy", "scipy", "numba", "llvmlite", "pandas"),
@@ -64,12 +64,12 @@ def _commit() -> dict[str, Any]:
 
 def _git(*arguments: str) -> str | None:
     """Output of a git command in the source tree; None outside a checkout or without git."""
-    if library.CHECKOUT is None:
+    if registry.CHECKOUT is None:
         return None
     try:
         done = subprocess.run(
             ["git", *arguments],
-            cwd=library.CHECKOUT,
+            cwd=registry.CHECKOUT,
             capture_output=True,
             encoding="utf-8",
             errors="replace",
@@ -84,7 +84,7 @@ def _git(*arguments: str) -> str | None:
 def _sources() -> str:
     """SHA-256 of the package's and our experiments' source files, in the order of their paths."""
     sha = hashlib.sha256()
-    for folder in (Path(__file__).parents[1], library.EXPERIMENTS):
+    for folder in (Path(__file__).parents[1], registry.EXPERIMENTS):
         for path in sorted(folder.rglob("*.py")):
             data = path.read_bytes()
             sha.update(f"{path.relative_to(folder).as_posix()} {len(data)}\n".encode() + data)

@@ -61,8 +61,8 @@ def decode(cell: Cell, data: bytes) -> Segment:
     Raises
     ------
     DamageError
-        If it is damaged, belongs to another cell, or holds rows that no run of the cell writes:
-        whoever forges rows can make their checksum, too.
+        If it is damaged, belongs to another cell, or holds rows that no run of the cell writes.
+        The checksum alone does not tell: whoever forges rows can compute it.
     SchemaError
         If its header names another schema; the file may be sound and is left alone.
     """
@@ -70,7 +70,7 @@ def decode(cell: Cell, data: bytes) -> Segment:
         line, payload, end = data.split(b"\n")
         header = json.loads(line)
         schema, sha = header["schema"], header["sha256"]
-        own = all(header[key] == value for key, value in cell.facts.items())
+        same_cell = all(header[key] == value for key, value in cell.facts.items())
         kernel = header.get("kernel", UNKNOWN)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DamageError from error
@@ -78,7 +78,7 @@ def decode(cell: Cell, data: bytes) -> Segment:
         raise SchemaError(
             f"is of schema {shown(schema)[:20]!r}; this version reads schema {SCHEMA}"
         )
-    if end or not own or hashlib.sha256(payload).hexdigest() != sha:
+    if end or not same_cell or hashlib.sha256(payload).hexdigest() != sha:
         raise DamageError
     if not isinstance(kernel, str) or not kernel.isprintable():
         raise DamageError
@@ -93,12 +93,14 @@ def _rows(cell: Cell, payload: bytes) -> list[Row]:
         raise DamageError from error
     if not (isinstance(rows, list) and rows and all(type(row) is dict for row in rows)):
         raise DamageError
-    alike: dict[tuple[str, ...], list[Any]] = {}
+    by_columns: dict[tuple[str, ...], list[Any]] = {}
     for row in rows:
-        alike.setdefault(tuple(row), []).append(row.values())
-    for names, values in alike.items():
+        by_columns.setdefault(tuple(row), []).append(row.values())
+    for names, values in by_columns.items():
         _check(cell, dict(zip(names, zip(*values, strict=True), strict=True)))
-    if rows[0]["seed"] != trial_seed(cell, rows[0]["trial"]):  # all take as long as the parsing
+    if rows[0]["seed"] != trial_seed(
+        cell, rows[0]["trial"]
+    ):  # of one row: all would double the reading time
         raise DamageError
     return rows
 
@@ -110,7 +112,7 @@ def _check(cell: Cell, columns: Mapping[str, Sequence[Any]]) -> None:
         set(ROW_COLUMNS).issubset(columns)
         and cell.columns.isdisjoint(columns)
         and all(columns)  # no name is empty
-        and is_scalar("".join(columns))
+        and all(map(is_scalar, columns))
         and all(_are_scalars(values, kinds[name]) for name, values in columns.items())
         and kinds["trial"] == kinds["seed"] == {int}
         and min(columns["trial"]) >= 0

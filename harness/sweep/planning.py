@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from harness import library
+from harness import registry
 from harness.errors import shown
 from harness.experiment import Experiment, columns
 from harness.report.result import ORIGIN, typed
@@ -147,8 +147,8 @@ def costs(run: Run, looks: Sequence[Measured]) -> Costs:
             f"by {len(measured)} measured cells of this sweep",
         )
     folders = [Path(run.results)]
-    if library.CHECKOUT is not None:  # the committed results hold times of every experiment
-        folders.append(library.CHECKOUT / "results")
+    if registry.CHECKOUT is not None:  # the committed results hold times of every experiment
+        folders.append(registry.CHECKOUT / "results")
     for store in map(ReadOnlyStore, folders):
         for name in dict.fromkeys((run.name, run.experiment)):
             if found := _earlier(store, name, run):

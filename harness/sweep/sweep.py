@@ -24,7 +24,7 @@ from harness.storage.files import StoreError
 from harness.sweep import failures, interrupts, planning
 from harness.sweep.failures import Failure
 from harness.sweep.jobs import batched
-from harness.sweep.memory import available, check
+from harness.sweep.memory_limit import available, check
 from harness.sweep.planning import Workers
 from harness.sweep.progress import progress
 
@@ -111,7 +111,7 @@ def _conclude(run: Run, wall_seconds: float, failed: bool) -> str:
     """Collect, judge and draw, even if cells failed; return the verdicts as text."""
     lines: list[str] = []
     try:
-        result = update(run.store, run.name, wall_seconds)
+        result = update(run.store, run.name, wall_seconds, anew=False)
         if result.own:
             lines.append(verdict_lines(result))
         lines.append(f"report: {write_report(run.store, with_others(run.store, result))}")

@@ -14,14 +14,14 @@ POLL_SECONDS = 0.5
 
 
 def begin() -> None:
-    """What a worker does first."""
+    """Initialise a worker process."""
     streams.make_unfailing()
     if parent := multiprocessing.parent_process():
         threading.Thread(target=_end_after, args=(parent.pid,), daemon=True).start()
 
 
 def _end_after(parent: int | None) -> None:
-    """End this process once its parent is not `parent`: a killed one can tell nobody to stop.
+    """End this process when its parent is gone, which may be killed and unable to tell.
 
     What is stored is kept, as after any kill.
     """

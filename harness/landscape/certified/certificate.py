@@ -31,10 +31,10 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 
-from harness.landscape.bounds import Open, undecided
-from harness.landscape.enclosures import Bounds, Enclosure, direction_bounds, enclose
-from harness.landscape.exact_arcs import SAFE, ExactArcs, exact_arcs, integers
-from harness.landscape.exact_pairs import ExactPairs, Found, cell, corner, edge
+from harness.landscape.certified.bounds import Open, undecided
+from harness.landscape.certified.enclosures import Bounds, Enclosure, direction_bounds, enclose
+from harness.landscape.certified.exact_arcs import SAFE, ExactArcs, exact_arcs, integers
+from harness.landscape.certified.exact_pairs import ExactPairs, Found, cell, corner, edge
 from harness.landscape.kinds import Kind
 from harness.problem import Branch, Demodulation
 

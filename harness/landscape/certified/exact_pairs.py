@@ -34,10 +34,9 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache, cached_property
 
-from harness.landscape.exact_arcs import ExactArcs, Integers
-from harness.landscape.intervals import Interval
-from harness.landscape.kinds import Kind
-from harness.landscape.sturm import (
+from harness.landscape.certified.exact_arcs import ExactArcs, Integers
+from harness.landscape.certified.intervals import Interval
+from harness.landscape.certified.sturm import (
     Polynomial,
     Root,
     between_roots,
@@ -51,6 +50,7 @@ from harness.landscape.sturm import (
     value_at,
     values,
 )
+from harness.landscape.kinds import Kind
 
 NARROW = Fraction(1, 2**128)
 """Relative length to which the intervals of t and s are halved."""

@@ -22,10 +22,10 @@ from functools import cache
 import numpy as np
 
 from harness.arrays import Array
-from harness.landscape.exact_arcs import ExactArcs
-from harness.landscape.exact_pairs import WHOLE, ExactPairs, Found, Weights
-from harness.landscape.intervals import Interval, angle, arccosine, pi, sqrt
-from harness.landscape.sturm import polynomial, positive_roots
+from harness.landscape.certified.exact_arcs import ExactArcs
+from harness.landscape.certified.exact_pairs import WHOLE, ExactPairs, Found, Weights
+from harness.landscape.certified.intervals import Interval, angle, arccosine, pi, sqrt
+from harness.landscape.certified.sturm import polynomial, positive_roots
 from harness.problem import BRANCHES, Branch, Demodulation
 
 Bounds = tuple[float, float]
