@@ -1,14 +1,14 @@
 # make reproduce   virtual environment, every experiment in a profile, on all cores, then
 #                  results/REPORT.md and the same as one page, results/report.html
 # make software    the experiments that measure the harness itself, alone on the machine
-# make extra       installs the packages of the MNIST part (PyTorch, digits)
+# make extra       installs the packages of the MNIST part (PyTorch, digits) and of the convex rivals
 # make mnist       the experiments of the MNIST part
 # make confirm    the same sweeps on the fresh seeds of their designs, into results/confirmation,
 #                  then the report with both
 # make report      verdicts, figures and report again from stored results; measures nothing
 # make readme      the same, and the findings in README.md and docs/findings.md
 # make test        all tests, on all cores;  make test-fast  those that are not marked slow;
-# make test-extra  only those of the MNIST part
+# make test-extra  only those that need `make extra`
 # make docs        the site, docs/_build/index.html, with a page for each claim
 # make lint        ruff and mypy;  make venv  the virtual environment alone
 
@@ -32,7 +32,7 @@ extra: .venv/extra
 	touch $@
 
 .venv/extra: .venv/installed
-	$(BIN)/python -m pip install --quiet --editable '.[mnist]'
+	$(BIN)/python -m pip install --quiet --editable '.[mnist,priors]'
 	touch $@
 
 reproduce: venv
@@ -73,7 +73,7 @@ test-fast: venv
 	$(PYTEST) -m "not slow"
 
 test-extra: extra
-	$(PYTEST) -k "mnist or generators or prior_representation or trained_prior or checkpoint"
+	$(PYTEST) -k "mnist or generators or prior or checkpoint"
 
 docs: venv
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'
