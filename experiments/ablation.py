@@ -14,6 +14,7 @@ from harness.claims import Bearing, Claim, Finding, Outcome, Role
 from harness.ensemble import Ensemble, unit_vectors
 from harness.experiment import Experiment, Row, Settings
 from harness.problem import Demodulation
+from harness.ranges import Count, Scale, Together
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,10 +121,10 @@ class Ablation(Experiment):
 
     network: Ensemble
     arm: Arm
-    kappa: Annotated[float, Gt(0)]
+    kappa: Scale
     size_range: Annotated[float, Ge(1)]
-    starts: Annotated[int, Ge(1)]
-    max_steps: Annotated[int, Ge(1)]
+    starts: Together
+    max_steps: Count
     thresholds: Thresholds
 
     def trial(self, rng: np.random.Generator) -> list[Row]:

@@ -6,15 +6,16 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
-from annotated_types import Ge, Gt
+from annotated_types import Gt
 
 from harness import claims, figures, selection, stats
 from harness.claims import Bearing, Claim, Evidence, Finding, Outcome, Role
 from harness.descent import Stopping, alternating_descent, local_rate, step_size
-from harness.ensemble import Ensemble, Size, unit_vectors
+from harness.ensemble import Ensemble, unit_vectors
 from harness.experiment import Experiment, Row, Settings
 from harness.landscape import basin
 from harness.problem import Demodulation
+from harness.ranges import Count, Scale, Together
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,11 +100,11 @@ class Basin(Experiment):
     )
 
     network: Ensemble
-    kappa: Annotated[float, Gt(0)]
+    kappa: Scale
     near: Annotated[float, Gt(0)]
     radius: Annotated[float, Gt(0)]
-    starts: Size
-    max_steps: Annotated[int, Ge(1)]
+    starts: Together
+    max_steps: Count
     thresholds: Thresholds
 
     def trial(self, rng: np.random.Generator) -> list[Row]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from annotated_types import Ge, Gt, MinLen
+from annotated_types import Ge, Gt, Le, MinLen
 
 from harness import claims, figures, selection, stats
 from harness.claims import Claim, Finding, Role
-from harness.ensemble import Size
 from harness.experiment import Experiment, Row, Settings
 from harness.peers import tasks, timing
+from harness.ranges import Count, Together
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -156,11 +157,20 @@ class Benchmark(Experiment):
     alone: ClassVar[bool] = True
 
     task: Task
-    widths: Annotated[list[Size], MinLen(2)]
-    points: Annotated[int, Ge(1)]
-    steps: Annotated[int, Ge(1)]
+    widths: Annotated[list[Annotated[int, Ge(2), Le(10**6)]], MinLen(2)]
+    points: Together
+    steps: Count
     duration: Annotated[float, Gt(0)]
     thresholds: Thresholds
+
+    def __post_init__(self) -> None:
+        if self.task == "census" and self.widths[0] != 2:
+            raise ValueError(f"widths={list(self.widths)}: must begin with 2 where task=census")
+
+    @property
+    def bytes(self) -> int:
+        """Memory of the weights."""
+        return 16 * sum(a * b for a, b in pairwise(self.widths))
 
     def trial(self, rng: np.random.Generator) -> list[Row]:
         with timing.threads(1 if self.task in ONE_CORE else None):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
-from annotated_types import Ge, Gt
+from annotated_types import Gt
 
 from harness import claims, figures, selection, stats
 from harness.claims import Bearing, Claim, Finding, Outcome, Role
@@ -14,6 +14,7 @@ from harness.descent import SignCheck, alternating_descent, step_size
 from harness.ensemble import Ensemble, unit_vectors
 from harness.experiment import Experiment, Row, Settings
 from harness.problem import BRANCHES, branch_name
+from harness.ranges import Count, Scale
 from harness.status import Status
 
 if TYPE_CHECKING:
@@ -89,8 +90,8 @@ class Capture(Experiment):
     )
 
     network: Ensemble
-    kappa: Annotated[float, Gt(0)]
-    max_steps: Annotated[int, Ge(1)]
+    kappa: Scale
+    max_steps: Count
     thresholds: Thresholds
 
     def trial(self, rng: np.random.Generator) -> list[Row]:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
-from annotated_types import Ge, Gt, Le
+from annotated_types import Gt, Le
 
 from harness import claims, figures, scaling, selection, stats
 from harness.claims import Bearing, Claim, Evidence, Finding, Outcome, Role
-from harness.ensemble import Ensemble, Size
+from harness.ensemble import Ensemble
 from harness.experiment import Experiment, Row, Settings
 from harness.landscape.nearness import (
     census_minima,
@@ -19,6 +19,7 @@ from harness.landscape.nearness import (
     proved_epsilon,
     theorem_radius,
 )
+from harness.ranges import Replica, Size, Together
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,10 +121,10 @@ class Conclusion(Experiment):
     )
 
     network: Ensemble
-    starts: Size
+    starts: Together
     budget: Size
-    certify: Annotated[int, Ge(0)]
-    replica: Annotated[int, Ge(0)]
+    certify: Replica
+    replica: Replica
     thresholds: Thresholds
 
     def trial(self, rng: np.random.Generator) -> list[Row]:
@@ -154,15 +155,15 @@ class Conclusion(Experiment):
 
     def trials_needed(self, cells: pd.DataFrame) -> dict[str, int]:
         _, plane, _, beyond = self._parts(cells)
-        wide, far = _widest(plane).groupby("growth").size(), beyond.groupby("n").size()
-        needed = {PLANE: [*wide, *wide], NONE: [*far]}
+        wide = selection.largest(plane, "ell").groupby("growth").size()
+        needed = {PLANE: [*wide, *wide], NONE: [*beyond.groupby("n").size()]}
         share = self.thresholds.share
         return {claim.id: stats.trials_for_shares(share, k) for claim, k in needed.items()}
 
     def judge(self, table: pd.DataFrame) -> list[Finding]:
         limits = self.thresholds
         _, plane, many, beyond = self._parts(self._measured(table))
-        wide = _widest(plane)
+        wide = selection.largest(plane, "ell")
         outside = f"share of networks with one outside A_{limits.epsilon:g}"
         kinds = {
             "anywhere": wide["epsilon"] > limits.epsilon,
@@ -237,7 +238,9 @@ class Conclusion(Experiment):
             own = plane[plane["growth"] == growth]
             figures.exceedances(ax, own, "epsilon", CURVE, by="ell", label="ell = {}")
             for column, line in (("kinks", ":"), ("radius", "--")):
-                shares = [(_widest(own)[column] > epsilon).mean() for epsilon in CURVE]
+                shares = [
+                    (selection.largest(own, "ell")[column] > epsilon).mean() for epsilon in CURVE
+                ]
                 ax.plot(CURVE, shares, color="black", linestyle=line)
             ax.set_title(f"({letter}) n = 2, {growth} widths")
         long = many[many["ratio"] == ratio]
@@ -283,10 +286,6 @@ def _hunts(part: pd.DataFrame) -> str:
     expected = part["minima"].sum() / max(part["expected"].sum(), 1)
     found = f"{_recall(part):.2f} of the other's minima, both at most {expected:.2f} of all"
     return _census(part, f"two hunts, each finding {found} by Chao's estimate")
-
-
-def _widest(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows[rows["ell"] == rows["ell"].max()]
 
 
 def _recall(rows: pd.DataFrame) -> float:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
-from annotated_types import Ge, Gt
+from annotated_types import Gt
 
 from harness import claims, figures, selection, stats
 from harness.claims import Bearing, Claim, Finding, Outcome, Role
@@ -14,6 +14,7 @@ from harness.descent import SignCheck, alternating_descent, local_rate, step_siz
 from harness.ensemble import Ensemble, unit_vectors
 from harness.experiment import Experiment, Row, Settings
 from harness.problem import BRANCHES, branch_name
+from harness.ranges import Count, Scale
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,10 +84,10 @@ class Convergence(Experiment):
     paired: ClassVar[tuple[str, ...]] = ("kappa", "start_size", "sign_check", "max_steps")
 
     network: Ensemble
-    kappa: Annotated[float, Gt(0)]
-    start_size: Annotated[float, Gt(0)]
+    kappa: Scale
+    start_size: Scale
     sign_check: SignCheck
-    max_steps: Annotated[int, Ge(1)]
+    max_steps: Count
     thresholds: Thresholds
 
     def trial(self, rng: np.random.Generator) -> list[Row]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 import scipy
-from annotated_types import Ge, Gt
+from annotated_types import Gt
 
 from harness import claims, descent, figures, selection, stats
 from harness.arrays import Array
@@ -16,6 +16,7 @@ from harness.claims import Bearing, Claim, Finding, Outcome, Role
 from harness.ensemble import Ensemble, unit_vectors
 from harness.experiment import Experiment, Row, Settings
 from harness.identifiability import identifiability
+from harness.ranges import Count, Replica, Scale
 from harness.status import Status
 
 if TYPE_CHECKING:
@@ -107,9 +108,9 @@ class Expansion(Experiment):
     )
 
     network: Ensemble
-    kappa: Annotated[float, Gt(0)]
-    max_steps: Annotated[int, Ge(1)]
-    replica: Annotated[int, Ge(0)]
+    kappa: Scale
+    max_steps: Count
+    replica: Replica
     thresholds: Thresholds
 
     def trial(self, rng: np.random.Generator) -> list[Row]:

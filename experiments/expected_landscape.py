@@ -9,9 +9,10 @@ import numpy as np
 
 from harness import claims, figures, selection, stats
 from harness.claims import Bearing, Claim, Finding, Outcome, Role
-from harness.ensemble import Ensemble, Size, unit_vectors
+from harness.ensemble import Ensemble, unit_vectors
 from harness.experiment import Experiment, Row, Settings
 from harness.landscape import concentration
+from harness.ranges import Size, Together
 from harness.theory import expected_gradients, expected_loss, landscape_scale
 
 if TYPE_CHECKING:
@@ -84,8 +85,8 @@ class ExpectedLandscape(Experiment):
     )
 
     network: Ensemble
-    points: Size
-    starts: Size
+    points: Together
+    starts: Together
     steps: Size
     thresholds: Thresholds
 

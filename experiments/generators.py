@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from harness import claims, figures, stats
 from harness.claims import Claim, Finding, Outcome, Role
-from harness.ensemble import Size
 from harness.experiment import Experiment, Row, Settings
 from harness.mnist import images, methods, quality, weights
+from harness.ranges import Together
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,8 +75,8 @@ class Generators(Experiment):
     needs: ClassVar[tuple[str, ...]] = ("torch", "mlxtend", "PIL")
 
     kind: Literal["dcgan", "decoder"]
-    samples: Size
-    batches: Size
+    samples: Together
+    batches: Together
     thresholds: Thresholds
     weights: str | None
     sha256: str | None

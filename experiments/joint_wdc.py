@@ -16,10 +16,10 @@ from harness.conditions import (
     joint_wdc_sampled,
     joint_wdc_search,
 )
-from harness.ensemble import Size
 from harness.experiment import Experiment, Row, Settings
 from harness.matrices import Matrix, check_digest, load_pair, matrix_digest
 from harness.network import LastLayer
+from harness.ranges import Size, Together
 from harness.scaling import relative_fit
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class JointWdc(Experiment):
     p: Size
     ell: Size
     last_layer: LastLayer
-    samples: Size
+    samples: Together
     budget: Size
     thresholds: Thresholds
     weights1: str | None

@@ -7,13 +7,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
-from annotated_types import Ge, Gt
+from annotated_types import Gt
 
 from harness import claims, descent, figures, selection, stats
 from harness.claims import Bearing, Claim, Finding, Outcome, Role
 from harness.ensemble import Ensemble, unit_vectors
 from harness.experiment import Experiment, Row, Settings
 from harness.identifiability import identifiability
+from harness.ranges import Count, Scale
 from harness.status import Status
 
 if TYPE_CHECKING:
@@ -71,8 +72,8 @@ class Laws(Experiment):
     )
 
     network: Ensemble
-    kappa: Annotated[float, Gt(0)]
-    max_steps: Annotated[int, Ge(1)]
+    kappa: Scale
+    max_steps: Count
     thresholds: Thresholds
 
     def trial(self, rng: np.random.Generator) -> list[Row]:

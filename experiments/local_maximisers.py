@@ -9,9 +9,10 @@ import numpy as np
 
 from harness import claims, figures, selection, stats
 from harness.claims import Bearing, Claim, Evidence, Finding, Outcome, Role
-from harness.ensemble import Ensemble, Size, unit_vectors
+from harness.ensemble import Ensemble, unit_vectors
 from harness.experiment import Experiment, Row, Settings
 from harness.problem import Demodulation
+from harness.ranges import Together
 from harness.theory import rho
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class LocalMaximisers(Experiment):
     )
 
     network: Ensemble
-    directions: Size
+    directions: Together
     thresholds: Thresholds
 
     def trial(self, rng: np.random.Generator) -> list[Row]:

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_args
 
 import numpy as np
-from annotated_types import Ge, Gt
+from annotated_types import Gt
 
 from harness import claims, figures, selection, stats
 from harness.claims import Bearing, Claim, Finding, Outcome, Role
-from harness.ensemble import Size
 from harness.experiment import Experiment, Row, Settings
 from harness.mnist import images, methods, plates, quality, weights
 from harness.mnist.images import Ground
 from harness.mnist.methods import METHODS, Method
+from harness.ranges import Replica, Scale, Size, Together
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -140,11 +140,11 @@ class Mnist(Experiment):
 
     method: Method
     ground: Ground
-    batch: Annotated[int, Ge(0)]
-    pairs: Size
-    starts: Size
+    batch: Replica
+    pairs: Together
+    starts: Together
     steps: Size
-    kappa: Annotated[float, Gt(0)]
+    kappa: Scale
     max_steps: Size
     thresholds: Thresholds
     weights: str | None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 
 from harness import claims, figures, selection, stats
 from harness.claims import Claim, Finding, Outcome, Role
@@ -14,6 +14,7 @@ from harness.descent import alternating_descent, step_size
 from harness.ensemble import Ensemble, unit_vectors
 from harness.experiment import Experiment, Row, Settings
 from harness.problem import Demodulation
+from harness.ranges import Count, Scale
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,9 +83,9 @@ class Noise(Experiment):
     paired: ClassVar[tuple[str, ...]] = ("noise",)
 
     network: Ensemble
-    noise: Annotated[float, Ge(0)]
-    kappa: Annotated[float, Gt(0)]
-    max_steps: Annotated[int, Ge(1)]
+    noise: Annotated[float, Ge(0), Le(1e9)]
+    kappa: Scale
+    max_steps: Count
     thresholds: Thresholds
 
     def trial(self, rng: np.random.Generator) -> list[Row]:

@@ -10,9 +10,9 @@ import numpy as np
 from harness import claims, figures, selection, stats
 from harness.claims import Bearing, Claim, Finding, Outcome, Role
 from harness.conditions import wdc_lower_end
-from harness.ensemble import Size
 from harness.experiment import Experiment, Row, Settings
 from harness.network import LastLayer, gaussian_network
+from harness.ranges import Size
 from harness.theory import premise_epsilon, truncation_alpha
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
 import numpy as np
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 from numpy.typing import ArrayLike
 
 from harness import claims, figures, priors, selection, stats
@@ -17,6 +17,7 @@ from harness.claims import Bearing, Claim, Finding, Outcome, Range, Role
 from harness.ensemble import Ensemble, unit_vectors
 from harness.experiment import Experiment, Row, Settings, UnmeasurableError
 from harness.priors import Terms, published
+from harness.ranges import Count, Replica, Scale, Together
 from harness.selection import Redraws
 from harness.status import Status
 
@@ -144,17 +145,23 @@ class PriorPrice(Experiment):
 
     method: Method
     signal: Terms
-    k: Annotated[int, Ge(1)]
-    columns: Annotated[int, Ge(1)]
-    ratio: Annotated[float, Ge(1)]
-    starts: Annotated[int, Ge(1)]
-    c: Annotated[float, Gt(0)]
-    kappa: Annotated[float, Gt(0)]
-    max_steps: Annotated[int, Ge(1)]
+    k: Together
+    columns: Together
+    ratio: Annotated[float, Ge(1), Le(1e6)]
+    starts: Together
+    c: Scale
+    kappa: Scale
+    max_steps: Count
     time_limit: Annotated[float, Gt(0)]
-    replica: Annotated[int, Ge(0)]
+    replica: Replica
     solver: str | None
     thresholds: Thresholds
+
+    @property
+    def bytes(self) -> int:
+        """Memory of the weights, or of the dictionaries."""
+        width = self.c if self.method in NETWORKS else self.columns
+        return int(16 * self.ratio * float(_floor(self.method, self.k)) * width * self.k)
 
     def prepared(self) -> PriorPrice:
         there = self.method in priors.CONES and priors.solver_installed()
@@ -166,9 +173,9 @@ class PriorPrice(Experiment):
             case "algorithm1" | "pattern" | "pattern_random" as search:
                 networks = Ensemble(self.k, self.k, 2, 2, ell, "factor", self.c, "truncated")
                 P = networks.problem(rng)
-                h, m = (unit_vectors(rng, self.starts, self.k) for _ in range(2))
+                starts = (unit_vectors(rng, self.starts, self.k) for _ in range(2))
                 limits: Any = {"kappa": self.kappa, "max_steps": self.max_steps}
-                found, error = priors.recover_codes(search, P, h, m, **limits)
+                found, error = priors.recover_codes(search, P, *starts, **limits)
                 y = P.y0
             case "branch_hull" | "l1_branch_hull" if not priors.solver_installed():
                 raise UnmeasurableError(Status.SKIPPED)
@@ -204,16 +211,12 @@ class PriorPrice(Experiment):
         ]
 
     def summary(self, table: pd.DataFrame) -> pd.DataFrame:
-        def at(rows: pd.DataFrame) -> float:
-            return float(stats.crossings([(rows["ell"], rows["found"])])[0, 0])
-
         def each(rows: pd.DataFrame, x: str = "ell") -> stats.Estimate:
             return stats.from_redraws(_price(rows, x)[1][:, 0], len(rows))
 
         values: dict[str, Any] = {
             "trials": len,
-            "ell of 50%": lambda rows: round(at(rows), 1),
-            "over the floor": lambda rows: round(at(rows) / rows["floor"].iloc[0], 2),
+            "ell of 50%": lambda rows: round(each(rows).value * 2 * rows["k"].iloc[0], 1),
             "per dimension": lambda rows: round(each(rows).value, 2),
             "interval": lambda rows: each(rows).interval(".2f"),
             "informative": lambda rows: round(each(rows, "informative").value, 2),
@@ -222,12 +225,11 @@ class PriorPrice(Experiment):
         found = selection.summarise(self._judged(table), [*arm, "k"], values)
         laws = found.groupby(arm, sort=False)[["k", "ell of 50%"]]
         shares = [stats.quadratic_share(*part.to_numpy(float).T) for _, part in laws]
-        return found.assign(
-            **{
-                "local exponent": selection.local_exponents(found, arm, "k", "ell of 50%"),
-                "share of k^2": np.concatenate([*shares, []]).round(2),
-            }
+        found["over the floor"] = (found["ell of 50%"] / _floor(found["method"], found["k"])).round(
+            2
         )
+        found["local exponent"] = selection.local_exponents(found, arm, "k", "ell of 50%")
+        return found.assign(**{"share of k^2": np.concatenate([*shares, []]).round(2)})
 
     def figure(self, table: pd.DataFrame) -> Figure:
         table = self._judged(table)
@@ -239,9 +241,9 @@ class PriorPrice(Experiment):
                 figures.heat_map(ax, rows, x="ratio", y="k", statistic=rate, fmt="{:.1f}")
                 figures.redraws(prices, *_price(rows), index=index, label=letter)
             else:
-                ax.text(0.5, 0.5, "not measured", ha="center", va="center")
                 ax.set_axis_off()
-            ax.set(title=f"{letter} {label}", xlabel="ell / floor")
+            measured = "" if len(rows) else ": not measured"
+            ax.set(title=f"{letter} {label}{measured}", xlabel="ell / floor")
         figures.log_ticks(prices, table["k"].unique())
         figures.plain_log(prices)
         prices.set(title="(h) rows of a dimension", xlabel="k", ylabel="rows / (2 k)")
@@ -249,14 +251,11 @@ class PriorPrice(Experiment):
         return figure
 
     def _judged(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Rows that were measured, with their success, floor, ell and mean informative rows.
-
-        A draw with nothing to measure is one without success.
-        """
+        """Rows that were measured (a dead draw has no success), with ell and informative rows."""
         rows = selection.at_baseline(self, table[table["status"] != Status.SKIPPED], FREE)
         floors = _floor(rows["method"], rows["k"].to_numpy())
         ells = np.ceil(rows["ratio"].to_numpy(dtype=float) * floors)
-        rows = rows.assign(found=rows["error"] <= self.thresholds.error, floor=floors, ell=ells)
+        rows = rows.assign(found=rows["error"] <= self.thresholds.error, ell=ells)
         cell = ["method", "signal", "starts", "k", "ratio"]
         return rows.assign(informative=rows.groupby(cell)["informative"].transform("mean"))
 

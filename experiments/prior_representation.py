@@ -8,16 +8,16 @@ from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from annotated_types import Ge, Gt
+from annotated_types import Gt
 
 from harness import claims, figures, selection, stats
 from harness.arrays import Array
 from harness.claims import Bearing, Claim, Evidence, Finding, Outcome, Role
-from harness.ensemble import Size
 from harness.experiment import Experiment, Row, Settings
 from harness.mnist import images, methods, weights
 from harness.mnist.images import Ground
 from harness.priors import bases, signal_error
+from harness.ranges import Replica, Size, Together
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,9 +96,9 @@ class PriorRepresentation(Experiment):
 
     kind: Literal["decoder", "dcgan"]
     ground: Ground
-    batch: Annotated[int, Ge(0)]
-    digits: Size
-    starts: Size
+    batch: Replica
+    digits: Together
+    starts: Together
     steps: Size
     thresholds: Thresholds
     weights: str | None

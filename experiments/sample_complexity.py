@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Gt, Lt
 
 from harness import claims, descent, figures, selection, stats
 from harness.arrays import Array
@@ -15,6 +15,7 @@ from harness.claims import Bearing, Claim, Finding, Outcome, Range, Role
 from harness.ensemble import Ensemble, unit_vectors
 from harness.experiment import Experiment, Row, Settings
 from harness.identifiability import identifiability
+from harness.ranges import Count, Replica, Scale
 from harness.selection import Redraws
 from harness.status import Status
 
@@ -127,10 +128,10 @@ class SampleComplexity(Experiment):
     version: ClassVar[int] = 2
 
     network: Ensemble
-    kappa: Annotated[float, Gt(0)]
+    kappa: Scale
     near: Annotated[float, Gt(0), Lt(1)]
-    max_steps: Annotated[int, Ge(1)]
-    replica: Annotated[int, Ge(0)]
+    max_steps: Count
+    replica: Replica
     thresholds: Thresholds
 
     def trial(self, rng: np.random.Generator) -> list[Row]:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from annotated_types import Gt
 
 from harness import claims, figures, selection, stats
 from harness.claims import Bearing, Claim, Evidence, Finding, Outcome, Role
 from harness.descent import Stopping, alternating_descent, step_size
-from harness.ensemble import Ensemble, Size
+from harness.ensemble import Ensemble
 from harness.experiment import Experiment, Row, Settings
 from harness.landscape.nearness import census_minima, hunted_minima
 from harness.problem import BRANCHES
+from harness.ranges import Scale, Size, Together
 from harness.status import Status
 
 if TYPE_CHECKING:
@@ -77,9 +77,9 @@ class Spurious(Experiment):
     )
 
     network: Ensemble
-    starts: Size
+    starts: Together
     max_steps: Size
-    kappa: Annotated[float, Gt(0)]
+    kappa: Scale
     thresholds: Thresholds
 
     def trial(self, rng: np.random.Generator) -> list[Row]:

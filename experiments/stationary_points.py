@@ -7,18 +7,19 @@ from math import ceil
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
-from annotated_types import Ge, Gt
+from annotated_types import Gt
 
 from harness import claims, figures, scaling, selection, stats
 from harness.arrays import Array
 from harness.claims import Bearing, Claim, Evidence, Finding, Outcome, Role
 from harness.conditions import Residual
-from harness.ensemble import Ensemble, Size
+from harness.ensemble import Ensemble
 from harness.experiment import Experiment, Row, Settings
 from harness.landscape import MINIMA, direction, stationary_points
 from harness.landscape.nearness import TRUE_LOSS, aligned_bound, deviation, flipped_angles
 from harness.network import ReluNetwork
 from harness.problem import Branch
+from harness.ranges import Replica, Size
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -117,7 +118,7 @@ class StationaryPoints(Experiment):
     )
 
     network: Ensemble
-    replica: Annotated[int, Ge(0)]
+    replica: Replica
     thresholds: Thresholds
 
     def __post_init__(self) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
-from annotated_types import Ge
+from annotated_types import Ge, Le
 
 from harness import claims, figures, selection, stats
 from harness.claims import Claim, Finding, Role
@@ -83,9 +83,9 @@ class Storage(Experiment):
     )
     alone: ClassVar[bool] = True
 
-    cells: Annotated[int, Ge(1)]
-    rows: Annotated[int, Ge(1)]
-    columns: Annotated[int, Ge(1)]
+    cells: Annotated[int, Ge(1), Le(10**6)]
+    rows: Annotated[int, Ge(1), Le(10**6)]
+    columns: Annotated[int, Ge(1), Le(10**4)]
     thresholds: Thresholds
 
     def trial(self, rng: np.random.Generator) -> list[Row]:

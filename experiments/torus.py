@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
-from annotated_types import Ge
+from annotated_types import Ge, Le
 
 from harness import claims, figures, gallery, selection, stats
 from harness.claims import Bearing, Claim, Finding, Outcome, Role
@@ -84,7 +84,7 @@ class Torus(Experiment):
     )
 
     network: Ensemble
-    points: Annotated[int, Ge(4)]
+    points: Annotated[int, Ge(4), Le(10**4)]
     thresholds: Thresholds
 
     def __post_init__(self) -> None:

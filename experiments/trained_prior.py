@@ -6,18 +6,19 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
-from annotated_types import Ge, Gt
+from annotated_types import Gt
 
 from harness import claims, figures, selection, stats
 from harness.claims import Bearing, Claim, Finding, Outcome, Role
 from harness.conditions import joint_wdc_bracket, wdc_bracket
 from harness.descent import Stopping, alternating_descent, step_size
-from harness.ensemble import Size, unit_vectors
+from harness.ensemble import unit_vectors
 from harness.experiment import Experiment, Row, Settings
 from harness.landscape import hunt, slopes
 from harness.landscape.nearness import TRUE_LOSS
 from harness.mnist import controls, images, weights
 from harness.problem import Demodulation
+from harness.ranges import Count, Scale, Size, Together
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,9 +66,7 @@ IMAGE = Claim(
     "truths of Gaussian networks",
     "section 4",
     Role.PRACTICE,
-    supported=Outcome(
-        "Truths that draw images are as easy to find as random ones.", Bearing.CONSISTENT
-    ),
+    supported=Outcome("Truths that draw images are as easily found.", Bearing.CONSISTENT),
     refuted=Outcome("Truths that draw images are harder to find.", Bearing.HYPOTHESIS_NEEDED),
 )
 SPECTRUM = Claim(
@@ -130,12 +129,12 @@ class TrainedPrior(Experiment):
 
     prior: controls.Prior
     truth: controls.Truth
-    points: Size
-    starts: Size
-    hunt_starts: Size
+    points: Together
+    starts: Together
+    hunt_starts: Together
     budget: Size
-    kappa: Annotated[float, Gt(0)]
-    max_steps: Annotated[int, Ge(1)]
+    kappa: Scale
+    max_steps: Count
     thresholds: Thresholds
     weights: str | None
     sha256: str | None

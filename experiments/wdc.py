@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
+from annotated_types import Ge, Le
 
 from harness import claims, figures, selection, stats
 from harness.claims import Bearing, Claim, Finding, Outcome, Role
 from harness.conditions import wdc_bracket, wdc_sampled, wdc_search
 from harness.experiment import Experiment, Row, Settings
 from harness.matrices import Matrix, Size
+from harness.ranges import Together
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,9 +106,9 @@ class Wdc(Experiment):
     paired: ClassVar[tuple[str, ...]] = ("samples", "budget", "boxes")
 
     network: Matrix
-    samples: Size
+    samples: Together
     budget: Size
-    boxes: Size
+    boxes: Annotated[int, Ge(36), Le(10**9)]
     thresholds: Thresholds
 
     def prepared(self) -> Wdc:

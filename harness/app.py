@@ -50,7 +50,7 @@ from harness.sweep.jobs import run_job, unpack
 from harness.sweep.memory_limit import available, check
 from harness.sweep.runner import run_cell
 from hydra_plugins.harness_config import PROFILES, plain
-from hydra_plugins.harness_yaml import read_mapping
+from hydra_plugins.harness_yaml import check_value, read_mapping
 
 BAD_INPUT = (InputError, HydraException, OmegaConfBaseException, yaml.YAMLError)
 FAILED_CODE = 1
@@ -102,6 +102,8 @@ def _run(arguments: Sequence[str]) -> int:
             print(f"harness {harness.__version__}")
             return 0
         _check_text(arguments)
+        if "" in arguments:
+            raise ConfigError("an empty word: give KEY=VALUE, or a command of `harness --help`")
         words = [argument for argument in arguments if not argument.startswith("claims=")]
         if words in ([], ["--help"], ["-h"], ["help"]):
             return commands.guide()
@@ -125,6 +127,11 @@ def _run(arguments: Sequence[str]) -> int:
             raise
         code = commands.refuse(_one_line(error))
         return FAILED_CODE if isinstance(error, DiskError) else code
+    except OSError as error:  # a path that is too long or may not be read, a folder that is gone
+        if interrupts.seen():
+            raise
+        where = f"{schema.shown(str(error.filename))}: " if error.filename else ""
+        return commands.refuse(f"{where}{error.strerror or error}")
     except MemoryError:
         return _out_of_memory()
     except SystemExit as stop:
@@ -253,6 +260,8 @@ def _train(arguments: Sequence[str]) -> int:
         raise ConfigError(f"{bad[0]}: `harness train` takes key=value")
     base = OmegaConf.to_container(OmegaConf.load(registry.CONF / "train.yaml"))
     assert isinstance(base, dict)
+    for text in arguments:
+        check_value(*text.split("=", 1))
     given = OmegaConf.from_dotlist(list(arguments))
     profile, profiles = given.get("profile", base["profile"]), base.pop(PROFILES)
     if profile not in profiles:

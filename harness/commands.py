@@ -27,7 +27,7 @@ from harness.report.text import closing_lines, verdict_lines
 from harness.report.write import check_free, write_report
 from harness.schema import ConfigError
 from harness.storage import compare as comparison
-from harness.storage.files import DiskError, StoreError, write_atomically
+from harness.storage.files import DiskError, StoreError, check_writable, write_atomically
 from harness.storage.store import ReadOnlyStore, Store
 from hydra_plugins.harness_yaml import read_mapping
 
@@ -176,8 +176,9 @@ def write_gallery(arguments: Sequence[str]) -> int:
     given = settings(
         arguments[1:], {"to": ".", "seed": "0"}, "`harness gallery torus` takes to=FOLDER and seed"
     )
-    if not re.fullmatch(r"\d{1,18}", given["seed"]):
+    if not re.fullmatch(r"[0-9]{1,18}", given["seed"]):
         raise ConfigError(f"seed={given['seed']}: must be a whole number from 0 to 10^18")
+    check_writable("to", Path(given["to"]))
     for name, data in gallery.torus(int(given["seed"])).items():
         write_atomically(Path(given["to"]) / name, data)
         print(Path(given["to"]) / name)

@@ -8,17 +8,16 @@ from math import ceil, log
 from typing import Annotated, Literal
 
 import numpy as np
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Le
 
 from harness.experiment import Settings, UnmeasurableError
 from harness.laws import Law, random_layer
 from harness.network import LastLayer, ReluNetwork, gaussian_network
 from harness.problem import Demodulation
+from harness.ranges import WIDEST, Scale, Size
 from harness.status import Status
 from harness.theory import truncation_alpha
 
-WIDEST = 10**9
-Size = Annotated[int, Ge(1), Le(WIDEST)]
 Depth = Annotated[int, Ge(1), Le(1000)]
 Growth = Literal["log", "factor", "geometric", "proportional"]
 
@@ -49,7 +48,7 @@ class Ensemble(Settings):
     s: Depth
     ell: Size
     growth: Growth
-    c: Annotated[float, Gt(0)]
+    c: Scale
     last_layer: LastLayer
     widths1: list[Size] | None = None
     widths2: list[Size] | None = None
@@ -136,7 +135,7 @@ class Ensemble(Settings):
                     f"{key}={depth}: with network.growth={self.growth} and network.c={self.c:g}, "
                     f"layer {i} has more than {WIDEST} units"
                 )
-            widths.append(ceil(round(width, 9)))
+            widths.append(max(1, ceil(round(width, 9))))
         return [*widths, self.ell]
 
 

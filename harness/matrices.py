@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.conditions import check_matrix
-from harness.ensemble import Size
 from harness.errors import shown
 from harness.experiment import Settings
 from harness.laws import Law, random_layer
 from harness.network import gaussian_network
+from harness.ranges import Size
 from harness.reading import open_regular
 from harness.theory import truncation_alpha
 

@@ -18,7 +18,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
-from harness.errors import InputError
+from harness.errors import InputError, shown
 
 _PACKAGE = Path(__file__).resolve().parent
 _INSTALLED = _PACKAGE / "_data"
@@ -85,8 +85,12 @@ def use_claims(given: str) -> Path:
         If `given` is no folder, holds no experiment, or one without a module, with a name that a
         module cannot have, or with the name of one of ours.
     """
-    folder = Path(os.path.abspath(Path(given).expanduser()))  # noqa: PTH100 (keeps links)
-    _check(given, folder)
+    try:
+        folder = Path(os.path.abspath(Path(given).expanduser()))  # noqa: PTH100 (keeps links)
+        _check(given, folder)
+    except (OSError, RuntimeError) as error:  # too long, not readable; no such user
+        why = getattr(error, "strerror", None) or error
+        raise InputError(f"claims={shown(given)}: cannot be read ({why})") from None
     if folder != claims_folder():
         forget_claims()
         spec = ModuleSpec(OWN, None, is_package=True)

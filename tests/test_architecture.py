@@ -37,6 +37,7 @@ ROWS: dict[str, int] = {
     "harness.descent": 1,
     "harness.priors": 1,
     "harness.claims": 1,
+    "harness.ranges": 2,
     "harness.experiment": 2,
     "harness.selection": 2,
     "harness.ensemble": 2,

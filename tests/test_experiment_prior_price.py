@@ -170,7 +170,7 @@ def test_without_the_extra_a_convex_method_is_skipped_and_measured_once_it_is_th
 
 
 def test_a_descent_that_diverges_has_a_finite_error():
-    for kappa in (1e3, 1e200):
+    for kappa in (1e3, 1e9):
         row = trial(method="algorithm1", kappa=kappa)
         assert row["status"] == Status.DIVERGED
         assert 1e-3 < row["error"] <= 1

@@ -141,7 +141,7 @@ COMMANDS = [
     Refused(f"{NETS} network.ell=0", "network.ell=0: .*greater than or equal to 1"),
     Refused(f"{NETS} network.widths1=[5,7,199]", "network.widths1=.*end in network.ell = 200"),
     Refused(f"{NETS} network.widths2=[4,7,200]", "network.widths2=.*begin with network.p = 5"),
-    Refused(f"{NETS} kappa=0", "kappa=0: .*greater than 0"),
+    Refused(f"{NETS} kappa=0", "kappa=0: .*greater than or equal to"),
     Refused(f"{NETS} kappa=nan", "kappa=nan: .*finite"),
     Refused(f"{NETS} network=bogus", "network=bogus: must be one of expansive"),
     # names and profiles
@@ -182,7 +182,7 @@ COMMANDS = [
         for mode in ("", "-m ")
         for key, value in (("n", 10**10), ("d", 1001), ("s", 10**9), ("ell", "9" * 31))
     ),
-    Refused(f"{NETS} network.c=1e300", "network.d=2: .*c=1e.300, layer 1 has more than 10+ units"),
+    Refused(f"{NETS} network.c=1e9", "network.d=2: .*c=1e.09, layer 1 has more than 10+ units"),
     *(
         Refused(f"{mode}{command}", "the weights of a trial take .* GB; there are .*memory_gb")
         for mode in ("", "-m ")
@@ -196,6 +196,27 @@ COMMANDS = [
     ),
     Refused(f"{NETS} memory_gb=0", "memory_gb=0: .*greater than 0"),
     Refused(f"{TOY} most_cells=0", "most_cells=0: .*greater than or equal to 1"),
+    Refused("experiment=convergence kappa=1e308", "kappa=1e.308: .*less than or equal to"),
+    Refused("experiment=convergence network.c=1e-320", "network.c=.*: .*greater than or equal to"),
+    Refused(f"experiment=stationary_points replica={10**21}", "replica=1000.*less than or equal"),
+    Refused(f"experiment=spurious starts={10**9}", "starts=1000000000: .*less than or equal"),
+    Refused(f"experiment=mnist pairs={10**9}", "pairs=1000000000: .*less than or equal"),
+    Refused(f"experiment=storage rows={2**63 - 1}", "rows=.*less than or equal"),
+    Refused(f"experiment=torus points={10**9}", "points=1000000000: .*less than or equal"),
+    Refused("experiment=noise noise=1e308", "noise=1e.308: .*less than or equal to"),
+    Refused("experiment=wdc boxes=10", "boxes=10: .*greater than or equal to 36"),
+    Refused("experiment=benchmark task=census widths=[3,5]", "must begin with 2 where task=census"),
+    Refused(f"experiment=benchmark widths=[{10**6},{10**6}]", "take .* GB; there are"),
+    Refused(f"experiment=prior_price k={10**5} columns={10**5}", "take .* GB; there are"),
+    # paths
+    Refused(f"list claims={'a' * 300}", "claims=aa+.*cannot be read"),
+    Refused("list claims=~nosuchuser", "claims=~nosuchuser: cannot be read"),
+    *(
+        Refused(f"{command} results={'a' * 300}", "File name too long")
+        for command in ("report", "findings")
+    ),
+    Refused("gallery torus to=file", "to=file: must be a folder that can be written", a_file),
+    Refused("gallery torus seed=٣", "seed=٣: must be a whole number"),
     # launchers
     Refused(f"-m {TOY} hydra/launcher=bogus", "hydra/launcher=bogus: must be one of basic, joblib"),
     Refused(f"{SLURM} hydra.launcher.poll_s=soon", "poll_s=soon: .*number"),
@@ -301,7 +322,12 @@ COMMANDS = [
         Refused(TRAIN, "checksums.json: damaged; must be checksums by the names of files", *given)
         for given in ((damaged_checksums(text), TRAINED) for text in ("{", "[]", "null"))
     ),
-    Refused("train weights=file", r"cannot be read \(Not a directory\)", a_file, TRAINED),
+    Refused("train weights=file", "weights=file: must be a folder that can be", a_file, TRAINED),
+    Refused("train seed=!!binary", "seed=!!binary: cannot be read .*tag"),
+    Refused(f"train seed={'[' * 1500}{']' * 1500}", r"seed=\[+.*nested too deep"),
+    Refused(f"train seed={2**63}", f"seed={2**63}: .*less than"),
+    Refused(f"train threads={10**20}", f"threads={10**20}: .*less than or equal to 1024"),
+    Refused("train models.digits_dcgan.width=100000", "digits_dcgan.width=100000: .*1024"),
 ]
 
 
@@ -373,7 +399,7 @@ SETTINGS: list[tuple[str, Mapping[str, Any], str]] = [
         {"network.growth": "fast"},
         "network.growth=fast: .*'log', 'factor', 'geometric' or 'proportional'",
     ),
-    ("hyperbolas", {"network.c": 0.0}, "network.c=0.0: .*greater than 0"),
+    ("hyperbolas", {"network.c": 0.0}, "network.c=0.0: .*greater than or equal to"),
     # what an experiment cannot measure
     ("stationary_points", {"network.n": 3, "network.p": 2}, "network.n=3: must be 2"),
     ("stationary_points", {"network.p": 5}, "network.p=5: must be 2"),

@@ -42,10 +42,12 @@ def test_a_table_is_packed_in_batches_as_pandas_writes_it_at_once(monkeypatch, l
     monkeypatch.setattr(tables, "BATCH", 2)
     packed, sha = tables.pack(table[:length])
     text = table[:length].to_csv(index=False, na_rep="nan").encode()
-    assert tables.unpack(packed, len(text)) == text
+    assert tables.unpack(packed, sha, len(text)) == text
     assert sha == hashlib.sha256(text).hexdigest()
     with pytest.raises(tables.SizeError):
-        tables.unpack(packed, len(text) - 1)
+        tables.unpack(packed, sha, len(text) - 1)
+    with pytest.raises(tables.DamageError):
+        tables.unpack(packed, "0" * 64, len(text))
 
 
 def test_rows_are_taken_one_by_one_and_held_no_longer_than_a_batch(monkeypatch):

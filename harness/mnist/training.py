@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from annotated_types import Ge, Gt, MinLen
+from annotated_types import Ge, Gt, Le, Lt, MinLen
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from harness.ensemble import Size
 from harness.experiment import Settings, canonical
 from harness.mnist import images, weights
+from harness.ranges import Count, Together
 from harness.reading import open_regular
-from harness.storage.files import write_atomically
+from harness.storage.files import check_writable, write_atomically
 
 Source = Literal["digits", "distortions"]
 
@@ -28,9 +28,9 @@ class DecoderModel(Settings):
     """A fully connected generator of 28 x 28 images; widths (n, ..., 784)."""
 
     images: Source
-    widths: Annotated[list[Size], MinLen(2)]
-    steps: Size
-    rate: Annotated[float, Gt(0)]
+    widths: Annotated[list[Together], MinLen(2)]
+    steps: Count
+    rate: Annotated[float, Gt(0), Le(10)]
 
     def __post_init__(self) -> None:
         if self.widths[-1] != images.SIDE**2:
@@ -42,9 +42,9 @@ class DcganModel(Settings):
     """A convolutional generator of 64 x 64 images; width : channels of its last hidden layer."""
 
     images: Source
-    latent: Size
-    width: Size
-    steps: Size
+    latent: Together
+    width: Annotated[int, Ge(1), Le(1024)]
+    steps: Count
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ class Training(Settings):
 
     profile: str
     weights: Annotated[str, MinLen(1)]
-    threads: Annotated[int, Ge(1)]
-    seed: Annotated[int, Ge(0)]
+    threads: Annotated[int, Ge(1), Le(1024)]
+    seed: Annotated[int, Ge(0), Lt(2**63)]
     models: Models
 
 
@@ -87,7 +87,8 @@ def train(settings: Training) -> list[Path]:
         If the list of checksums or a checkpoint is damaged.
     """
     images.require("torch", "mlxtend")
-    weights.listed(Path(settings.weights))  # before training, not after it
+    check_writable("weights", Path(settings.weights))  # before training, not after it
+    weights.listed(Path(settings.weights))
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # else threads that wait slow the others
     import torch
 

@@ -8,6 +8,7 @@ configuration and everything that judges it are the same.  `harness report` does
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 import json
@@ -30,7 +31,7 @@ from harness.experiment import Scalar
 from harness.reading import read_regular
 from harness.report.result import Judgement, Result, typed
 from harness.storage.cell import digest
-from harness.storage.files import write_atomically
+from harness.storage.files import DiskError, StoreError, write_atomically
 from harness.storage.store import Store
 
 STARTED = time.time()
@@ -77,7 +78,7 @@ def recall(store: Store, result: Result) -> Result:
 
 
 def remember(store: Store, result: Result) -> None:
-    """Keep the judgement of a result, where the cells are kept too."""
+    """Keep the judgement of a result, where the cells are kept too, if it can be written there."""
     path = _file(store, result.name)
     if path.parent.is_dir() and (stamp := _stamp(result)):
         columns = rows = None
@@ -85,7 +86,8 @@ def remember(store: Store, result: Result) -> None:
             columns = [str(name) for name in result.summary]
             rows = [[_scalar(value) for value in row] for row in result.summary.to_numpy(object)]
         memory = asdict(Memory(stamp, result.findings, columns, rows))
-        write_atomically(path, json.dumps(memory, indent=1).encode())
+        with contextlib.suppress(DiskError, StoreError):  # it will be judged again
+            write_atomically(path, json.dumps(memory, indent=1).encode())
 
 
 def _scalar(value: Any) -> Scalar | None:

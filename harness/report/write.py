@@ -19,7 +19,7 @@ from harness.report import markdown, overview, page
 from harness.report.result import Result
 from harness.report.text import MARK, interval, number
 from harness.storage.files import StoreError, write_atomically
-from harness.storage.store import Store
+from harness.storage.store import TABLE, Store
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """How text starts that spreadsheets take for a formula."""
@@ -38,6 +38,10 @@ DERIVED = {"claims.csv", "claims.tex", "summary.csv", "summary.tex", "figure.png
 """Files of a sweep that are removed where its table does not give them."""
 
 
+WRITTEN = ("verdict.json", "provenance.json", TABLE)
+"""What else a sweep writes into its folder."""
+
+
 def check_free(store: Store, names: Iterable[str] = ()) -> None:
     """Raise StoreError rather than write a report, or these sweeps, over files that are not ours.
 
@@ -54,8 +58,12 @@ def check_free(store: Store, names: Iterable[str] = ()) -> None:
         for name in OVERVIEW:
             if (store.root / name).exists():
                 raise _not_ours(store, name)
+    for name in (*MARKS, *OVERVIEW):
+        _check_no_folder(store, name)
     for name in names:
         folder = store.sweep_folder(name)
+        for file in (*DERIVED, *WRITTEN):
+            _check_no_folder(store, f"{name}/{file}")
         if store.has_table(name) or (folder / "provenance.json").exists():
             continue
         if found := sorted(file for file in {*DERIVED, "verdict.json"} if (folder / file).exists()):
@@ -63,6 +71,11 @@ def check_free(store: Store, names: Iterable[str] = ()) -> None:
                 f"results={store.root}: {name}/{found[0]} exists but was not written by a sweep: "
                 "move it, or choose another name=NAME"
             )
+
+
+def _check_no_folder(store: Store, name: str) -> None:
+    if (store.root / name).is_dir():
+        raise StoreError(f"results={store.root}: {name} is a folder: move it")
 
 
 def _not_ours(store: Store, name: str) -> StoreError:

@@ -8,12 +8,13 @@ import os
 import re
 import shutil
 import stat
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.errors import InputError
+from harness.errors import InputError, shown
 
 try:
     import fcntl
@@ -74,6 +75,18 @@ def write_atomically(path: Path, data: bytes | memoryview, *, keep_mode: bool = 
     except OSError as error:
         kind = DiskError if error.errno in DISK else StoreError
         raise kind(f"{path}: cannot be written ({reason(error)})") from error
+
+
+def check_writable(key: str, folder: Path) -> None:
+    """Raise StoreError unless files can be written into a folder; make it if it is missing."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except (OSError, ValueError) as error:
+        why = reason(error) if isinstance(error, OSError) else error
+        where = f"{key}={shown(str(folder))}"
+        raise StoreError(f"{where}: must be a folder that can be written ({why})") from error
 
 
 def _write_and_rename(path: Path, data: bytes | memoryview, mode: int | None) -> None:

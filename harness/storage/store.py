@@ -205,6 +205,14 @@ class ReadOnlyStore(Folder):
 
     def names(self) -> list[str]:
         """Names that have a table or a sweep, in alphabetical order."""
+        try:
+            next(self.root.iterdir(), None)
+        except FileNotFoundError:
+            return []
+        except OSError as error:  # which `glob` passes over
+            raise StoreError(
+                f"results={shown(str(self.root))}: cannot be read ({reason(error)})"
+            ) from None
         tables = {
             p.parent.name for file in (TABLE, PLAIN_TABLE) for p in self.root.glob(f"*/{file}")
         }
@@ -258,9 +266,11 @@ class ReadOnlyStore(Folder):
         path = self.sweep_folder(name) / "provenance.json"
         with locked(self._lock_file(name), shared=True):
             provenance = self.read_json(path)
-            text = self._unpacked(name)
-        if not {"table_sha256", "columns"} <= provenance.keys():
-            raise StoreError(f"results={self.root}: {path.relative_to(self.root)} is incomplete")
+            if not {"table_sha256", "columns"} <= provenance.keys():
+                raise StoreError(
+                    f"results={self.root}: {path.relative_to(self.root)} is incomplete"
+                )
+            text = self._unpacked(name, provenance["table_sha256"])
         if text is None or hashlib.sha256(text).hexdigest() != provenance["table_sha256"]:
             raise StoreError(
                 f"{self._where(name)} does not belong to its provenance.json "
@@ -268,12 +278,12 @@ class ReadOnlyStore(Folder):
             )
         return text, provenance
 
-    def _unpacked(self, name: str) -> bytes | None:
+    def _unpacked(self, name: str, sha256: str) -> bytes | None:
         """The table as CSV text; None if it is damaged."""
         path = self.table_file(name)
         try:
             data = self.read(path, tables.TEXT_BYTES)
-            return tables.unpack(data, tables.TEXT_BYTES) if path.name == TABLE else data
+            return tables.unpack(data, sha256, tables.TEXT_BYTES) if path.name == TABLE else data
         except FileNotFoundError:
             raise StoreError(f"{self._where(name)} is missing") from None
         except tables.SizeError as error:

@@ -121,26 +121,36 @@ def pack(table: pd.DataFrame) -> tuple[bytes, str]:
     return packed.getvalue(), sha.hexdigest()
 
 
-def unpack(packed: bytes, limit: int) -> bytes:
-    """The CSV text of a compressed table.
+def unpack(packed: bytes, sha256: str, limit: int) -> bytes:
+    """The CSV text of a compressed table, which is read twice: first its SHA-256 must be right.
+
+    So a small file that unpacks to gigabytes takes time, but no memory.
 
     Raises
     ------
     DamageError
-        If the data are damaged.
+        If the data are damaged, or have another SHA-256.
     SizeError
         As soon as the text exceeds `limit` bytes.
     """
-    text = io.BytesIO()
+    sha, size = hashlib.sha256(), 0
     try:
-        with gzip.GzipFile(fileobj=io.BytesIO(packed)) as stream:
-            while chunk := stream.read(CHUNK_BYTES):
-                if text.tell() + len(chunk) > limit:
-                    raise SizeError(f"unpacks to more than {limit} bytes")
-                text.write(chunk)
+        for chunk in _chunks(packed):
+            sha.update(chunk)
+            size += len(chunk)
+            if size > limit:
+                raise SizeError(f"unpacks to more than {limit} bytes")
+        if sha.hexdigest() != sha256:
+            raise DamageError
+        return b"".join(_chunks(packed))
     except (OSError, EOFError, zlib.error):
         raise DamageError from None
-    return text.getvalue()
+
+
+def _chunks(packed: bytes) -> Iterator[bytes]:
+    with gzip.GzipFile(fileobj=io.BytesIO(packed)) as stream:
+        while chunk := stream.read(CHUNK_BYTES):
+            yield chunk
 
 
 def from_csv(data: bytes, types: Mapping[str, str]) -> pd.DataFrame:

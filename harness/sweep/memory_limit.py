@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 from pathlib import Path
 
 from harness.schema import ConfigError
@@ -17,7 +18,10 @@ CGROUPS = (
 
 
 def available() -> int:
-    """Bytes that this process may use: the machine's, its control group's or its Slurm job's."""
+    """Bytes that this process may use: the machine's, its control group's or its Slurm job's.
+
+    A limit of the shell (ulimit -v) counts as well.
+    """
     found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     for file in CGROUPS:
         with contextlib.suppress(OSError, ValueError):  # there is none, or it says "max"
@@ -25,6 +29,7 @@ def available() -> int:
     for name, count in (("NODE", "1"), ("CPU", os.environ.get("SLURM_CPUS_ON_NODE", "1"))):
         with contextlib.suppress(KeyError, ValueError):
             found.append(int(os.environ[f"SLURM_MEM_PER_{name}"]) * int(count) * 2**20)
+    found.append(resource.getrlimit(resource.RLIMIT_AS)[0])  # RLIM_INFINITY is negative
     return min(size for size in found if size > 0)  # Slurm says 0 for all of the node's
 
 
