@@ -389,7 +389,7 @@ def test_benchmark_verdicts() -> None:
         rows = []
         for bar in BARS:
             for method, time in ((bar.method, 1.0), (bar.against, faster)):
-                there = installed or method not in ("jax", "torch")
+                there = installed or "jax" not in method
                 row = {"task": bar.task, "widths": bar.widths or "10-1000", "points": 5}
                 rows += [
                     row
@@ -397,13 +397,21 @@ def test_benchmark_verdicts() -> None:
                     | {"status": "ok"}
                     for trial in range(trials)
                 ]
+        ways = {"tracking": 1.0, "jax_single": faster, "jax_cores": 2 * faster, "networks": 0.1}
+        rows += [
+            {"task": "trials", "widths": widths, "points": 5, "method": method, "time": time}
+            | {"installed": installed or "jax" not in method, "trial": trial, "status": "ok"}
+            for widths in experiment.thresholds.trials  # type: ignore[attr-defined]
+            for method, time in ways.items()
+            for trial in range(trials)
+        ]
         return pd.DataFrame(rows)
 
     assert set(verdicts(experiment, table(50.0)).values()) == {Verdict.SUPPORTED}
     assert set(verdicts(experiment, table(0.1)).values()) == {Verdict.REFUTED}
     assert set(verdicts(experiment, table(50.0, trials=2)).values()) == {Verdict.INCONCLUSIVE}
     absent = verdicts(experiment, table(50.0, installed=False))
-    for claim in ("grid", "descent", "descent_eager", "descent_deep"):
+    for claim in ("grid_nested", "descent", "descent_deep", "trials"):
         assert absent[claim] == Verdict.INCONCLUSIVE
     assert absent["residual"] == Verdict.SUPPORTED
 

@@ -5,7 +5,9 @@ JAX and PyTorch come with the optional extra "peers"; `installed` says which are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from typing import Any
 
@@ -81,6 +83,68 @@ def descent_jax(P: Demodulation, h: Array, m: Array, eta: float) -> Descent:
         return np.asarray(h), np.asarray(m)
 
     return run
+
+
+def trials_jax(
+    problems: Sequence[Demodulation], h: Array, m: Array, etas: Array, steps: int, rtol: float
+) -> dict[str, Callable[[], Iterates]]:
+    """Algorithm 1 on K problems from h (K, n), m (K, p), each until its loss has fallen by `rtol`.
+
+    Three ways: all trials vmapped over weights of their own, one trial after the other, and one
+    trial on each core.  A jitted loop ends at the loss that the last sign check has computed.
+    """
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    jnp = jax.numpy
+    signs = jnp.asarray(SIGNS)
+    stacked = [
+        [jnp.asarray(np.stack(layer)) for layer in zip(*(P_G.weights for P_G in G), strict=True)]
+        for G in ([P.G1 for P in problems], [P.G2 for P in problems])
+    ]
+    y0 = jnp.asarray(np.stack([P.y0 for P in problems]))
+
+    def network(weights: Sequence[Any], x: Any) -> Any:
+        for W in weights:
+            x = jax.nn.relu(W @ x)
+        return x
+
+    def one(weights1: Any, weights2: Any, y0: Any, h: Any, m: Any, eta: Any) -> Any:
+        def loss(h: Any, m: Any) -> Any:
+            return 0.5 * jnp.sum((network(weights1, h) * network(weights2, m) - y0) ** 2)
+
+        def step(state: Any) -> Any:
+            h, m, _, count = state
+            losses = jax.vmap(lambda sign: loss(sign[0] * h, sign[1] * m))(signs)
+            sign = signs[jnp.argmin(losses)]
+            h, m = sign[0] * h, sign[1] * m
+            h = h - eta * jax.grad(loss, argnums=0)(h, m)
+            m = m - eta * jax.grad(loss, argnums=1)(h, m)
+            c = jnp.sqrt(jnp.linalg.norm(h) / jnp.linalg.norm(m))
+            return h / c, m * c, jnp.min(losses), count + 1
+
+        def goes_on(state: Any) -> Any:
+            return (state[2] > rtol * 0.5 * jnp.sum(y0**2)) & (state[3] < steps)
+
+        return jax.lax.while_loop(goes_on, step, (h, m, jnp.inf, 0))[:2]
+
+    single, batch = jax.jit(one), jax.jit(jax.vmap(one))
+    every = (*stacked, y0, jnp.asarray(h), jnp.asarray(m), jnp.asarray(etas))
+    each = [jax.tree.map(lambda x, k=k: x[k], every) for k in range(len(problems))]
+    pool = ThreadPoolExecutor(os.cpu_count())
+
+    def run(arguments: Any) -> Iterates:
+        return tuple(map(np.asarray, jax.block_until_ready(single(*arguments))))  # type: ignore
+
+    def joined(ends: Iterable[Iterates]) -> Iterates:
+        hs, ms = zip(*ends, strict=True)
+        return np.stack(hs), np.stack(ms)
+
+    return {
+        "jax_vmapped": lambda: tuple(map(np.asarray, jax.block_until_ready(batch(*every)))),  # type: ignore
+        "jax_single": lambda: joined(map(run, each)),
+        "jax_cores": lambda: joined(pool.map(run, each)),
+    }
 
 
 def descent_torch(P: Demodulation, h: Array, m: Array, eta: float, batched: bool) -> Descent:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -31,6 +32,10 @@ CHECKED_STEPS = 50
 """Steps after which iterates are compared; later iterates can amplify rounding."""
 
 
+TRIAL_RTOL = 1e-12
+"""A trial has converged at this share of the loss on K."""
+
+
 @dataclass(frozen=True)
 class Work:
     """The same work in several ways.
@@ -38,7 +43,7 @@ class Work:
     Attributes
     ----------
     methods : the ways by name.
-    amount : number of residuals, points, pairs of arcs or steps.
+    amount : number of residuals, points, pairs of arcs, steps or trials.
     operations : floating-point operations that the work takes at least.
     """
 
@@ -148,12 +153,44 @@ def algorithm1(rng: np.random.Generator, widths: Sequence[int], points: int, ste
     )
 
 
+def trials(rng: np.random.Generator, widths: Sequence[int], points: int, steps: int) -> Work:
+    """Trials of Algorithm 1 until convergence, each on networks of its own, on all cores.
+
+    The work of a sweep but for drawing the networks, which `networks` does.
+    """
+    drawn = [_problem(rng, widths, 1) for _ in range(points)]
+    problems = [P for P, _, _ in drawn]
+    h, m = (np.concatenate([each[k] for each in drawn]) for k in (1, 2))
+    h, m = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (h, m))
+    etas = np.array([step_size(P, KAPPA) for P in problems])
+    stopping = Stopping(loss_rtol=TRIAL_RTOL, stall_window=steps + 1, divergence=np.inf)
+    pool = ThreadPoolExecutor(os.cpu_count())
+
+    def one(k: int) -> tuple[Array, Array]:
+        start: Any = problems[k], h[k : k + 1], m[k : k + 1], float(etas[k]), steps
+        end = alternating_descent(*start, engine="tracking", stopping=stopping)
+        return end.h[0], end.m[0]
+
+    def library() -> tuple[Array, ...]:
+        return tuple(np.stack(part) for part in zip(*pool.map(one, range(points)), strict=True))
+
+    methods: dict[str, Method] = {"tracking": library}
+    if frameworks.installed("jax"):
+        methods |= frameworks.trials_jax(problems, h, m, etas, steps, TRIAL_RTOL)
+    ends = {name: tuple(np.abs(x) for x in method()) for name, method in methods.items()}
+    # Ways stop a step apart, at an error of about the root of the loss.
+    _check(ends, "tracking", rtol=1e3 * TRIAL_RTOL**0.5)
+    methods["networks"] = lambda: [_problem(rng, widths, 1) for _ in range(points)]
+    return Work(methods, points, 0.0)
+
+
 BUILDERS: dict[str, Callable[[np.random.Generator, Sequence[int], int, int], Work]] = {
     "residual": residual,
     "grid": grid,
     "grid_loss": grid_loss,
     "census": census,
     "algorithm1": algorithm1,
+    "trials": trials,
 }
 """By task: from a stream, the widths of the networks, a number of points and of steps."""
 

@@ -13,7 +13,7 @@ from typing import Any
 from harness.reading import RECORD_BYTES, UnfitError, read_regular
 from harness.storage.files import StoreError, reason
 
-NAME = r"^[A-Za-z0-9][\w.-]*$"
+NAME = r"^[A-Za-z0-9][\w.-]{0,99}$"
 """Pattern of the names of sweeps, which are the names of their folders."""
 RESERVED = ("cells", "confirmation", "REPORT.md", "report.html", "claims.csv", "claims.tex")
 """Names in a results folder that are not sweeps."""
