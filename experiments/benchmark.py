@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 from annotated_types import Ge, Gt, Le, MinLen
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Task = Literal["residual", "grid", "grid_loss", "census", "algorithm1", "trials"]
 
 RESIDUAL = Claim(
     "benchmark.residual",
@@ -76,7 +75,7 @@ class Bar:
     """
 
     claim: Claim
-    task: Task
+    task: tasks.Task
     method: str
     against: str
     threshold: str
@@ -91,34 +90,6 @@ BARS = (
     Bar(DESCENT, "algorithm1", "tracking", "jax", "descent", "10-47-1000"),
     Bar(DESCENT_DEEP, "algorithm1", "tracking", "jax", "descent_deep", "10-47-362-1000"),
 )
-UNITS: dict[Task, str] = {
-    "residual": "residual norms",
-    "grid": "points (loss, two gradient norms)",
-    "grid_loss": "points (loss alone)",
-    "census": "pairs of arcs",
-    "algorithm1": "steps of Algorithm 1",
-    "trials": "trials of Algorithm 1, own networks",
-}
-ONE_CORE = {"residual"}
-"""Tasks that run on one core; the others use all."""
-WORDS = {
-    "numpy": "plain NumPy",
-    "norm": "library, one by one",
-    "norms": "library, a batch",
-    "product_grid": "library",
-    "census": "library",
-    "jax": "JAX, jit and vmap",
-    "jax_nested": "JAX, vmap of vmap",
-    "products": "its matrix products alone",
-    "tracking": "library, tracking",
-    "reference": "library, reference (NumPy)",
-    "jax_vmapped": "JAX, vmap over trials",
-    "jax_single": "JAX, a trial after the other",
-    "jax_cores": "JAX, a trial on each core",
-    "networks": "drawing the networks alone",
-    "torch": "PyTorch, eager",
-    "torch_batched": "PyTorch, eager, batched",
-}
 
 
 @dataclass(frozen=True)
@@ -151,7 +122,7 @@ class Benchmark(Experiment):
     )
     alone: ClassVar[bool] = True
 
-    task: Task
+    task: tasks.Task
     widths: Annotated[list[Annotated[int, Ge(2), Le(10**6)]], MinLen(2)]
     points: Together
     steps: Count
@@ -159,8 +130,10 @@ class Benchmark(Experiment):
     thresholds: Thresholds
 
     def __post_init__(self) -> None:
-        if self.task == "census" and self.widths[0] != 2:
-            raise ValueError(f"widths={list(self.widths)}: must begin with 2 where task=census")
+        if self.task in ("census", "certificate") and self.widths[0] != 2:
+            raise ValueError(
+                f"widths={list(self.widths)}: must begin with 2 where task={self.task}"
+            )
 
     @property
     def bytes(self) -> int:
@@ -168,7 +141,7 @@ class Benchmark(Experiment):
         return 16 * sum(a * b for a, b in pairwise(self.widths))
 
     def trial(self, rng: np.random.Generator) -> list[Row]:
-        with timing.threads(1 if self.task in ONE_CORE else None):
+        with timing.threads(1 if self.task in tasks.ONE_CORE else None):
             work = tasks.BUILDERS[self.task](rng, self.widths, self.points, self.steps)
             best = timing.least_times(work.methods, self.duration)
             peak = timing.matrix_product_peak(rng)
@@ -204,7 +177,7 @@ class Benchmark(Experiment):
                     bar.claim,
                     _ratios(rows, bar.method, bar.against),
                     getattr(self.thresholds, bar.threshold),
-                    statistic=f"median of its speed / {WORDS[bar.against]}",
+                    statistic=f"median of its speed / {tasks.WORDS[bar.against]}",
                     tested=f"{where}{_absent(rows)}",
                 )
             )
@@ -229,15 +202,15 @@ class Benchmark(Experiment):
     def summary(self, table: pd.DataFrame) -> pd.DataFrame:
         rows = []
         for (task, widths, points), cell in table.groupby(["task", "widths", "points"], sort=False):
-            library = next((bar.method for bar in BARS if bar.task == task), "tracking")
+            library = next((bar.method for bar in BARS if bar.task == task), cell["method"].iloc[0])
             for method, group in cell.groupby("method", sort=False):
                 there = bool(group["installed"].all())
                 rows.append(
                     {
-                        "work": UNITS[task],
+                        "work": tasks.UNITS[task],
                         "widths": widths,
                         "points": points,
-                        "method": WORDS[method] + ("" if there else ": not installed"),
+                        "method": tasks.WORDS[method] + ("" if there else ": not installed"),
                         "median time": f"{group['time'].median():.3g} s" if there else "",
                         "per second": f"{group['per_second'].median():.3g}" if there else "",
                         "library's speed / this": _text(cell, library, str(method)),
@@ -248,14 +221,16 @@ class Benchmark(Experiment):
 
     def figure(self, table: pd.DataFrame) -> Figure:
         table = table[table["installed"].astype(bool)]
-        table = table.assign(size=table["widths"].map(_weights), method=table["method"].map(WORDS))
-        figure, axes = figures.panels(len(UNITS))
-        for ax, (task, unit) in zip(axes, UNITS.items(), strict=True):
+        table = table.assign(
+            size=table["widths"].map(_weights), method=table["method"].map(tasks.WORDS)
+        )
+        figure, axes = figures.panels(len(tasks.UNITS))
+        for ax, (task, unit) in zip(axes, tasks.UNITS.items(), strict=True):
             self._draw(ax, table[table["task"] == task], unit)
         return figure
 
     def _draw(self, ax: Axes, table: pd.DataFrame, unit: str) -> None:
-        order = list(WORDS.values())
+        order = list(tasks.WORDS.values())
         for method in [name for name in dict.fromkeys(order) if (table["method"] == name).any()]:
             look: Any = {"label": method, "index": order.index(method) % len(figures.COLOURS)}
             rows = table[table["method"] == method]

@@ -11,20 +11,31 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from harness.arrays import Array
-from harness.conditions import Residual, residual_numpy
+from harness.conditions import Residual, residual_numpy, wdc_search
 from harness.descent import Engine, Stopping, alternating_descent, step_size
 from harness.ensemble import unit_vectors
-from harness.landscape import direction, linear_arcs, product_grid, stationary_points
+from harness.landscape import direction, hunt, linear_arcs, product_grid, stationary_points
 from harness.network import gaussian_network
 from harness.peers import frameworks
 from harness.problem import Demodulation
 
 Method = Callable[[], Any]
+Task = Literal[
+    "residual",
+    "grid",
+    "grid_loss",
+    "census",
+    "algorithm1",
+    "trials",
+    "certificate",
+    "search",
+    "hunt",
+]
 
 KAPPA = 0.25
 """Step constant of Algorithm 1."""
@@ -43,7 +54,7 @@ class Work:
     Attributes
     ----------
     methods : the ways by name.
-    amount : number of residuals, points, pairs of arcs, steps or trials.
+    amount : how much work it is, in the unit of `UNITS`.
     operations : floating-point operations that the work takes at least.
     """
 
@@ -184,6 +195,29 @@ def trials(rng: np.random.Generator, widths: Sequence[int], points: int, steps: 
     return Work(methods, points, 0.0)
 
 
+def certificate(rng: np.random.Generator, widths: Sequence[int], points: int, steps: int) -> Work:
+    """The census with a proof; its cost is that of each pair of arcs."""
+    P = _problem(rng, widths, points)[0]
+    pairs = len(linear_arcs(P.G1).angles) * len(linear_arcs(P.G2).angles)
+    return Work({"certificate": lambda: stationary_points(P, certified=True)}, pairs, 0.0)
+
+
+def search(rng: np.random.Generator, widths: Sequence[int], points: int, steps: int) -> Work:
+    """Restarts of the search for a WDC constant, with its default budget."""
+    W = gaussian_network(rng, (widths[0], widths[-1]), "gaussian").weights[0]
+    found = wdc_search(W, rng=np.random.default_rng(0))
+    return Work(
+        {"search": lambda: wdc_search(W, rng=np.random.default_rng(0))}, found.evaluations, 0.0
+    )
+
+
+def hunted(rng: np.random.Generator, widths: Sequence[int], points: int, steps: int) -> Work:
+    """Minima that one hunt finds."""
+    P = _problem(rng, widths, points)[0]
+    found = int(hunt(P, np.random.default_rng(0)).is_minimum.sum())
+    return Work({"hunt": lambda: hunt(P, np.random.default_rng(0))}, found, 0.0)
+
+
 BUILDERS: dict[str, Callable[[np.random.Generator, Sequence[int], int, int], Work]] = {
     "residual": residual,
     "grid": grid,
@@ -191,8 +225,47 @@ BUILDERS: dict[str, Callable[[np.random.Generator, Sequence[int], int, int], Wor
     "census": census,
     "algorithm1": algorithm1,
     "trials": trials,
+    "certificate": certificate,
+    "search": search,
+    "hunt": hunted,
 }
 """By task: from a stream, the widths of the networks, a number of points and of steps."""
+
+
+UNITS: dict[Task, str] = {
+    "residual": "residual norms",
+    "grid": "points (loss, two gradient norms)",
+    "grid_loss": "points (loss alone)",
+    "census": "pairs of arcs",
+    "algorithm1": "steps of Algorithm 1",
+    "trials": "trials of Algorithm 1, own networks",
+    "certificate": "pairs of arcs, with proof",
+    "search": "restarts of the WDC search",
+    "hunt": "minima that a hunt finds",
+}
+ONE_CORE = {"residual"}
+"""Tasks that run on one core; the others use all."""
+WORDS = {
+    "numpy": "plain NumPy",
+    "certificate": "library",
+    "search": "library",
+    "hunt": "library",
+    "norm": "library, one by one",
+    "norms": "library, a batch",
+    "product_grid": "library",
+    "census": "library",
+    "jax": "JAX, jit and vmap",
+    "jax_nested": "JAX, vmap of vmap",
+    "products": "its matrix products alone",
+    "tracking": "library, tracking",
+    "reference": "library, reference (NumPy)",
+    "jax_vmapped": "JAX, vmap over trials",
+    "jax_single": "JAX, a trial after the other",
+    "jax_cores": "JAX, a trial on each core",
+    "networks": "drawing the networks alone",
+    "torch": "PyTorch, eager",
+    "torch_batched": "PyTorch, eager, batched",
+}
 
 
 def count_weights(widths: Sequence[int]) -> int:
