@@ -245,7 +245,7 @@ class PriorPrice(Experiment):
             measured = "" if len(rows) else ": not measured"
             ax.set(title=f"{letter} {label}{measured}", xlabel="ell / floor")
         figures.log_ticks(prices, table["k"].unique())
-        figures.plain_log(prices)
+        prices.set_yscale("log" if prices.dataLim.ymax > 0 else "linear")
         prices.set(title="(h) rows of a dimension", xlabel="k", ylabel="rows / (2 k)")
         figures.legend(prices, ncols=2)
         return figure

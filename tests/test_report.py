@@ -485,13 +485,6 @@ def test_a_sweep_judges_its_own_table_once_and_no_other_again(harness, judgement
     assert section in report.read_text()
 
 
-def test_a_sweep_with_nothing_to_measure_judges_nothing(harness, judgements):
-    assert harness(*SWEEP, ONE).code == 0
-    judgements.clear()
-    assert harness(*SWEEP, ONE).code == 0
-    assert not judgements
-
-
 def test_a_sweep_judges_the_tables_of_a_clone_once_and_remembers(harness, judgements):
     assert harness(*SWEEP, ONE, "name=one").code == 0
     shutil.rmtree("results/cells")

@@ -44,13 +44,10 @@ class Sweep:
 SWEEP = TypeAdapter(Sweep)
 
 
-def update(
-    store: Store, name: str, wall_seconds: float | None = None, *, anew: bool = True
-) -> Result:
+def update(store: Store, name: str, wall_seconds: float | None = None) -> Result:
     """Collect the cells of a sweep, where they are kept; judge and draw the stored table.
 
-    The table is read back from the disk once and judged once; the result serves all reports.  It is
-    judged `anew`, or as it was before if nothing that judges it has changed.  BLAS
+    The table is read back from the disk once and judged once; the result serves all reports.  BLAS
     runs on one thread, as in every cell: the same table then gives the same files on any number of
     cores, and small products are faster.
 
@@ -66,10 +63,8 @@ def update(
         own = collect(store, name, sweep, wall_seconds)
     result = with_confirmation(store, replace(load(store, name), own=own))
     with threadpool_limits(limits=1, user_api="blas"):
-        result = result if anew else judged(store, result)
         write_sweep(store, result)
-    if anew:
-        remember(store, result)
+    remember(store, result)
     return result
 
 

@@ -111,7 +111,7 @@ def _conclude(run: Run, wall_seconds: float, failed: bool) -> str:
     """Collect, judge and draw, even if cells failed; return the verdicts as text."""
     lines: list[str] = []
     try:
-        result = update(run.store, run.name, wall_seconds, anew=False)
+        result = update(run.store, run.name, wall_seconds)
         if result.own:
             lines.append(verdict_lines(result))
         lines.append(f"report: {write_report(run.store, with_others(run.store, result))}")

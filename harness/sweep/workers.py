@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from typing import Any
@@ -17,7 +18,13 @@ def begin() -> None:
     """Initialise a worker process."""
     streams.make_unfailing()
     if parent := multiprocessing.parent_process():
+        signal.signal(signal.SIGINT, _leave)
         threading.Thread(target=_end_after, args=(parent.pid,), daemon=True).start()
+
+
+def _leave(number: int, frame: object) -> None:
+    """End the worker at Ctrl-C, after what is in `finally`, and without a traceback of its own."""
+    raise SystemExit(128 + number)
 
 
 def _end_after(parent: int | None) -> None:
