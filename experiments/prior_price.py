@@ -225,9 +225,8 @@ class PriorPrice(Experiment):
         found = selection.summarise(self._judged(table), [*arm, "k"], values)
         laws = found.groupby(arm, sort=False)[["k", "ell of 50%"]]
         shares = [stats.quadratic_share(*part.to_numpy(float).T) for _, part in laws]
-        found["over the floor"] = (found["ell of 50%"] / _floor(found["method"], found["k"])).round(
-            2
-        )
+        floors = _floor(found["method"], found["k"])
+        found["over the floor"] = (found["ell of 50%"] / floors).round(2)
         found["local exponent"] = selection.local_exponents(found, arm, "k", "ell of 50%")
         return found.assign(**{"share of k^2": np.concatenate([*shares, []]).round(2)})
 
@@ -244,8 +243,9 @@ class PriorPrice(Experiment):
                 ax.set_axis_off()
             measured = "" if len(rows) else ": not measured"
             ax.set(title=f"{letter} {label}{measured}", xlabel="ell / floor")
-        figures.log_ticks(prices, table["k"].unique())
-        prices.set_yscale("log" if prices.dataLim.ymax > 0 else "linear")
+        if prices.dataLim.ymax > 0:  # some price is determined
+            figures.log_ticks(prices, table["k"].unique())
+            figures.plain_log(prices)
         prices.set(title="(h) rows of a dimension", xlabel="k", ylabel="rows / (2 k)")
         figures.legend(prices, ncols=2)
         return figure
