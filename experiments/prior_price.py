@@ -243,7 +243,7 @@ class PriorPrice(Experiment):
                 ax.set_axis_off()
             measured = "" if len(rows) else ": not measured"
             ax.set(title=f"{letter} {label}{measured}", xlabel="ell / floor")
-        if prices.dataLim.ymax > 0:  # some price is determined
+        if np.isfinite(prices.dataLim.y1):  # some price is determined
             figures.log_ticks(prices, table["k"].unique())
             figures.plain_log(prices)
         prices.set(title="(h) rows of a dimension", xlabel="k", ylabel="rows / (2 k)")
