@@ -176,7 +176,7 @@ def test_a_sweep_whose_name_is_none_is_refused_and_nothing_is_written_for_it(
     record.rename(record.with_name(f"{name}.sweep.json"))
     before = set(tree(tmp_path))
     line = refusal_of_a_report(harness)
-    assert f"{name!r} cannot be the name of a sweep: must be letters, digits" in line
+    assert f"{name!r} cannot be the name of a sweep: must be at most 100" in line
     assert set(tree(tmp_path)) <= before | {"results/REPORT.md", "results/report.html"}
 
 

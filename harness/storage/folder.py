@@ -85,8 +85,8 @@ class Folder:
         """The name itself; StoreError if no sweep can have it."""
         if name in RESERVED or not re.fullmatch(NAME, name):
             raise StoreError(
-                f"results={self.root}: {name!r} cannot be the name of a sweep: must be letters, "
-                f"digits, dots, _ and -, the first a letter or digit, and none of "
+                f"results={self.root}: {name!r} cannot be the name of a sweep: must be at most 100 "
+                f"letters, digits, dots, _ and -, the first a letter or digit, and none of "
                 + ", ".join(RESERVED)
             )
         return name
