@@ -6,6 +6,7 @@ needs it.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -62,14 +63,30 @@ def copy(x: Array, out: Array) -> None:
 
 
 @njit(error_model="numpy")
-def transpose(W: Array, out: Array) -> None:
-    """out = W^T, flattened; copied by blocks that fit the cache."""
+def negate(x: Array, out: Array) -> None:
+    """out = -x."""
+    for i in range(len(x)):
+        out[i] = -x[i]
+
+
+@njit(error_model="numpy")
+def distance(x: Array, y: Array) -> float:
+    """||x - y||."""
+    total = 0.0
+    for i in range(len(x)):
+        total += (x[i] - y[i]) ** 2
+    return math.sqrt(total)
+
+
+@njit(error_model="numpy")
+def transpose(W: Array, order: Ints, out: Array) -> None:
+    """out = W[order]^T, flattened; copied by blocks that fit the cache."""
     rows, columns = W.shape
     for low in range(0, rows, 16):
         for left in range(0, columns, 16):
             for j in range(left, min(left + 16, columns)):
                 for i in range(low, min(low + 16, rows)):
-                    out[j * rows + i] = W[i, j]
+                    out[j * rows + i] = W[order[i], j]
 
 
 @njit(error_model="numpy", fastmath=FAST)
