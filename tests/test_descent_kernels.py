@@ -156,7 +156,7 @@ def in_ball(rng: np.random.Generator, centre: Array, radius: float, count: int) 
 
 def judged(net: Network, G: ReluNetwork, x: Array, radius: float) -> Array:
     """`judge_units` at x: (ell,)."""
-    ball = hot_kernels.empty_ball(net.n, G.widths[-1])
+    ball = hot_kernels.empty_ball(G.widths)
     ball.extent["radius"] = radius
     hot_kernels.judge_units(net, 0, ball, x)
     return ball.state

@@ -69,7 +69,16 @@ def negate(x: Array, out: Array) -> None:
         out[i] = -x[i]
 
 
-@njit(error_model="numpy")
+@njit(error_model="numpy", fastmath=FAST)
+def norm(x: Array) -> float:
+    """||x||, infinite where the squares overflow."""
+    total = 0.0
+    for value in x:
+        total += value * value
+    return math.sqrt(total)
+
+
+@njit(error_model="numpy", fastmath=FAST)
 def distance(x: Array, y: Array) -> float:
     """||x - y||."""
     total = 0.0

@@ -199,7 +199,7 @@ def least_sign(net1: Network, net2: Network, trial: Trial, loss: float) -> int:
     h, m, ell = trial.h, trial.m, len(trial.y0)
     side_h, side_m = trial.state[0].side_h, trial.state[0].side_m
     count1, count2 = enter_mirror(net1, side_h, h.raw), enter_mirror(net2, side_m, m.raw)
-    enough = AMPLE * (2 * loss)
+    enough, ample = 2 * loss * (1 + 1e-12), AMPLE * (2 * loss)
     f0, f1, f2, f3 = 0.0, 0.0, 0.0, 0.0
     low, high = 0, min(CHECK_BLOCK, ell)
     while low < ell:
@@ -216,7 +216,8 @@ def least_sign(net1: Network, net2: Network, trial: Trial, loss: float) -> int:
             trial.y0[low:high],
         )
         f0, f1, f2, f3 = f0 + g0, f1 + g1, f2 + g2, f3 + g3
-        if f1 > enough and f2 > enough and f3 > enough:
+        least = min(f1, min(f2, f3))
+        if least > ample or (least > enough and 4 * high >= ell):
             remember(net1, net2, trial, high, f1, f2, f3)
             return 0
         low, high = high, min(3 * high - 2 * low, ell)

@@ -137,7 +137,7 @@ class _Bench:
         )
         order = np.argsort(-np.abs(P.y0), kind="stable")
         nets = prepare(P.G1, order), prepare(P.G2, order)
-        balls = empty_ball(P.n, P.ell), empty_ball(P.p, P.ell)
+        balls = empty_ball(P.G1.widths), empty_ball(P.G2.widths)
         return cls(arguments, nets, balls, rules, P.y0[order])
 
     def run_trial(self, trial: int, ends: _Ends, chunk: int, stop: Event) -> None:

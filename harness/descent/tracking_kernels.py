@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from harness.compiled import njit
-from harness.descent.array_kernels import FAST, Array, Ints, borrowed, copy, negate
+from harness.descent.array_kernels import FAST, Array, Ints, borrowed, copy, negate, norm
 from harness.descent.hot_kernels import (
     FEW,
     REACH,
@@ -27,8 +27,8 @@ from harness.descent.hot_kernels import (
     gather,
     hot_output,
     hot_pull_back,
-    inside,
     judge_units,
+    stays,
 )
 from harness.descent.region_kernels import (
     borrow,
@@ -129,14 +129,16 @@ def move(
     If x leaves the ball, all units of both networks are in use again, the other one's at y.
     """
     size = state.hot
-    enter(net, side, x)
-    if size > 0 and inside(net, side, ball, x):
-        hot_output(net, ball, x, size)
+    if size > 0:
+        if stays(net, side, ball, x):
+            hot_output(net, ball, x, size)
+            return
+        enter(other, other_side, y)
+        output_all(other, other_side, y)
+        state.hot = 0
     else:
-        output_all(net, side, x)
-        if size > 0:
-            output_all(other, other_side, y)
-            state.hot = 0
+        enter(net, side, x)
+    output_all(net, side, x)
 
 
 @njit(error_model="numpy", inline="always")
@@ -202,15 +204,6 @@ def narrow(
         state.hot, trial.state[0].cold = size, cold
         for q in range(size):
             trial.v[q] = trial.v[trial.units[q]]  # units[q] >= q
-
-
-@njit(error_model="numpy")
-def norm(x: Array) -> float:
-    """||x||, infinite where the squares overflow."""
-    total = 0.0
-    for value in x:
-        total += value * value
-    return math.sqrt(total)
 
 
 @njit(error_model="numpy")
