@@ -13,7 +13,7 @@ If this looks like word soup, here is what goes on.  The observation is a produc
 If one factor is zero, so is the product, and the other factor does not matter.  About three
 quarters of the entries end up like this, and near a solution the iterate moves too little to change
 that.  So every few steps we look for the entries that can still change, copy their columns next to
-each other, and let the following steps read these only, until the iterate leaves the ball.  The inner
+each other, and let the next steps read these only, until the iterate leaves the ball.  The inner
 layers are watched in the same manner: from a point at which they have been evaluated, the iterate
 must move some way before the first unit can switch, and until then nobody need look.
 
