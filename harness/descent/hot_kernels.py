@@ -50,7 +50,7 @@ from harness.descent.array_kernels import (
 from harness.descent.region_kernels import enter, last, matrix
 from harness.descent.tracked_network import Network
 
-REACH = 16
+REACH = 32
 """Radius of the ball, in lengths of the last step."""
 
 FEW = 0.6

@@ -217,7 +217,7 @@ def least_sign(net1: Network, net2: Network, trial: Trial, loss: float) -> int:
         )
         f0, f1, f2, f3 = f0 + g0, f1 + g1, f2 + g2, f3 + g3
         least = min(f1, min(f2, f3))
-        if least > ample or (least > enough and 4 * high >= ell):
+        if least > ample or (least > enough and 16 * high >= ell):
             remember(net1, net2, trial, high, f1, f2, f3)
             return 0
         low, high = high, min(3 * high - 2 * low, ell)
