@@ -94,9 +94,13 @@ def pays(arguments: Arguments) -> bool:
 
 
 def _chunk(arguments: Arguments) -> int:
-    """Steps that take at most about CHUNK_WORK operations, even if all units switch."""
+    """Steps that take at most about CHUNK_WORK operations, even if all units switch.
+
+    To make all matrices of a network anew takes n operations for each weight, and no step takes
+    more: the kernels do so whenever repairs would cost more.
+    """
     P = arguments.P
-    a_step = 8 * sum(W.size * W.shape[1] for G in (P.G1, P.G2) for W in G.weights)
+    a_step = 8 * sum(W.size * G.widths[0] for G in (P.G1, P.G2) for W in G.weights)
     return int(min(max(CHUNK_WORK / a_step, 1), 100_000))
 
 
