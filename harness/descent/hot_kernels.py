@@ -151,17 +151,23 @@ def calm_down(net: Network, side: int, ball: Ball, x: Array) -> None:
     ball.extent[0].calm = radius if radius > 0 else -1.0  # NaN is not calm either
 
 
-@njit(error_model="numpy")
-def stays(net: Network, side: int, ball: Ball, x: Array) -> bool:
-    """Whether x is in the ball and no matrix has changed since.
+@njit(error_model="numpy", inline="always")
+def near(ball: Ball, x: Array) -> bool:
+    """Whether x is in the ball."""
+    return distance(x, ball.centre) <= ball.extent[0].radius
 
-    Enters x if an inner unit may have switched, and in any case if the answer is no.
-    """
-    near = distance(x, ball.centre) <= ball.extent[0].radius
-    if near and distance(x, ball.calm) <= ball.extent[0].calm:
-        return True
+
+@njit(error_model="numpy", inline="always")
+def calm(ball: Ball, x: Array) -> bool:
+    """Whether no inner unit can have switched since they were last looked at."""
+    return distance(x, ball.calm) <= ball.extent[0].calm
+
+
+@njit(error_model="numpy")
+def same_matrix(net: Network, side: int, ball: Ball, x: Array) -> bool:
+    """Enter x, and say whether z_d = B x still holds with the B of the ball."""
     enter(net, side, x)
-    if not (near and exact(net, side) and version(net, side) == ball.extent[0].version):
+    if not exact(net, side) or version(net, side) != ball.extent[0].version:
         return False
     calm_down(net, side, ball, x)
     return True

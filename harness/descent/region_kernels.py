@@ -317,7 +317,7 @@ def list_units(net: Network, side: int) -> None:
         different = active
     plain = active <= n + different and decision != SETTLE
     count = 0
-    for u in range(width):
+    for u in range(width if plain or different > 0 else 0):
         s = on[u] - (0.0 if plain else base[u])
         if s != 0:
             units[count] = u

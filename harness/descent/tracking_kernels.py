@@ -22,13 +22,15 @@ from harness.descent.hot_kernels import (
     REACH,
     Ball,
     borrow_ball,
+    calm,
     choose_hot,
     exact,
     gather,
     hot_output,
     hot_pull_back,
     judge_units,
-    stays,
+    near,
+    same_matrix,
 )
 from harness.descent.region_kernels import (
     borrow,
@@ -130,14 +132,13 @@ def move(
     """
     size = state.hot
     if size > 0:
-        if stays(net, side, ball, x):
+        if near(ball, x) and (calm(ball, x) or same_matrix(net, side, ball, x)):
             hot_output(net, ball, x, size)
             return
         enter(other, other_side, y)
         output_all(other, other_side, y)
         state.hot = 0
-    else:
-        enter(net, side, x)
+    enter(net, side, x)
     output_all(net, side, x)
 
 
