@@ -335,7 +335,7 @@ def list_units(net: Network, side: int) -> None:
 # --- What the descent asks for --------------------------------------------------------------
 
 
-@njit(error_model="numpy", inline="always")
+@njit(error_model="numpy", forceinline=True)
 def product(net: Network, side: int, k: int, x: Array) -> None:
     """z_k = E_k x for a layer k < d."""
     first, width = net.layers[k].units, net.layers[k].width
@@ -367,7 +367,7 @@ def last(net: Network, side: int) -> Array:
     return net.z[side, net.layers[net.depth].units :]
 
 
-@njit(error_model="numpy")
+@njit(error_model="numpy", forceinline=True)
 def output(net: Network, side: int, x: Array, low: int, high: int) -> None:
     """Compute entries low <= j < high of `last` at x, the point entered last.
 
@@ -394,7 +394,7 @@ def output_all(net: Network, side: int, x: Array) -> None:
     output(net, side, x, 0, net.layers[net.depth].width)
 
 
-@njit(error_model="numpy")
+@njit(error_model="numpy", forceinline=True)
 def pull_back(net: Network, side: int, v: Array, out: Array) -> None:
     """out (n,) = (W_d diag(on_{d-1}) E_{d-1})^T v at the point entered last.
 

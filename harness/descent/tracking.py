@@ -1,9 +1,10 @@
 """Algorithm 1 on tracked linear regions: the iterates of the reference, faster.
 
 While the same units are active, G(h) = Lambda_h h costs ell n operations instead of ell n_{d-1}.
-`harness.descent.region_kernels` keeps such matrices at h, -h, m and -m, exact up to rounding
-through every switch of a unit; `harness.descent.hot_kernels` skips the units of the last layer that
-cannot matter; `harness.descent.tracking_kernels` runs a trial on them.
+`harness.descent.region_kernels` keeps such matrices at h and m, exact up to rounding through every
+switch of a unit; `harness.descent.hot_kernels` skips the units of the last layer that cannot matter
+and the inner ones that cannot switch; `harness.descent.sign_kernels` skips the sign checks that
+cannot find anything; `harness.descent.tracking_kernels` runs a trial on them.
 
 The iterates equal those of the reference up to rounding.  The two can part where rounding decides:
 if the two least losses of a sign check agree to about 1e-15, if a loss is within rounding of its
