@@ -32,6 +32,8 @@ class ReluNetwork:
     ----------
     weights : sequence of arrays
         W_1, ..., W_d with W_i of shape (n_i, n_{i-1}).
+    copy : bool
+        False: keep float64 arrays themselves, which become read-only, and not copies of them.
 
     Raises
     ------
@@ -41,8 +43,9 @@ class ReluNetwork:
 
     weights: tuple[Array, ...]
 
-    def __init__(self, weights: Sequence[ArrayLike]) -> None:
-        matrices = tuple(np.array(W, dtype=np.float64, order="C") for W in weights)
+    def __init__(self, weights: Sequence[ArrayLike], *, copy: bool = True) -> None:
+        make = np.array if copy else np.asarray
+        matrices = tuple(make(W, dtype=np.float64, order="C") for W in weights)
         if not matrices:
             raise ValueError("weights: a network needs at least one layer")
         for i, W in enumerate(matrices, start=1):
@@ -204,12 +207,11 @@ def gaussian_network(
         raise ValueError(f"widths={widths}: at least two widths are needed, whole and each >= 1")
     if last_layer not in ("truncated", "gaussian"):
         raise ValueError(f"last_layer={last_layer!r}: must be 'truncated' or 'gaussian'")
-    weights = [
-        rng.standard_normal((rows, columns)) / np.sqrt(rows)
-        for columns, rows in itertools.pairwise(widths)
-    ]
+    weights = [rng.standard_normal((rows, columns)) for columns, rows in itertools.pairwise(widths)]
+    for W in weights:
+        W /= np.sqrt(len(W))
     if last_layer == "truncated":
-        ell, k = weights[-1].shape
-        too_long = np.linalg.norm(weights[-1], axis=1) > 3 * np.sqrt(k / ell)
-        weights[-1][too_long] = 0.0
-    return ReluNetwork(weights)
+        W = weights[-1]
+        ell, k = W.shape
+        W[np.sqrt(np.einsum("ji,ji->j", W, W)) > 3 * np.sqrt(k / ell)] = 0.0
+    return ReluNetwork(weights, copy=False)

@@ -1,4 +1,8 @@
-"""Lemmas behind the tracking engine: tracked matrices are exact, and cold units do not switch."""
+"""Lemmas behind the tracking engine.
+
+Tracked matrices are exact, cold units do not switch, no unit switches within the calm radius, and
+no sign choice falls faster than its bound.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.descent import hot_kernels, region_kernels
-from harness.descent.tracked_network import Network, prepare, reset
+from harness.descent import hot_kernels, region_kernels, sign_kernels
+from harness.descent.array_kernels import transpose
+from harness.descent.solution import SIGNS
+from harness.descent.tracked_network import Network, norm_bound, prepare, reset
+from harness.descent.trial_memory import CHOICE, STATE, Point, SignMemory, Trial
 from harness.network import ReluNetwork
+from harness.problem import Demodulation
 from tests.helpers import Array, Widths, network
 
 SHAPES: tuple[Widths, ...] = (
@@ -156,7 +164,7 @@ def in_ball(rng: np.random.Generator, centre: Array, radius: float, count: int) 
 
 def judged(net: Network, G: ReluNetwork, x: Array, radius: float) -> Array:
     """`judge_units` at x: (ell,)."""
-    ball = hot_kernels.empty_ball(net.n, G.widths[-1])
+    ball = hot_kernels.empty_ball(G.widths)
     ball.extent["radius"] = radius
     hot_kernels.judge_units(net, 0, ball, x)
     return ball.state
@@ -208,3 +216,137 @@ def test_zero_rows_are_off_everywhere():
     W = np.array([[1.0, 0.0], [0.0, 0.0], [-1.0, 0.0]])
     G, x = ReluNetwork([W]), np.array([1.0, 0.0])
     assert [*judged(settled(G, x), G, x, 0.5)] == [1.0, -1.0, -1.0]
+
+
+@given(st.integers(0, 10_000), st.sampled_from(SHAPES[1:-1]))
+@settings(max_examples=40, deadline=None)
+def test_no_inner_unit_switches_within_the_calm_radius_and_one_does_at_it(seed, widths):
+    rng = np.random.default_rng([33, seed])
+    G, x = network(seed, widths), rng.normal(size=widths[0])
+    net, ball = settled(G, x), hot_kernels.empty_ball(widths)
+    hot_kernels.measure_rows(net, 0, ball.norms)
+    hot_kernels.calm_down(net, 0, ball, x)
+    radius = ball.extent["calm"][0]
+    here = np.concatenate(layers(G, x)[:-1]) > 0
+    for point in in_ball(rng, x, radius, 40):
+        np.testing.assert_array_equal(np.concatenate(layers(G, point)[:-1]) > 0, here)
+    # the unit that is nearest to its kink, and the point where it gets there
+    E, rows = G.weights[0], []
+    for W, z in zip(G.weights[1:], layers(G, x), strict=False):
+        rows.append(E)
+        E = W @ ((z > 0)[:, None] * E)
+    rows, z = np.concatenate(rows), np.concatenate(layers(G, x)[:-1])
+    norms = np.linalg.norm(rows, axis=1)
+    np.testing.assert_allclose(ball.norms, norms, rtol=1e-10)
+    room = np.where(norms > 0, np.abs(z) / norms.clip(1e-300), np.inf)
+    assert radius == pytest.approx(room.min(), rel=1e-8, abs=1e-10)
+    u = room.argmin()
+    beyond = x - (1 + 1e-6) * z[u] * rows[u] / norms[u] ** 2
+    assert (np.concatenate(layers(G, beyond)[:-1]) > 0)[u] != here[u]
+
+
+def test_the_calm_radius_ignores_zero_rows_and_is_zero_at_a_kink():
+    x = np.array([1.0, 0.0])
+    radius = hot_kernels.calm_radius(np.array([0.0, 2.0]), np.array([0.0, 4.0]), x)
+    assert radius == pytest.approx(0.5, rel=1e-8)
+    assert hot_kernels.calm_radius(np.array([0.0, 2.0]), np.array([1.0, 4.0]), x) <= 0
+    assert hot_kernels.calm_radius(np.zeros(0), np.zeros(0), x) == np.inf
+
+
+# --- The sign check -------------------------------------------------------------------------
+
+
+def checked(
+    P: Demodulation, h: Array, m: Array, scale: float
+) -> tuple[Network, Network, Trial, int]:
+    """A full sign check at (h, m), with the networks at (scale h, m / scale); and its choice."""
+    order = np.argsort(-np.abs(P.y0), kind="stable")
+    nets = prepare(P.G1, order), prepare(P.G2, order)
+    points = [Point(x, c * x, np.zeros(x.size)) for x, c in ((h, scale), (m, 1 / scale))]
+    for net, point in zip(nets, points, strict=True):
+        reset(net)
+        visit(net, 0, point.raw)
+    state = np.zeros(1, dtype=STATE)
+    state["scale"] = scale
+    units, signs = np.zeros(P.ell, dtype=np.int64), (P.n, P.p)
+    signs = SignMemory(*map(np.zeros, signs), np.zeros(3, dtype=CHOICE))
+    trial = Trial(*points, state, P.y0[order], np.zeros(P.ell), units, np.zeros(P.ell), signs)
+    return *nets, trial, sign_kernels.least_sign(*nets, trial, float(P.loss(h, m)))
+
+
+def random_problem(rng: np.random.Generator, seed: int, widths: Widths) -> Demodulation:
+    h0, m0 = rng.normal(size=(2, widths[0]))
+    return Demodulation(network(seed, widths), network(seed + 1, widths), h0, m0)
+
+
+@given(st.integers(0, 10_000), st.sampled_from(SHAPES[:-1]), st.sampled_from([0.5, 1.0, 3.0]))
+@settings(max_examples=60, deadline=None)
+def test_least_sign_is_the_choice_of_least_loss_at_the_mirror_images(seed, widths, scale):
+    rng = np.random.default_rng([34, seed])
+    P = random_problem(rng, seed, widths)
+    near = rng.random() < 0.5
+    h, m = ((x + 0.3 * rng.normal(size=x.size)) * (1 if near else -1) for x in (P.h0, P.m0))
+    losses = [float(P.loss(i * h, j * m)) for i, j in SIGNS]
+    net1, _, trial, best = checked(P, h, m, scale)
+    assert best == int(np.argmin(losses))
+    assert net1.sides["effort"]["evaluations"][1] == 1
+    roots = np.sqrt(2 * np.array(losses[1:]))
+    assert (trial.signs.choices["root"] <= roots * (1 + 1e-9)).all()
+    np.testing.assert_array_equal(trial.signs.choices["root"] > 0, best == 0)
+
+
+@given(
+    st.integers(0, 10_000), st.sampled_from(SHAPES[:-1]), st.sampled_from([1e-3, 0.03, 0.3, 2.0])
+)
+@settings(max_examples=60, deadline=None)
+def test_no_sign_choice_falls_faster_than_its_bound(seed, widths, size):
+    """The Lipschitz bound and what `still_least` makes of it, also in the steepest direction."""
+    rng = np.random.default_rng([35, seed])
+    P = random_problem(rng, seed, widths)
+    h, m = (x + 0.2 * rng.normal(size=x.size) for x in (P.h0, P.m0))
+    *_, trial, best = checked(P, h, m, 1.7)
+    choices = trial.signs.choices
+    for i, (s, t) in enumerate(SIGNS[1:]):
+        g1, g2 = P.gradients(s * h, t * m)
+        steepest = -s * g1 / max(np.linalg.norm(g1), 1e-300)
+        down = -t * g2 / max(np.linalg.norm(g2), 1e-300)
+        for u, w in [*zip(rng.normal(size=(8, P.n)), rng.normal(size=(8, P.p)), strict=True),
+                     (steepest, down)]:  # fmt: skip
+            u, w = size * rng.random() * u, size * rng.random() * w
+            a, b = np.linalg.norm(u), np.linalg.norm(w)
+            fall = a * choices["slope_h"][i] + b * choices["slope_m"][i]
+            fall += a * b * choices["slope_both"][i]
+            root = np.sqrt(2 * P.loss(s * (h + u), t * (m + w)))
+            assert root >= choices["root"][i] - fall - 1e-12
+            moved = trial._replace(h=Point(h + u, h + u, h), m=Point(m + w, m + w, m))
+            loss = float(P.loss(h + u, m + w))
+            if sign_kernels.still_least(moved, loss, P.loss_at_zero):
+                assert best == 0
+                assert all(P.loss(i * (h + u), j * (m + w)) > loss for i, j in SIGNS[1:])
+
+
+def test_the_sign_check_is_left_out_near_the_truth_and_not_where_another_choice_ties():
+    P = random_problem(np.random.default_rng(36), 36, (3, 20, 50))
+    *_, trial, _ = checked(P, P.h0 + 1e-3, P.m0 - 1e-3, 1.0)
+    assert sign_kernels.still_least(trial, 1e-6 * P.loss_at_zero, P.loss_at_zero)
+    assert not sign_kernels.still_least(trial, np.nan, P.loss_at_zero)
+    *_, trial, best = checked(P, np.zeros(3), P.m0, 1.0)  # (0, m) and (-0, m) tie
+    assert best == 0
+    assert not sign_kernels.still_least(trial, P.loss_at_zero, P.loss_at_zero)
+
+
+@given(st.integers(0, 10_000), st.integers(1, 12), st.integers(1, 40))
+@settings(max_examples=60, deadline=None)
+def test_norm_bound_is_at_least_the_spectral_norm_and_little_more(seed, n, rows):
+    W = np.random.default_rng([37, seed]).normal(size=(rows, n)) * 10.0 ** (seed % 9 - 4)
+    norm = np.linalg.norm(W, 2)
+    assert norm <= norm_bound(W) <= 1.001 * n ** (1 / 16) * norm
+    assert norm_bound(0 * W) >= 0
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 3), (8, 5), (19, 2), (40, 33)])
+def test_transpose_takes_the_rows_in_the_given_order(shape):
+    rng = np.random.default_rng([38, *shape])
+    W, order, out = rng.normal(size=shape), rng.permutation(shape[0]), np.empty(shape).ravel()
+    transpose(W, order, out)
+    np.testing.assert_array_equal(out, W[order].T.ravel())

@@ -6,6 +6,7 @@ needs it.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -62,14 +63,49 @@ def copy(x: Array, out: Array) -> None:
 
 
 @njit(error_model="numpy")
-def transpose(W: Array, out: Array) -> None:
-    """out = W^T, flattened; copied by blocks that fit the cache."""
+def negate(x: Array, out: Array) -> None:
+    """out = -x."""
+    for i in range(len(x)):
+        out[i] = -x[i]
+
+
+@njit(error_model="numpy", fastmath=FAST)
+def norm(x: Array) -> float:
+    """||x||, infinite where the squares overflow."""
+    total = 0.0
+    for value in x:
+        total += value * value
+    return math.sqrt(total)
+
+
+@njit(error_model="numpy", fastmath=FAST)
+def distance(x: Array, y: Array) -> float:
+    """||x - y||."""
+    total = 0.0
+    for i in range(len(x)):
+        total += (x[i] - y[i]) ** 2
+    return math.sqrt(total)
+
+
+@njit(error_model="numpy")
+def transpose(W: Array, order: Ints, out: Array) -> None:
+    """out = W[order]^T, flattened; eight rows at a time, so that a cache line is written whole."""
     rows, columns = W.shape
-    for low in range(0, rows, 16):
-        for left in range(0, columns, 16):
-            for j in range(left, min(left + 16, columns)):
-                for i in range(low, min(low + 16, rows)):
-                    out[j * rows + i] = W[i, j]
+    i = 0
+    while i + 8 <= rows:
+        row0, row1, row2, row3 = W[order[i]], W[order[i + 1]], W[order[i + 2]], W[order[i + 3]]
+        row4, row5, row6, row7 = W[order[i + 4]], W[order[i + 5]], W[order[i + 6]], W[order[i + 7]]
+        for j in range(columns):
+            start = j * rows + i
+            out[start], out[start + 1], out[start + 2] = row0[j], row1[j], row2[j]
+            out[start + 3], out[start + 4], out[start + 5] = row3[j], row4[j], row5[j]
+            out[start + 6], out[start + 7] = row6[j], row7[j]
+        i += 8
+    while i < rows:
+        row0 = W[order[i]]
+        for j in range(columns):
+            out[j * rows + i] = row0[j]
+        i += 1
 
 
 @njit(error_model="numpy", fastmath=FAST)

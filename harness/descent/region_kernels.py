@@ -21,8 +21,8 @@ In runs whose units settle down, all this gains nothing.  It pays if they keep s
 step that is too long (kappa = 1.4) at the widths 10-47-1000 and 20-240-640, a run takes 1.6 times
 as long if the pending units are repaired at once.  Plain evaluation gains less than 1.1.
 
-The two points are x on one side and, where a sign check needs it, -x on the other; `side` is 0 or
-1.  Matrices are stored transposed, one after the other, W_k^T (n_{k-1}, n_k) and E_k^T (n, n_k), so
+The two points are x on one side and, after a change of sign, -x on the other; `side` is 0 or 1.
+Matrices are stored transposed, one after the other, W_k^T (n_{k-1}, n_k) and E_k^T (n, n_k), so
 that every inner loop runs along the units of a layer.  Importing this module compiles it or loads
 it from the cache: import it inside the function that needs it.
 """
@@ -75,6 +75,10 @@ def borrow(net: Network) -> Network:
         borrowed(net.every),
         borrowed(net.switched),
         borrowed(net.weight),
+        borrowed(net.active),
+        borrowed(net.level),
+        borrowed(net.row_norms),
+        net.stretch,
     )
 
 
@@ -313,7 +317,7 @@ def list_units(net: Network, side: int) -> None:
         different = active
     plain = active <= n + different and decision != SETTLE
     count = 0
-    for u in range(width):
+    for u in range(width if plain or different > 0 else 0):
         s = on[u] - (0.0 if plain else base[u])
         if s != 0:
             units[count] = u
@@ -331,24 +335,7 @@ def list_units(net: Network, side: int) -> None:
 # --- What the descent asks for --------------------------------------------------------------
 
 
-@njit(error_model="numpy", inline="always")
-def enter(net: Network, side: int, x: Array) -> None:
-    """Bring a side to the point x (n,): z and on of the inner layers, and the matrices."""
-    if net.depth > 1:
-        product(net, side, 1, x)
-    follow(net, side, x)
-
-
-@njit(error_model="numpy", inline="always")
-def enter_opposite(net: Network, side: int, x: Array) -> None:
-    """`enter`, if the other side is at -x: z_1 is the negative of z_1 there."""
-    if net.depth > 1:
-        for u in range(net.layers[1].width):
-            net.z[side, u] = -net.z[1 - side, u]
-    follow(net, side, x)
-
-
-@njit(error_model="numpy", inline="always")
+@njit(error_model="numpy", forceinline=True)
 def product(net: Network, side: int, k: int, x: Array) -> None:
     """z_k = E_k x for a layer k < d."""
     first, width = net.layers[k].units, net.layers[k].width
@@ -358,16 +345,15 @@ def product(net: Network, side: int, k: int, x: Array) -> None:
 
 
 @njit(error_model="numpy")
-def follow(net: Network, side: int, x: Array) -> None:
-    """The rest of `enter`, when z_1 is known."""
+def enter(net: Network, side: int, x: Array) -> None:
+    """Bring a side to the point x (n,): z and on of the inner layers, and the matrices."""
     state = net.sides[side]
     state.effort.evaluations += 1
     state.finite = 1
     if state.since >= RENEWAL:
         renew(net, side)
     for k in range(1, net.depth):
-        if k > 1:
-            product(net, side, k, x)
+        product(net, side, k, x)
         flips = switch(net, side, k)
         if flips > 0 and k < net.depth - 1:
             propagate(net, side, k, flips)
@@ -381,7 +367,7 @@ def last(net: Network, side: int) -> Array:
     return net.z[side, net.layers[net.depth].units :]
 
 
-@njit(error_model="numpy")
+@njit(error_model="numpy", forceinline=True)
 def output(net: Network, side: int, x: Array, low: int, high: int) -> None:
     """Compute entries low <= j < high of `last` at x, the point entered last.
 
@@ -408,7 +394,7 @@ def output_all(net: Network, side: int, x: Array) -> None:
     output(net, side, x, 0, net.layers[net.depth].width)
 
 
-@njit(error_model="numpy")
+@njit(error_model="numpy", forceinline=True)
 def pull_back(net: Network, side: int, v: Array, out: Array) -> None:
     """out (n,) = (W_d diag(on_{d-1}) E_{d-1})^T v at the point entered last.
 

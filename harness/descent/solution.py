@@ -75,7 +75,8 @@ class TrackingReport:
 
     Attributes
     ----------
-    evaluations : evaluations of a network, at the iterate or at its negative.
+    evaluations : evaluations of a network, at the iterate or at its negative; none where no unit of
+        the inner layers, or no sign, can have changed.
     plain : how many of them used W_d in place of the tracked matrix.
     updates : rank-one updates of tracked matrices.
     rebuilds : how often matrices of a network were recomputed, because that was cheaper or because

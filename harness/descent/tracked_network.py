@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -76,6 +77,9 @@ class Network(NamedTuple):
     every : 0, 1, 2, ...
     switched : the units of a layer that switch.
     weight : coefficients of the listed units.
+    active, level : the active units of a layer at the mirror image, and their pre-activations.
+    row_norms : (ell,), the norms of the rows of W_d.
+    stretch : an upper bound of ||W_{d-1}|| ... ||W_1||, spectral norms.
     """
 
     n: int
@@ -93,19 +97,28 @@ class Network(NamedTuple):
     every: Ints
     switched: Ints
     weight: Array
+    active: Ints
+    level: Array
+    row_norms: Array
+    stretch: float
 
 
-def prepare(G: ReluNetwork) -> Network:
-    """G as the kernels read it; `reset` makes it ready for a trial."""
+def prepare(G: ReluNetwork, order: Ints | None = None) -> Network:
+    """G as the kernels read it; `reset` makes it ready for a trial.
+
+    order : (ell,), the units of the last layer in the order wanted.
+    """
     n, inner, widest, U = G.widths[0], G.widths[-2], max(G.widths), sum(G.widths[1:])
     layers = np.zeros(G.depth + 1, dtype=LAYER)
     layers["width"] = G.widths
     layers["weights"][1:] = np.cumsum([0, *(W.size for W in G.weights[:-1])])
     layers["units"][1:] = np.cumsum([0, *G.widths[1:-1]])
     layers["matrix"] = n * layers["units"]
-    flat = np.empty(sum(W.size for W in G.weights))
-    for W, start in zip(G.weights, layers["weights"][1:], strict=True):
-        transpose(W, flat[start : start + W.size])
+    every, flat = np.arange(widest), np.empty(sum(W.size for W in G.weights))
+    order = every[: G.widths[-1]] if order is None else order
+    orders = [every] * (G.depth - 1) + [order]
+    for W, units, start in zip(G.weights, orders, layers["weights"][1:], strict=True):
+        transpose(W, units, flat[start : start + W.size])
     return Network(
         n=n,
         depth=G.depth,
@@ -119,10 +132,27 @@ def prepare(G: ReluNetwork) -> Network:
         sign=np.zeros((2, inner)),
         value=np.zeros((2, inner)),
         sides=np.zeros(2, dtype=SIDE),
-        every=np.arange(widest),
+        every=every,
         switched=np.zeros(widest, dtype=np.int64),
         weight=np.zeros(inner),
+        active=np.zeros(widest, dtype=np.int64),
+        level=np.zeros(widest),
+        row_norms=np.sqrt(np.einsum("ji,ji->j", G.weights[-1], G.weights[-1]))[order],
+        stretch=math.prod(map(norm_bound, G.weights[:-1])),
     )
+
+
+def norm_bound(W: Array) -> float:
+    """An upper bound of the spectral norm of W, too large by no more than a factor n^(1/16).
+
+    With n columns, ||W||^8 = ||(W^T W)^4|| <= ||(W^T W)^4||_F <= sqrt(n) ||W||^8.
+    """
+    gram = W.T @ W
+    size = float(np.abs(gram).max()) or 1.0  # the powers of gram / size do not overflow
+    power = gram / size
+    power = power @ power
+    power = power @ power
+    return (1 + 1e-9) * math.sqrt(size * float(np.linalg.norm(power)) ** (1 / 4))
 
 
 def reset(net: Network) -> None:

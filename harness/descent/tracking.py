@@ -1,9 +1,10 @@
 """Algorithm 1 on tracked linear regions: the iterates of the reference, faster.
 
 While the same units are active, G(h) = Lambda_h h costs ell n operations instead of ell n_{d-1}.
-`harness.descent.region_kernels` keeps such matrices at h, -h, m and -m, exact up to rounding
-through every switch of a unit; `harness.descent.hot_kernels` skips the units of the last layer that
-cannot matter; `harness.descent.tracking_kernels` runs a trial on them.
+`harness.descent.region_kernels` keeps such matrices at h and m, exact up to rounding through every
+switch of a unit; `harness.descent.hot_kernels` skips the units of the last layer that cannot matter
+and the inner ones that cannot switch; `harness.descent.sign_kernels` skips the sign checks that
+cannot find anything; `harness.descent.tracking_kernels` runs a trial on them.
 
 The iterates equal those of the reference up to rounding.  The two can part where rounding decides:
 if the two least losses of a sign check agree to about 1e-15, if a loss is within rounding of its
@@ -94,9 +95,13 @@ def pays(arguments: Arguments) -> bool:
 
 
 def _chunk(arguments: Arguments) -> int:
-    """Steps that take at most about CHUNK_WORK operations, even if all units switch."""
+    """Steps that take at most about CHUNK_WORK operations, even if all units switch.
+
+    To make all matrices of a network anew takes n operations for each weight, and no step takes
+    more: the kernels do so whenever repairs would cost more.
+    """
     P = arguments.P
-    a_step = 8 * sum(W.size * W.shape[1] for G in (P.G1, P.G2) for W in G.weights)
+    a_step = 8 * sum(W.size * G.widths[0] for G in (P.G1, P.G2) for W in G.weights)
     return int(min(max(CHUNK_WORK / a_step, 1), 100_000))
 
 
@@ -105,12 +110,16 @@ def _chunk(arguments: Arguments) -> int:
 
 @dataclass(frozen=True, eq=False)
 class _Bench:
-    """Both networks as the kernels read them, with memory for one trial at a time."""
+    """Both networks as the kernels read them, with memory for one trial at a time.
+
+    The units of the last layers are in descending order of |y0|, as `sign_kernels` wants them.
+    """
 
     arguments: Arguments
     nets: tuple[Network, Network]
     balls: tuple[Ball, Ball]
     rules: Rules
+    y0: Array
 
     @classmethod
     def of(cls, arguments: Arguments) -> _Bench:
@@ -131,11 +140,10 @@ class _Bench:
             balance=int(arguments.balance),
             joint=int(arguments.joint),
         )
-        nets, balls = (
-            (prepare(P.G1), prepare(P.G2)),
-            (empty_ball(P.n, P.ell), empty_ball(P.p, P.ell)),
-        )
-        return cls(arguments, nets, balls, rules)
+        order = np.argsort(-np.abs(P.y0), kind="stable")
+        nets = prepare(P.G1, order), prepare(P.G2, order)
+        balls = empty_ball(P.G1.widths), empty_ball(P.G2.widths)
+        return cls(arguments, nets, balls, rules, P.y0[order])
 
     def run_trial(self, trial: int, ends: _Ends, chunk: int, stop: Event) -> None:
         """Run one trial to its end, or until `stop` is set."""
@@ -145,7 +153,7 @@ class _Bench:
         for net in self.nets:
             reset(net)
         rules = self.rules._replace(eta=float(self.arguments.eta[trial]))
-        memory, record, code = ends.memory(trial), ends.record(trial), RUNNING
+        memory, record, code = ends.memory(trial, self.y0), ends.record(trial), RUNNING
         while code == RUNNING and not stop.is_set():
             code = advance(*self.nets, *self.balls, memory, rules, record, chunk)
         ends.code[trial] = code
@@ -209,15 +217,16 @@ class _Ends:
             ),
         )
 
-    def memory(self, trial: int) -> Trial:
+    def memory(self, trial: int, y0: Array) -> Trial:
         """The memory of a trial, whose iterate and state are those of `self`."""
-        from harness.descent.trial_memory import Point, Trial
+        from harness.descent.trial_memory import CHOICE, Point, SignMemory, Trial
 
         P, ell = self.arguments.P, self.arguments.P.ell
-        h, m = (Point(x[trial], *np.zeros((3, x.shape[1]))) for x in (self.h, self.m))
+        h, m = (Point(x[trial], *np.zeros((2, x.shape[1]))) for x in (self.h, self.m))
         units = np.zeros(ell, dtype=np.int64)
         state = self.state[trial : trial + 1]
-        return Trial(h, m, state, P.y0, np.zeros(ell), units, np.zeros(ell))
+        signs = SignMemory(np.zeros(P.n), np.zeros(P.p), np.zeros(3, dtype=CHOICE))
+        return Trial(h, m, state, y0, np.zeros(ell), units, np.zeros(ell), signs)
 
     def record(self, trial: int) -> Record:
         """Where the kernel writes the trace of a trial."""

@@ -1,9 +1,8 @@
 """Compiled: one trial of Algorithm 1, some steps at a time.
 
-Each `Network` has the iterate on one side and, for the sign check, its negative on the other; the
-sides change roles when a sign flips.  They stand at the raw iterate, before the balance of step
-(iv): with c = `scale`, h = raw h / c and m = c raw m, so that G1(h) = G1(raw h) / c and
-G2(m) = c G2(raw m), and the balance leaves the residual as it is.
+Each `Network` has the iterate on one side; the sides change roles when a sign flips.  They stand at
+the raw iterate, before the balance of step (iv): with c = `scale`, h = raw h / c and m = c raw m,
+so that G1(h) = G1(raw h) / c and G2(m) = c G2(raw m), and the balance leaves the residual as it is.
 
 Importing this module compiles it or loads it from the cache: import it inside the function that
 needs it.
@@ -17,38 +16,35 @@ from typing import Any
 import numpy as np
 
 from harness.compiled import njit
-from harness.descent.array_kernels import FAST, Array, Ints, borrowed, copy
+from harness.descent.array_kernels import FAST, Array, Ints, borrowed, copy, negate, norm
 from harness.descent.hot_kernels import (
     FEW,
     REACH,
     Ball,
     borrow_ball,
+    calm,
     choose_hot,
     exact,
     gather,
     hot_output,
     hot_pull_back,
-    inside,
     judge_units,
+    near,
+    same_matrix,
 )
 from harness.descent.region_kernels import (
     borrow,
     enter,
-    enter_opposite,
     last,
-    output,
     output_all,
     pull_back,
 )
+from harness.descent.sign_kernels import least_sign, still_least
 from harness.descent.tracked_network import Network
-from harness.descent.trial_memory import Point, Record, Rules, Trial
+from harness.descent.trial_memory import Point, Record, Rules, SignMemory, Trial
 
 RUNNING, MAX_STEPS, CONVERGED, STALLED, DIVERGED = range(5)
 """Return values of `advance`."""
-
-CHECK_BLOCK = 32
-"""Units after which the sign check first looks whether it can stop; then twice as many, and so on.
-"""
 
 PATIENCE = 8
 """Steps between two attempts to find few hot units."""
@@ -76,26 +72,6 @@ def weight_m(zh: Array, zm: Array, scale: float, y0: Array, v: Array) -> None:
         v[j] = (a * b - y0[j]) * a if zm[j] > 0 else 0.0
 
 
-@njit(error_model="numpy", fastmath=FAST)
-def sign_losses(
-    plus_h: Array, minus_h: Array, plus_m: Array, minus_m: Array, y0: Array
-) -> tuple[float, float, float, float]:
-    """||a*b - y0||^2 for the sign choices (+, +), (-, +), (+, -), (-, -), in this order."""
-    f0, f1, f2, f3 = 0.0, 0.0, 0.0, 0.0
-    for j in range(len(y0)):
-        a0 = 0.0 if plus_h[j] <= 0 else plus_h[j]
-        a1 = 0.0 if minus_h[j] <= 0 else minus_h[j]
-        b0 = 0.0 if plus_m[j] <= 0 else plus_m[j]
-        b1 = 0.0 if minus_m[j] <= 0 else minus_m[j]
-        y = y0[j]
-        r0, r1, r2, r3 = a0 * b0 - y, a1 * b0 - y, a0 * b1 - y, a1 * b1 - y
-        f0 += r0 * r0
-        f1 += r1 * r1
-        f2 += r2 * r2
-        f3 += r3 * r3
-    return f0, f1, f2, f3
-
-
 # --- The steps ------------------------------------------------------------------------------
 
 
@@ -117,67 +93,21 @@ def current_loss(net1: Network, net2: Network, ball_h: Ball, ball_m: Ball, trial
 
 
 @njit(error_model="numpy", inline="always")
-def least_sign(net1: Network, net2: Network, trial: Trial, loss: float) -> int:
-    """Step (i): index in `SIGNS` of the sign choice of least loss, the first one at a tie.
-
-    A partial sum of squared residuals is a lower bound of the whole sum.  So the check ends early,
-    without a flip, once the partial sums of the three other choices exceed the loss of the iterate.
-    """
-    h, m, ell = trial.h, trial.m, len(trial.y0)
-    side_h, side_m = trial.state[0].side_h, trial.state[0].side_m
-    negate(h.raw, h.minus)
-    negate(m.raw, m.minus)
-    enter_opposite(net1, 1 - side_h, h.minus)
-    enter_opposite(net2, 1 - side_m, m.minus)
-    enough = 2 * loss * (1 + 1e-12)  # beyond what the order of summation can change
-    f0, f1, f2, f3 = 0.0, 0.0, 0.0, 0.0
-    low, high = 0, min(CHECK_BLOCK, ell)
-    while low < ell:
-        if trial.state[0].hot > 0:
-            output(net1, side_h, h.raw, low, high)
-            output(net2, side_m, m.raw, low, high)
-        output(net1, 1 - side_h, h.minus, low, high)
-        output(net2, 1 - side_m, m.minus, low, high)
-        g0, g1, g2, g3 = sign_losses(
-            last(net1, side_h)[low:high],
-            last(net1, 1 - side_h)[low:high],
-            last(net2, side_m)[low:high],
-            last(net2, 1 - side_m)[low:high],
-            trial.y0[low:high],
-        )
-        f0, f1, f2, f3 = f0 + g0, f1 + g1, f2 + g2, f3 + g3
-        if f1 > enough and f2 > enough and f3 > enough:
-            return 0
-        low, high = high, min(3 * high - 2 * low, ell)
-    best, least = 0, np.inf if math.isnan(f0) else f0
-    if f1 < least:
-        best, least = 1, f1
-    if f2 < least:
-        best, least = 2, f2
-    if f3 < least:
-        best, least = 3, f3
-    return best
-
-
-@njit(error_model="numpy")
-def negate(x: Array, out: Array) -> None:
-    """out = -x."""
-    for i in range(len(x)):
-        out[i] = -x[i]
-
-
-@njit(error_model="numpy")
-def flip(trial: Trial, best: int) -> None:
-    """Change to the sign choice `best`; `least_sign` has computed all pre-activations."""
-    state = trial.state[0]
+def flip(net1: Network, net2: Network, trial: Trial, best: int) -> None:
+    """Change to the sign choice `best`; `least_sign` has computed z_d where the iterate was."""
+    state, h, m = trial.state[0], trial.h, trial.m
     if best % 2 == 1:
         state.side_h = 1 - state.side_h
-        negate(trial.h.now, trial.h.now)
-        negate(trial.h.raw, trial.h.raw)
+        negate(h.now, h.now)
+        negate(h.raw, h.raw)
+        enter(net1, state.side_h, h.raw)
+        output_all(net1, state.side_h, h.raw)
     if best >= 2:
         state.side_m = 1 - state.side_m
-        negate(trial.m.now, trial.m.now)
-        negate(trial.m.raw, trial.m.raw)
+        negate(m.now, m.now)
+        negate(m.raw, m.raw)
+        enter(net2, state.side_m, m.raw)
+        output_all(net2, state.side_m, m.raw)
     state.flips += 1
     state.hot = 0
 
@@ -201,14 +131,15 @@ def move(
     If x leaves the ball, all units of both networks are in use again, the other one's at y.
     """
     size = state.hot
+    if size > 0:
+        if near(ball, x) and (calm(ball, x) or same_matrix(net, side, ball, x)):
+            hot_output(net, ball, x, size)
+            return
+        enter(other, other_side, y)
+        output_all(other, other_side, y)
+        state.hot = 0
     enter(net, side, x)
-    if size > 0 and inside(net, side, ball, x):
-        hot_output(net, ball, x, size)
-    else:
-        output_all(net, side, x)
-        if size > 0:
-            output_all(other, other_side, y)
-            state.hot = 0
+    output_all(net, side, x)
 
 
 @njit(error_model="numpy", inline="always")
@@ -274,15 +205,6 @@ def narrow(
         state.hot, trial.state[0].cold = size, cold
         for q in range(size):
             trial.v[q] = trial.v[trial.units[q]]  # units[q] >= q
-
-
-@njit(error_model="numpy")
-def norm(x: Array) -> float:
-    """||x||, infinite where the squares overflow."""
-    total = 0.0
-    for value in x:
-        total += value * value
-    return math.sqrt(total)
 
 
 @njit(error_model="numpy")
@@ -361,9 +283,7 @@ def record_step(
 @njit(error_model="numpy")
 def borrow_point(point: Point) -> Point:
     """The point with borrowed arrays."""
-    return Point(
-        borrowed(point.now), borrowed(point.raw), borrowed(point.minus), borrowed(point.slope)
-    )
+    return Point(borrowed(point.now), borrowed(point.raw), borrowed(point.slope))
 
 
 @njit(error_model="numpy")
@@ -377,6 +297,7 @@ def borrow_trial(trial: Trial) -> Trial:
         borrowed(trial.v),
         borrowed(trial.units),
         borrowed(trial.hot_y0),
+        SignMemory(borrowed(trial.signs.h), borrowed(trial.signs.m), borrowed(trial.signs.choices)),
     )
 
 
@@ -404,9 +325,11 @@ def advance(
         if not (finite(trial.h.now) and finite(trial.m.now)):
             loss = np.nan
         elif rules.check == 2 or (rules.check == 1 and state.step == 0):
-            best = least_sign(net1, net2, trial, loss)
+            best = 0
+            if not still_least(trial, loss, rules.unit):
+                best = least_sign(net1, net2, trial, loss)
             if best > 0:
-                flip(trial, best)
+                flip(net1, net2, trial, best)
                 loss = current_loss(net1, net2, ball_h, ball_m, trial)
         status = judge(state, loss, rules)
         if len(record.at) > 0:

@@ -59,21 +59,44 @@ class Rules(NamedTuple):
 
 
 class Point(NamedTuple):
-    """One factor, (n,) each: the iterate, the iterate before step (iv), its negative, a gradient.
+    """One factor, (n,) each: the iterate, the iterate before step (iv), a gradient.
 
     The gradient is the one at `raw`.
     """
 
     now: Array
     raw: Array
-    minus: Array
     slope: Array
+
+
+CHOICE = np.dtype(
+    [
+        ("root", np.float64),
+        ("slope_h", np.float64),
+        ("slope_m", np.float64),
+        ("slope_both", np.float64),
+    ]
+)
+"""What the last full sign check found of another sign choice.
+
+root : a lower bound of the norm of its residual; 0 if nothing is known.
+slope_h, slope_m, slope_both : how fast the norm can fall when h, m or both move.
+"""
+
+
+class SignMemory(NamedTuple):
+    """The last full sign check: h (n,), m (p,), and choices (3,) of CHOICE, in order of SIGNS."""
+
+    h: Array
+    m: Array
+    choices: Records
 
 
 class Trial(NamedTuple):
     """A trial: h, m; state (1,) of STATE; y0, weights v, hot units and their y0, (ell,) each.
 
-    Only the first `hot` entries of `units` and `hot_y0` count.
+    The units of the last layer are in the order that the networks were prepared in.
+    Only the first `hot` entries of `units` and `hot_y0` count; signs is for the sign check.
     """
 
     h: Point
@@ -83,6 +106,7 @@ class Trial(NamedTuple):
     v: Array
     units: Ints
     hot_y0: Array
+    signs: SignMemory
 
 
 class Record(NamedTuple):
