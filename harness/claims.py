@@ -206,8 +206,7 @@ def below(
     )
 
 
-Range = tuple[float, float]
-"""The values that support a claim, as `within` takes them: infinite where a side is open."""
+Range = tuple[float, float]  # values that support a claim; infinite where a side is open
 
 
 def within(
