@@ -224,25 +224,26 @@ class Benchmark(Experiment):
         table = table.assign(
             size=table["widths"].map(_weights), method=table["method"].map(tasks.WORDS)
         )
-        figure, axes = figures.panels(len(tasks.UNITS))
-        for ax, (task, unit) in zip(axes, tasks.UNITS.items(), strict=True):
-            self._draw(ax, table[table["task"] == task], unit)
+        compared = dict.fromkeys(bar.task for bar in BARS) | {"trials": None}
+        figure, axes = figures.panels(len(compared))
+        for ax, task in zip(axes, compared, strict=True):
+            self._draw(ax, table[table["task"] == task], tasks.UNITS[task])
         return figure
 
     def _draw(self, ax: Axes, table: pd.DataFrame, unit: str) -> None:
-        order = list(tasks.WORDS.values())
-        for method in [name for name in dict.fromkeys(order) if (table["method"] == name).any()]:
-            look: Any = {"label": method, "index": order.index(method) % len(figures.COLOURS)}
+        names = sorted(
+            set(table["method"]), key=lambda name: (not name.startswith("library"), name)
+        )
+        for index, method in enumerate(names):
+            look: Any = {"label": method, "index": index}
             rows = table[table["method"] == method]
             figures.curve(ax, rows, "size", "per_second", stats.quantile, **look)
-        names = dict(zip(table["size"], table["widths"], strict=True))
-        figures.plain_log(ax)
-        ax.set(xscale="log", title=f"{unit} per second", xlabel="widths")
-        ax.yaxis.set_major_formatter("{x:.3g}")
-        turned: Any = {"rotation": 30, "ha": "right"} if len(names) > 3 else {}
-        ax.set_xticks(list(names), labels=list(names.values()), **turned)
+        shapes = dict(zip(table["size"], table["widths"], strict=True))
+        ax.set(xscale="log", yscale="log", title=f"{unit}, per second", xlabel="widths")
+        turned: Any = {"rotation": 30, "ha": "right"} if len(shapes) > 3 else {}
+        ax.set_xticks(list(shapes), labels=list(shapes.values()), **turned)
         ax.minorticks_off()
-        figures.headroom(ax, 0.5)
+        figures.headroom(ax, 0.16 * len(names))
         figures.legend(ax, loc="best")
 
 

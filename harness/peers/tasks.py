@@ -234,11 +234,11 @@ BUILDERS: dict[str, Callable[[np.random.Generator, Sequence[int], int, int], Wor
 
 UNITS: dict[Task, str] = {
     "residual": "residual norms",
-    "grid": "points (loss, two gradient norms)",
-    "grid_loss": "points (loss alone)",
+    "grid": "points, loss and gradients",
+    "grid_loss": "points, loss alone",
     "census": "pairs of arcs",
     "algorithm1": "steps of Algorithm 1",
-    "trials": "trials of Algorithm 1, own networks",
+    "trials": "trials, own networks",
     "certificate": "pairs of arcs, with proof",
     "search": "restarts of the WDC search",
     "hunt": "minima that a hunt finds",
