@@ -120,6 +120,7 @@ class Benchmark(Experiment):
         "order-statistic intervals. Residual norms on one core, the rest on all. Matrix products "
         "alone are what the library's own way cannot undercut."
     )
+    version: ClassVar[int] = 2
     alone: ClassVar[bool] = True
 
     task: tasks.Task
@@ -152,12 +153,14 @@ class Benchmark(Experiment):
                 "time": best[name],
                 "per_second": work.amount / best[name],
                 "share_of_peak": work.operations / best[name] / peak,
+                "peak": peak,
+                "status": "ok",  # a share may be NaN
             }
             for name in work.methods
         ]
         for name in sorted(self._compared_with() - set(work.methods)):
-            missing: Row = {"installed": False, "time": 0.0, "per_second": 0.0}
-            rows.append({"method": name, **missing, "share_of_peak": 0.0})
+            missing: Row = {"installed": False, "time": 0.0, "per_second": 0.0, "status": "ok"}
+            rows.append({"method": name, **missing, "share_of_peak": np.nan, "peak": peak})
         return rows
 
     def _compared_with(self) -> set[str]:
@@ -214,7 +217,8 @@ class Benchmark(Experiment):
                         "median time": f"{group['time'].median():.3g} s" if there else "",
                         "per second": f"{group['per_second'].median():.3g}" if there else "",
                         "library's speed / this": _text(cell, library, str(method)),
-                        "share of peak": f"{group['share_of_peak'].median():.2f}" if there else "",
+                        "share of peak": _share(group["share_of_peak"]),
+                        "peak, Gflop/s": f"{group['peak'].median() / 1e9:.1f}",
                     }
                 )
         return type(table)(rows)
@@ -264,6 +268,11 @@ def _text(cell: pd.DataFrame, method: str, other: str) -> str:
     """The ratio of two speeds in words; "" for a method beside itself."""
     estimates = _ratios(cell, method, other) if method != other else []
     return str(estimates[0]) if estimates else ""
+
+
+def _share(shares: pd.Series) -> str:
+    """The median in words; "" where no operations are counted."""
+    return "" if shares.isna().all() else f"{shares.median():.2f}"
 
 
 def _absent(rows: pd.DataFrame) -> str:

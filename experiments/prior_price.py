@@ -232,12 +232,12 @@ class PriorPrice(Experiment):
 
     def figure(self, table: pd.DataFrame) -> Figure:
         table = self._judged(table)
-        rate: Any = lambda rows: rows["found"].mean()  # noqa: E731
         figure, (*maps, prices) = figures.panels(8, height=1.7)
         for ax, index, (label, arm) in zip(maps, range(7), SHOWN.items(), strict=True):
             letter = f"({'abcdefg'[index]})"
             if len(rows := _arm(table, *arm)):
-                figures.heat_map(ax, rows, x="ratio", y="k", statistic=rate, fmt="{:.1f}")
+                look: Any = {"statistic": lambda some: some["found"].mean(), "fmt": "{:.1f}"}
+                figures.heat_map(ax, rows, x="ratio", y="k", **look)
                 figures.redraws(prices, *_price(rows), index=index, label=letter)
             else:
                 ax.set_axis_off()

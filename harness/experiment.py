@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import re
+import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -59,8 +60,12 @@ class Settings:
         return 0
 
 
-_JUDGED: dict[str, Any] = {}
-"""The table that was judged last, its experiment and its findings."""
+class _Judged:
+    """The table that was judged last, as long as it exists, its experiment and its findings."""
+
+    table: ClassVar[Callable[[], Any]] = lambda: None
+    experiment: ClassVar[Experiment | None] = None
+    findings: ClassVar[list[Finding]] = []
 
 
 class UnmeasurableError(Exception):
@@ -118,9 +123,10 @@ class Experiment(Settings, ABC):
 
     def findings(self, table: pd.DataFrame) -> list[Finding]:
         """`judge(table)`, once for a table: report and figure show the same findings."""
-        if _JUDGED.get("table") is not table or _JUDGED.get("experiment") is not self:
-            _JUDGED.update(table=table, experiment=self, findings=self.judge(table))
-        return list(_JUDGED["findings"])
+        if _Judged.table() is not table or _Judged.experiment is not self:
+            _Judged.findings = self.judge(table)
+            _Judged.table, _Judged.experiment = weakref.ref(table), self
+        return list(_Judged.findings)
 
     def trials_needed(self, cells: pd.DataFrame) -> Mapping[str, int]:
         """Trials that a cell needs before a claim can be decided either way, by the claim's id.

@@ -85,9 +85,7 @@ def check_value(key: str, text: str) -> None:
     """Raise ConfigError in one line unless a text is a plain YAML value, as in `read_mapping`."""
     try:
         _check(text, trusted=False)
-    except MemoryError:
-        raise
-    except Exception as error:
+    except (ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"{key}={shown(text)[:60]}: cannot be read ({_why(error)})") from None
 
 

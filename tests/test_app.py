@@ -476,3 +476,17 @@ def test_settings_of_numba_in_the_current_folder_are_refused(harness, tmp_path):
     """They name the folder of its cache, which holds code."""
     (tmp_path / ".numba_config.yaml").write_text("cache_dir: elsewhere")
     assert harness("experiment=toy").refusal.startswith("error: .numba_config.yaml: ")
+
+
+def test_variables_of_other_tools_change_nothing(private, undisturbed, tmp_path):
+    strange = {"MPLBACKEND": "nonsense", "TQDM_MININTERVAL": "abc", "SOURCE_DATE_EPOCH": "abc"}
+    done = private.run(tmp_path, "-m", "experiment=toy", "hydra/launcher=basic", **strange)
+    assert done.code == 0, done.err
+    for name in ("figure.png", "figure.pdf", "verdict.json"):
+        found = (tmp_path / "results" / "toy" / name).read_bytes()
+        assert found == (undisturbed / "toy" / name).read_bytes()
+
+
+@pytest.mark.parametrize("words", [[""], ["-m", ""], ["report", ""]])
+def test_an_empty_word_is_refused(harness, words):
+    assert "an empty word: give KEY=VALUE" in harness(*words).refusal

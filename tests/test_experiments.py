@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.benchmark import BARS
+from experiments.benchmark import BARS, Benchmark
 from experiments.convergence import MARK_COLUMNS
 from harness import figures
 from harness.claims import Role, Verdict
@@ -384,6 +384,7 @@ def test_premise_verdicts() -> None:
 
 def test_benchmark_verdicts() -> None:
     experiment = configured("benchmark")
+    assert isinstance(experiment, Benchmark)
 
     def table(faster: float, trials: int = 20, installed: bool = True) -> pd.DataFrame:
         rows = []
@@ -401,7 +402,7 @@ def test_benchmark_verdicts() -> None:
         rows += [
             {"task": "trials", "widths": widths, "points": 5, "method": method, "time": time}
             | {"installed": installed or "jax" not in method, "trial": trial, "status": "ok"}
-            for widths in experiment.thresholds.trials  # type: ignore[attr-defined]
+            for widths in experiment.thresholds.trials
             for method, time in ways.items()
             for trial in range(trials)
         ]

@@ -50,6 +50,19 @@ def test_a_folder_of_someone_else_is_no_sweep(harness, tmp_path, name):
     assert tree(tmp_path) == before
 
 
+@pytest.mark.parametrize("name", ["overview.png", "toy/figure.png", "toy/verdict.json"])
+def test_a_folder_in_the_place_of_a_file_is_refused_before_anything_is_measured(
+    harness, undisturbed, tmp_path, name
+):
+    shutil.copytree(undisturbed, tmp_path / "results")
+    (tmp_path / "results" / name).unlink(missing_ok=True)
+    (tmp_path / "results" / name).mkdir()
+    before = tree(tmp_path)
+    line = harness(*SWEEP, "scale=2").refusal
+    assert f"results=results: {name} is a folder: move it" in line
+    assert tree(tmp_path) == before
+
+
 def test_one_s_own_are_written_again(harness, undisturbed, tmp_path):
     shutil.copytree(undisturbed, tmp_path / "results")
     (tmp_path / "results" / "toy" / "provenance.json").unlink()  # as after a kill

@@ -526,6 +526,16 @@ def test_findings_are_not_remembered_if_the_code_has_changed_meanwhile(
     assert not list(Path("results/cells").glob("*.findings.json"))
 
 
+def test_findings_that_cannot_be_remembered_are_in_the_report_all_the_same(harness, judgements):
+    assert harness(*SWEEP, ONE).code == 0
+    [kept] = Path("results/cells").glob("*.findings.json")
+    kept.unlink()
+    kept.mkdir()  # nothing can be written there
+    assert harness(*SWEEP, ONE, "name=other").code == 0
+    assert "[toy.small](#toy)" in Path("results/REPORT.md").read_text()
+    assert harness("findings").code == 0
+
+
 def test_a_report_uses_no_remembered_findings(harness, judgements):
     assert harness(*SWEEP, ONE).code == 0
     judgements.clear()

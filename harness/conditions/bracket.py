@@ -21,6 +21,7 @@ class Bracket:
     witness : the vectors that prove the lower end.
     method : how the two ends were found, for people to read.
     evaluations : residual norms evaluated.
+    restarts : independent chains of a search; 0 without one.
     agreement : share of a search's restarts that ended within 1% of the lower end; NaN without one.
     expected_gain : by how much, as a share of the lower end, ten times the search's budget is
         expected to raise it, on average over matrices; NaN without a search.  No bound.
@@ -31,6 +32,7 @@ class Bracket:
     witness: WdcWitness | JointWitness
     method: str
     evaluations: int = 0
+    restarts: int = 0
     agreement: float = math.nan
     expected_gain: float = math.nan
 

@@ -249,7 +249,9 @@ def _search(
     values = np.concatenate([record.values for record in records])
     agreeing = int(np.count_nonzero(values >= (1 - AGREES) * values.max()))
     found = _best(records + aligned + known, "search", rng)
-    return replace(found, agreement=agreeing / (chains * len(sides)), expected_gain=_gain(values))
+    restarts = chains * len(sides)
+    gain = _gain(values)
+    return replace(found, restarts=restarts, agreement=agreeing / restarts, expected_gain=gain)
 
 
 def _starts(

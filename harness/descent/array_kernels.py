@@ -31,7 +31,6 @@ def _borrowed(context: Any, array: Any) -> Any:
     """The array as a view without reference counts, valid while something else holds its owner.
 
     Numba counts a reference, by an atomic operation, whenever an array is passed on or sliced.
-    Without borrowing, a run takes 1.2 to 1.3 times as long at the widths 10-47-1000 and 10-93-320.
     It is safe where it is used: `advance` borrows its arguments, which its caller holds until it
     returns, and lets no view escape.
     """

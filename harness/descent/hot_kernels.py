@@ -17,10 +17,6 @@ each other, and let the next steps read these only, until the iterate leaves the
 layers are watched in the same manner: from a point at which they have been evaluated, the iterate
 must move some way before the first unit can switch, and until then nobody need look.
 
-At the widths 10-47-1000, a run takes 1.3 times as long without hot units if it stops at
-convergence, and 1.5 times if it goes on for 1,000 steps; at 10-93-320 and 20-240-640 they gain less
-than 1.1.
-
 Importing this module compiles it or loads it from the cache: import it inside the function that
 needs it.
 """

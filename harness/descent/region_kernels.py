@@ -17,9 +17,8 @@ many are pending that the correction costs more than to evaluate the last layer 
 we do that instead (*plain* evaluation), with no matrix at all.  `weigh` keeps the account that
 decides when to repair and when to give the matrix up.
 
-In runs whose units settle down, all this gains nothing.  It pays if they keep switching: with a
-step that is too long (kappa = 1.4) at the widths 10-47-1000 and 20-240-640, a run takes 1.6 times
-as long if the pending units are repaired at once.  Plain evaluation gains less than 1.1.
+In runs whose units settle down, late repairs gain nothing.  They pay if units keep switching, as
+they do if the step is too long.
 
 The two points are x on one side and, after a change of sign, -x on the other; `side` is 0 or 1.
 Matrices are stored transposed, one after the other, W_k^T (n_{k-1}, n_k) and E_k^T (n, n_k), so

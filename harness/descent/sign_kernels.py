@@ -44,9 +44,10 @@ CHECK_BLOCK = 32
 """
 
 AMPLE = 2.0
-"""How often a partial sum must exceed the sum of the iterate for the check to stop there.
+"""How many times the sum of the iterate a partial sum must exceed for the check to stop there.
 
-At 4 the residual of a choice has at least twice the norm, half of which it may lose.
+Then the residual of a choice has at least sqrt(2) times the iterate's norm, and must lose that lead
+before a look is needed again.
 """
 
 ROOM = 1e-9

@@ -58,6 +58,7 @@ def minima_inside(
     ends : (K, H, 5)
         The sums on the last piece of each arc.
     """
+    # empty lists of whole and of real numbers: numba has to see the type
     points, pieces, places = [0 for _ in range(0)], [0 for _ in range(0)], [0.0 for _ in range(0)]
     ends = np.empty_like(sums)
     for k in range(sums.shape[0]):

@@ -8,9 +8,9 @@ two neighbouring kinks if the floor falls inwards from both.  (A minimum over m 
 h to first order through m, so the slope along the floor is that of f at fixed m.)  The same is done
 with h and m exchanged.
 
-Missed are minima whose floors of both kinds end between neighbouring kinks, and floors that begin
-and end between two of the `COARSE` directions at which all of the other circle is scanned: between
-these only the arcs around known floors are.
+Missed are minima whose floors of both kinds end between neighbouring kinks.  Of large networks
+(`WORK`) the whole circle of m is scanned at `COARSE` directions of h only, and between these only
+the arcs around known floors: there, floors that begin and end between two of them are missed too.
 """
 
 from __future__ import annotations

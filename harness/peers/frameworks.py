@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -99,8 +100,8 @@ def trials_jax(
     jnp = jax.numpy
     signs = jnp.asarray(SIGNS)
     stacked = [
-        [jnp.asarray(np.stack(layer)) for layer in zip(*(P_G.weights for P_G in G), strict=True)]
-        for G in ([P.G1 for P in problems], [P.G2 for P in problems])
+        [jnp.asarray(np.stack(layer)) for layer in zip(*(G.weights for G in networks), strict=True)]
+        for networks in ([P.G1 for P in problems], [P.G2 for P in problems])
     ]
     y0 = jnp.asarray(np.stack([P.y0 for P in problems]))
 
@@ -133,15 +134,18 @@ def trials_jax(
     each = [jax.tree.map(lambda x, k=k: x[k], every) for k in range(len(problems))]
     pool = ThreadPoolExecutor(os.cpu_count())
 
-    def run(arguments: Any) -> Iterates:
-        return tuple(map(np.asarray, jax.block_until_ready(single(*arguments))))  # type: ignore
+    def ends_of(method: Callable[..., Any], arguments: Any) -> Iterates:
+        h, m = jax.block_until_ready(method(*arguments))
+        return np.asarray(h), np.asarray(m)
+
+    run = partial(ends_of, single)
 
     def joined(ends: Iterable[Iterates]) -> Iterates:
         hs, ms = zip(*ends, strict=True)
         return np.stack(hs), np.stack(ms)
 
     return {
-        "jax_vmapped": lambda: tuple(map(np.asarray, jax.block_until_ready(batch(*every)))),  # type: ignore
+        "jax_vmapped": lambda: ends_of(batch, every),
         "jax_single": lambda: joined(map(run, each)),
         "jax_cores": lambda: joined(pool.map(run, each)),
     }

@@ -55,12 +55,12 @@ class Work:
     ----------
     methods : the ways by name.
     amount : how much work it is, in the unit of `UNITS`.
-    operations : floating-point operations that the work takes at least.
+    operations : floating-point operations that the work takes at least; NaN if they are not known.
     """
 
     methods: dict[str, Method]
     amount: int
-    operations: float
+    operations: float = np.nan
 
 
 def residual(rng: np.random.Generator, widths: Sequence[int], points: int, steps: int) -> Work:
@@ -192,30 +192,28 @@ def trials(rng: np.random.Generator, widths: Sequence[int], points: int, steps: 
     # Ways stop a step apart, at an error of about the root of the loss.
     _check(ends, "tracking", rtol=1e3 * TRIAL_RTOL**0.5)
     methods["networks"] = lambda: [_problem(rng, widths, 1) for _ in range(points)]
-    return Work(methods, points, 0.0)
+    return Work(methods, points)
 
 
 def certificate(rng: np.random.Generator, widths: Sequence[int], points: int, steps: int) -> Work:
     """The census with a proof; its cost is that of each pair of arcs."""
     P = _problem(rng, widths, points)[0]
     pairs = len(linear_arcs(P.G1).angles) * len(linear_arcs(P.G2).angles)
-    return Work({"certificate": lambda: stationary_points(P, certified=True)}, pairs, 0.0)
+    return Work({"certificate": lambda: stationary_points(P, certified=True)}, pairs)
 
 
 def search(rng: np.random.Generator, widths: Sequence[int], points: int, steps: int) -> Work:
     """Restarts of the search for a WDC constant, with its default budget."""
     W = gaussian_network(rng, (widths[0], widths[-1]), "gaussian").weights[0]
     found = wdc_search(W, rng=np.random.default_rng(0))
-    return Work(
-        {"search": lambda: wdc_search(W, rng=np.random.default_rng(0))}, found.evaluations, 0.0
-    )
+    return Work({"search": lambda: wdc_search(W, rng=np.random.default_rng(0))}, found.restarts)
 
 
 def hunted(rng: np.random.Generator, widths: Sequence[int], points: int, steps: int) -> Work:
     """Minima that one hunt finds."""
     P = _problem(rng, widths, points)[0]
     found = int(hunt(P, np.random.default_rng(0)).is_minimum.sum())
-    return Work({"hunt": lambda: hunt(P, np.random.default_rng(0))}, found, 0.0)
+    return Work({"hunt": lambda: hunt(P, np.random.default_rng(0))}, found)
 
 
 BUILDERS: dict[str, Callable[[np.random.Generator, Sequence[int], int, int], Work]] = {

@@ -58,7 +58,7 @@ def check_free(store: Store, names: Iterable[str] = ()) -> None:
         for name in OVERVIEW:
             if (store.root / name).exists():
                 raise _not_ours(store, name)
-    for name in (*MARKS, *OVERVIEW):
+    for name in OVERVIEW:
         _check_no_folder(store, name)
     for name in names:
         folder = store.sweep_folder(name)

@@ -98,9 +98,8 @@ def _rows(cell: Cell, payload: bytes) -> list[Row]:
         by_columns.setdefault(tuple(row), []).append(row.values())
     for names, values in by_columns.items():
         _check(cell, dict(zip(names, zip(*values, strict=True), strict=True)))
-    if rows[0]["seed"] != trial_seed(
-        cell, rows[0]["trial"]
-    ):  # of one row: all would double the reading time
+    first = rows[0]  # to check the seeds of all rows would double the reading time
+    if first["seed"] != trial_seed(cell, first["trial"]):
         raise DamageError
     return rows
 
