@@ -247,7 +247,8 @@ class PriorPrice(Experiment):
             figures.log_ticks(prices, table["k"].unique())
             figures.plain_log(prices)
         prices.set(title="(h) rows of a dimension", xlabel="k", ylabel="rows / (2 k)")
-        figures.legend(prices, ncols=2)
+        figures.headroom(prices, 0.4)
+        figures.legend(prices, ncols=4, loc="upper right", columnspacing=0.8)
         return figure
 
     def _judged(self, table: pd.DataFrame) -> pd.DataFrame:

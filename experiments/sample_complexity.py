@@ -261,12 +261,11 @@ def _decide(
 def _foretold(law: stats.Law, rows: pd.DataFrame) -> Array:
     """The needed ell at the largest n, over that of a law fitted to the others.
 
-    A law that foretells no positive ell foretells none: then the ratio is infinite.
+    A law that foretells less than one entry, as a fit to few trials may, foretells one.
     """
     sizes, ells = selection.crossings(rows, "n", "ell", "found")
     x = 2 * sizes - 1
-    foretold = np.maximum(law(x[:-1], ells[:, :-1], x[-1:])[:, 0], 0.0)
-    return np.divide(ells[:, -1], foretold, out=np.full(len(ells), np.inf), where=foretold != 0)
+    return ells[:, -1] / np.maximum(law(x[:-1], ells[:, :-1], x[-1:])[:, 0], 1.0)
 
 
 def _cost(rows: pd.DataFrame) -> Array:
